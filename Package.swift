@@ -1,0 +1,93 @@
+// swift-tools-version: 6.2
+// The house: one target a room, lower layers first; scripts/check-layers proves the direction of the arrows.
+import PackageDescription
+
+let deps = "\(Context.packageDirectory)/.deps"
+
+/// What every Swift target of ours is held to.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+]
+
+let strictC: [CSetting] = [
+    .define("_GNU_SOURCE"),
+    .unsafeFlags(["-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wvla", "-fvisibility=hidden"]),
+]
+
+func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, swiftSettings: strict)
+}
+
+let package = Package(
+    name: "swiftlet",
+    products: [
+        .executable(name: "swiftlet", targets: ["swiftlet"]),
+        .executable(name: "swiftlet-zygote", targets: ["swiftlet-zygote"]),
+        .library(name: "SwiftletKit", type: .dynamic, targets: ["SwiftletKit"]),
+    ],
+    targets: [
+        // 0: nouns, contracts and doors to C libraries
+        .target(name: "SwiftletABI", cSettings: strictC),
+        .target(name: "CLinux", cSettings: strictC),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .target(name: "COpenSSL", cSettings: strictC, linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+        .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .target(
+            name: "CLLHTTP",
+            cSettings: [.unsafeFlags(["-I\(deps)/llhttp/include"])],
+            linkerSettings: [.unsafeFlags(["-L\(deps)/llhttp/lib"]), .linkedLibrary("llhttp")]),
+        .target(
+            name: "CSimdJSON",
+            cxxSettings: [.unsafeFlags(["-std=c++17", "-Wall", "-Wextra", "-fvisibility=hidden"])],
+            linkerSettings: [.linkedLibrary("simdjson"), .linkedLibrary("stdc++")]),
+        .target(name: "CCurl", cSettings: strictC, linkerSettings: [.linkedLibrary("curl")]),
+        .target(name: "SwiftletWire", path: "Sandbox/wire", cSettings: strictC),
+        room("Core", []),
+        // 1: Linux made safe for Swift
+        room("Platform", ["CLinux"]),
+        room("SwiftletKit", ["SwiftletABI"]),
+        // 2: processes, storage, protocol
+        room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
+        room("Registry", ["Platform", "Core", "CSQLite"]),
+        room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
+        // 3: decisions, and the door
+        room("PluginHost", ["Workers", "Platform", "Core", "SwiftletABI"]),
+        room("Scheduler", ["Workers", "Platform", "Core"]),
+        room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI"]),
+        room("Gateway", ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),
+        // 4: composition root and command line
+        .executableTarget(
+            name: "swiftlet",
+            dependencies: [
+                "Gateway", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CCurl",
+                "CLinux",
+            ],
+            swiftSettings: strict),
+        // The far side of the fork: C only
+        .target(name: "SwiftletLauncher", dependencies: ["SwiftletWire"], path: "Sandbox/launcher", cSettings: strictC,
+            linkerSettings: [.linkedLibrary("seccomp")]),
+        .executableTarget(
+            name: "swiftlet-zygote", dependencies: ["SwiftletLauncher", "SwiftletWire", "SwiftletABI"], path: "Sandbox/zygote",
+            cSettings: strictC),
+        // Tests
+        tests("Core", ["Core"]),
+        tests("Platform", ["Platform", "CLinux"]),
+        tests("HTTP", ["HTTP", "Platform", "CLinux"]),
+        tests("Registry", ["Registry", "Core"]),
+        tests("Workers", ["Workers", "Platform", "Core"]),
+        tests("PluginHost", ["PluginHost", "Core"]),
+        tests("Scheduler", ["Scheduler", "Core"]),
+        tests("Inference", ["Inference", "Core"]),
+        tests("ABI", ["SwiftletABI"]),
+    ],
+    cxxLanguageStandard: .cxx17
+)
