@@ -1,0 +1,1 @@
+int swiftlet_launcher_placeholder;

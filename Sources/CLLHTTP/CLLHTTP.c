@@ -1,0 +1,1 @@
+int CLLHTTP_placeholder;
