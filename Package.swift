@@ -47,7 +47,7 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-L\(deps)/llhttp/lib"]), .linkedLibrary("llhttp")]),
         .target(
             name: "CSimdJSON",
-            cxxSettings: [.unsafeFlags(["-std=c++17", "-Wall", "-Wextra", "-fvisibility=hidden"])],
+            cxxSettings: [.unsafeFlags(["-std=c++17", "-fno-exceptions", "-Wall", "-Wextra", "-fvisibility=hidden"])],
             linkerSettings: [.linkedLibrary("simdjson"), .linkedLibrary("stdc++")]),
         .target(name: "CCurl", cSettings: strictC, linkerSettings: [.linkedLibrary("curl")]),
         .target(name: "SwiftletWire", path: "Sandbox/wire", cSettings: strictC),
@@ -62,7 +62,7 @@ let package = Package(
         // 3: decisions, and the door
         room("PluginHost", ["Workers", "Platform", "Core", "SwiftletABI"]),
         room("Scheduler", ["Workers", "Platform", "Core"]),
-        room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI"]),
+        room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON"]),
         room("Gateway", ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),
         // 4: composition root and command line
         .executableTarget(
@@ -86,7 +86,7 @@ let package = Package(
         tests("Workers", ["Workers", "Platform", "Core"]),
         tests("PluginHost", ["PluginHost", "Core"]),
         tests("Scheduler", ["Scheduler", "Core"]),
-        tests("Inference", ["Inference", "Core"]),
+        tests("Inference", ["Inference", "Platform", "Core", "SwiftletWire", "SwiftletABI"]),
         tests("ABI", ["SwiftletABI"]),
     ],
     cxxLanguageStandard: .cxx17
