@@ -61,7 +61,7 @@ let package = Package(
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
         room("PluginHost", ["Workers", "Platform", "Core", "SwiftletABI"]),
-        room("Scheduler", ["Workers", "Platform", "Core"]),
+        room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI"]),
         room("Gateway", ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),
         // 4: composition root and command line
