@@ -88,6 +88,7 @@ let package = Package(
         tests("Scheduler", ["Scheduler", "Core"]),
         tests("Inference", ["Inference", "Core"]),
         tests("ABI", ["SwiftletABI"]),
+        .testTarget(name: "KitTests", dependencies: ["swiftlet", "SwiftletKit"], exclude: ["driver.c", "handlers"], swiftSettings: strict),
     ],
     cxxLanguageStandard: .cxx17
 )
