@@ -54,7 +54,10 @@ let package = Package(
         room("Core", []),
         // 1: Linux made safe for Swift
         room("Platform", ["CLinux"]),
-        room("SwiftletKit", ["SwiftletABI"]),
+        .target(
+            name: "SwiftletKit", dependencies: ["SwiftletABI"], swiftSettings: strict,
+            // Without a SONAME every plugin that loads searches the disk for a library the process already has.
+            linkerSettings: [.unsafeFlags(["-Xlinker", "-soname=libSwiftletKit.so"])]),
         // 2: processes, storage, protocol
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
         room("Registry", ["Platform", "Core", "CSQLite"]),
@@ -88,6 +91,7 @@ let package = Package(
         tests("Scheduler", ["Scheduler", "Core"]),
         tests("Inference", ["Inference", "Core"]),
         tests("ABI", ["SwiftletABI"]),
+        .testTarget(name: "KitTests", dependencies: ["swiftlet", "SwiftletKit"], exclude: ["driver.c", "handlers"], swiftSettings: strict),
     ],
     cxxLanguageStandard: .cxx17
 )
