@@ -54,14 +54,17 @@ let package = Package(
         room("Core", []),
         // 1: Linux made safe for Swift
         room("Platform", ["CLinux"]),
-        room("SwiftletKit", ["SwiftletABI"]),
+        .target(
+            name: "SwiftletKit", dependencies: ["SwiftletABI"], swiftSettings: strict,
+            // Without a SONAME every plugin that loads searches the disk for a library the process already has.
+            linkerSettings: [.unsafeFlags(["-Xlinker", "-soname=libSwiftletKit.so"])]),
         // 2: processes, storage, protocol
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
         room("Registry", ["Platform", "Core", "CSQLite"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
         room("PluginHost", ["Workers", "Platform", "Core", "SwiftletABI"]),
-        room("Scheduler", ["Workers", "Platform", "Core"]),
+        room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON"]),
         room("Gateway", ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),
         // 4: composition root and command line
@@ -88,6 +91,7 @@ let package = Package(
         tests("Scheduler", ["Scheduler", "Core"]),
         tests("Inference", ["Inference", "Platform", "Core", "SwiftletWire", "SwiftletABI"]),
         tests("ABI", ["SwiftletABI"]),
+        .testTarget(name: "KitTests", dependencies: ["swiftlet", "SwiftletKit"], exclude: ["driver.c", "handlers"], swiftSettings: strict),
     ],
     cxxLanguageStandard: .cxx17
 )

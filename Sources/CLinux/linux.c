@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -201,6 +202,50 @@ int clinux_accept(int listener) {
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return fd;
+}
+
+int clinux_accept_from(int listener, struct clinux_peer *peer) {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address;
+    socklen_t size = sizeof address;
+    int fd = accept4(listener, &address.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) return -errno;
+    memset(peer, 0, sizeof *peer);
+    if (address.any.sa_family == AF_INET) {
+        peer->family = 4;
+        peer->port = ntohs(address.v4.sin_port);
+        memcpy(peer->address, &address.v4.sin_addr, 4);
+    } else if (address.any.sa_family == AF_INET6) {
+        peer->family = 6;
+        peer->port = ntohs(address.v6.sin6_port);
+        memcpy(peer->address, &address.v6.sin6_addr, 16);
+    }
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
+
+int clinux_peer_is_loopback(const struct clinux_peer *peer) {
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    static const uint8_t one[16] = {[15] = 1};
+    if (peer->family == 4) return peer->address[0] == 127;
+    if (peer->family != 6) return 0;
+    if (memcmp(peer->address, one, sizeof one) == 0) return 1;
+    return memcmp(peer->address, mapped, sizeof mapped) == 0 && peer->address[12] == 127;
+}
+
+void clinux_peer_text(const struct clinux_peer *peer, char *text, size_t size) {
+    char address[INET6_ADDRSTRLEN] = "unknown";
+    if (peer->family != 0) (void)inet_ntop(peer->family == 4 ? AF_INET : AF_INET6, peer->address, address, sizeof address);
+    (void)snprintf(text, size, peer->family == 6 ? "[%s]:%u" : "%s:%u", address, peer->port);
+}
+
+void clinux_reset_on_close(int fd) {
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
 int clinux_try_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno; }

@@ -26,13 +26,19 @@ package struct FileDescriptor: ~Copyable, Sendable {
 
 /// The two ends of a SOCK_SEQPACKET channel: ours does not block and lives in a loop, theirs goes to a worker.
 package struct ChannelPair: ~Copyable {
-    package let ours: FileDescriptor
     package let theirs: FileDescriptor
+    private var ours: FileDescriptor?
 
     package init() throws(SystemError) {
         var pair: (CInt, CInt) = (-1, -1)
         try check(unsafe clinux_channel(&pair.0, &pair.1), "socketpair")
         ours = FileDescriptor(owning: pair.0)
         theirs = FileDescriptor(owning: pair.1)
+    }
+
+    /// Hands over our end; their end closes with this value. A second call is a mistake and traps.
+    package mutating func takeOurs() -> FileDescriptor {
+        guard let taken = ours.take() else { preconditionFailure("our end of the channel was taken twice") }
+        return taken
     }
 }

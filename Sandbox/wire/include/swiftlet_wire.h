@@ -32,6 +32,9 @@ _Static_assert(sizeof(wire_head) == WIRE_HEAD_SIZE, "wire_head has padding");
 #define WIRE_FLAG_END 1u
 /// Set on HOST_REPLY: the payload is an error.
 #define WIRE_FLAG_ERROR 2u
+/// Set on RESPONSE and DATA: the invocation finished with status 0, and the payload ends with a wire_finished. So a
+/// small complete answer costs one packet.
+#define WIRE_FLAG_FINISHED 4u
 
 // ---- host -> zygote (control socket) --------------------------------------------------------------------------
 enum {
@@ -51,6 +54,8 @@ enum {
     WIRE_EXITED = 18,
     /// Text "step: cause": the zygote or forker can't go on.
     WIRE_ZYGOTE_FAILED = 19,
+    /// wire_started: sent after a START, off the path: which process the worker is.
+    WIRE_STARTED = 20,
 
     // ---- host -> forker (the privileged parent of the zygotes)
     /// wire_spawn + SCM_RIGHTS [zygote's end of its control socket]: exec a new zygote.
@@ -142,6 +147,13 @@ typedef struct wire_start {
     uint32_t directory_size, library_size, model_size, config_size;
 } wire_start;
 _Static_assert(sizeof(wire_start) == 72, "wire_start has padding");
+
+typedef struct wire_started {
+    uint32_t worker;
+    int32_t pid;       ///< in the host's pid namespace
+    uint32_t prepared; ///< 1: it was forked and confined ahead
+    uint32_t reserved;
+} wire_started;
 
 typedef struct wire_kill {
     uint32_t worker;

@@ -50,6 +50,20 @@ int clinux_ignore_sigpipe(void);
 /// Binds a listening TCP socket with SO_REUSEPORT; `host` is a numeric address. Stores the port.
 int clinux_listen(const char *_Nonnull host, uint16_t port, int backlog, uint16_t *_Nonnull bound_port);
 int clinux_accept(int listener);
+/// Who is at the other end of a connection: `family` is 4, 6 or 0 (unknown).
+struct clinux_peer {
+    uint8_t address[16];
+    uint16_t port;
+    uint8_t family;
+};
+/// Accepts like clinux_accept and says from whom.
+int clinux_accept_from(int listener, struct clinux_peer *_Nonnull peer);
+/// 127.0.0.0/8, ::1, and 127.0.0.0/8 mapped into IPv6.
+int clinux_peer_is_loopback(const struct clinux_peer *_Nonnull peer);
+/// Writes "1.2.3.4:5" or "[::1]:5" with its 0; `size` of 64 is enough.
+void clinux_peer_text(const struct clinux_peer *_Nonnull peer, char *_Nonnull text, size_t size);
+/// Makes the coming close send RST, so that the peer can't take what it got for the whole.
+void clinux_reset_on_close(int fd);
 /// Exclusive advisory lock without waiting.
 int clinux_try_lock(int fd);
 
