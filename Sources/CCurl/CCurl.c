@@ -1,1 +1,0 @@
-int CCurl_placeholder;
