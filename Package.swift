@@ -49,6 +49,7 @@ let package = Package(
             name: "CSimdJSON",
             cxxSettings: [.unsafeFlags(["-std=c++17", "-fno-exceptions", "-Wall", "-Wextra", "-fvisibility=hidden"])],
             linkerSettings: [.linkedLibrary("simdjson"), .linkedLibrary("stdc++")]),
+        .target(name: "CDigest", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CCurl", cSettings: strictC, linkerSettings: [.linkedLibrary("curl")]),
         .target(name: "SwiftletWire", path: "Sandbox/wire", cSettings: strictC),
         room("Core", []),
@@ -60,10 +61,10 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-Xlinker", "-soname=libSwiftletKit.so"])]),
         // 2: processes, storage, protocol
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
-        room("Registry", ["Platform", "Core", "CSQLite"]),
+        room("Registry", ["Platform", "Core", "CSQLite", "CLinux"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
-        room("PluginHost", ["Workers", "Platform", "Core", "SwiftletABI"]),
+        room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire", "CDigest"]),
         room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON"]),
         room("Gateway", ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),

@@ -48,7 +48,6 @@ enum ServeCommand {
         loops[0].run()
         for thread in threads { thread.join() }
         host.close()
-        registry.close()
         return 0
     }
 
