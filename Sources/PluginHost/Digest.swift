@@ -1,14 +1,15 @@
 // SHA-256 of files and of sets of files.
 internal import CDigest
 
-struct Digest: ~Copyable {
+// SAFETY: the pointer is private and used by this one owner only, until `finish` frees it.
+@safe struct Digest: ~Copyable {
     private let state: OpaquePointer?
 
     init() { unsafe state = cdigest_begin() }
 
     mutating func add(_ bytes: RawSpan) {
         guard let state = unsafe state else { return }
-        unsafe bytes.withUnsafeBytes { _ = unsafe cdigest_add(state, $0.baseAddress, $0.count) }
+        _ = unsafe bytes.withUnsafeBytes { unsafe cdigest_add(state, $0.baseAddress, $0.count) }
     }
 
     mutating func add(_ text: String) { add(Array(text.utf8).span.bytes) }

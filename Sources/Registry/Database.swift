@@ -1,5 +1,5 @@
 // One SQLite connection and its statements, owned so that each is closed once.
-package import Core
+internal import Core
 internal import CSQLite
 
 /// An open database. Used under the registry's lock only.

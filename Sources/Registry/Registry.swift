@@ -49,7 +49,7 @@ package final class Registry: Sendable {
 
     /// Makes a deployment the current one of its name. The versions before it stay in the history.
     package func publish(_ d: Deployment) throws(RuntimeError) {
-        let manifest = String(decoding: d.manifest.json(), as: UTF8.self)
+        let manifest = d.manifest.canonicalJSON
         try change { database throws(RuntimeError) in
             try database.run("UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3", [d.tenant, d.name, d.kind.rawValue])
             try database.run(

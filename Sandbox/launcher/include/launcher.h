@@ -1,0 +1,154 @@
+// What the zygote asks of the launcher: find the layers of this machine, build the jail once, confine one worker; next: confine.c.
+#ifndef SWIFTLET_LAUNCHER_H
+#define SWIFTLET_LAUNCHER_H
+
+#include <linux/filter.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "swiftlet_wire.h"
+
+// ---- layers.c: what this machine gives ---------------------------------------------------------------------------
+
+typedef struct layer {
+    uint32_t bit;     ///< WIRE_LAYER_*
+    const char *name; ///< "user", "pid", …
+    const char *stops;
+    const char *fix;  ///< what an operator can do when the machine refuses it
+    int error;        ///< errno of the attempt; 0 = in force
+} layer;
+
+enum { LAYER_COUNT = 13 };
+
+struct cgroup_groups;
+
+/// Tries every layer in a throw-away child and stores what came of it. Returns the bits that work.
+uint32_t layers_probe(layer found[LAYER_COUNT], const struct cgroup_groups *groups, uid_t uid);
+/// Bit of a layer's name; 0 = no such layer.
+uint32_t layer_bit(const char *name);
+/// A raw clone, so that the flags go in one step; the child must exec or exit, since glibc's thread id is stale in it.
+pid_t clone_process(uint64_t flags);
+/// Gives the calling process's new user namespace its one user: root inside is the caller outside.
+int user_namespace_map(uid_t outside_uid, gid_t outside_gid);
+
+// ---- cgroup.c: resource limits --------------------------------------------------------------------------------------
+
+enum { CGROUP_MEMORY, CGROUP_PIDS, CGROUP_CPU, CGROUP_CONTROLLERS };
+
+/// Directories that this program made; every other group is out of bounds. An empty path: no such controller.
+typedef struct cgroup_groups {
+    uint32_t version; ///< 0 none, 1, 2; on 2 all paths are the same directory
+    char path[CGROUP_CONTROLLERS][512];
+    int error[CGROUP_CONTROLLERS]; ///< why a path is empty
+} cgroup_groups;
+
+/// One worker's groups. Descriptors of directories, -1 where there is none.
+typedef struct cgroup_leaf {
+    uint32_t version;
+    uint32_t number;
+    int dir[CGROUP_CONTROLLERS];
+    int attach[CGROUP_CONTROLLERS]; ///< open for writing "0" by the worker itself
+} cgroup_leaf;
+
+typedef struct cgroup_result {
+    bool oom;
+    uint64_t memory_peak;
+} cgroup_result;
+
+/// Finds a place and makes the group `name` in each hierarchy.
+void cgroup_make_top(cgroup_groups *groups, const char *name);
+int cgroup_make_child(const cgroup_groups *parent, const char *name, cgroup_groups *child);
+/// Removes the groups and everything below. Returns 0 or -errno of what stayed.
+int cgroup_remove(const cgroup_groups *groups);
+/// Opens the zygote's groups, to make leaves in them when no path leads there any more.
+int cgroup_open(const cgroup_groups *groups, int dirs[CGROUP_CONTROLLERS]);
+
+int cgroup_leaf_make(uint32_t version, const int dirs[CGROUP_CONTROLLERS], uint32_t number, cgroup_leaf *leaf);
+int cgroup_leaf_limit(const cgroup_leaf *leaf, const wire_start *job);
+int cgroup_leaf_attach(const cgroup_leaf *leaf);
+cgroup_result cgroup_leaf_result(const cgroup_leaf *leaf);
+int cgroup_leaf_remove(cgroup_leaf *leaf, const int dirs[CGROUP_CONTROLLERS]);
+
+// ---- filter.c: seccomp ------------------------------------------------------------------------------------------------
+
+typedef struct filter {
+    unsigned short length;
+    struct sock_filter *code;
+} filter;
+
+typedef struct filter_set {
+    filter handler_load, handler_serve, backend_load, backend_serve, probe_serve;
+} filter_set;
+
+/// Compiles every policy; slow, so done once in the zygote. Returns 0 or -errno.
+int filters_build(filter_set *set);
+
+// ---- root.c, namespaces.c: the jail that all workers of a zygote share --------------------------------------------------
+
+/// Empty network, own IPC, UTS, cgroup and mount namespaces. Returns 0 or -errno; `*step` names the part that failed.
+int namespaces_enter(uint32_t have, const char **step);
+/// The new root; `outside` is the namespace that still sees the host's files, until the one adoption is done.
+typedef struct jail {
+    int outside;
+    int inside;
+} jail;
+int root_build(jail *jail, const char *swift_runtime, const char **step);
+/// Mounts the directory at /app, read-only, for all workers present and future; forgets the way out.
+int root_adopt(jail *jail, int proc, int directory, const char **step);
+/// Directories of shared libraries inside the jail, for Landlock; NULL-terminated.
+const char *const *root_library_directories(void);
+
+// ---- confine.c: THE ORDER -----------------------------------------------------------------------------------------------
+
+typedef struct confine {
+    uint32_t have;       ///< WIRE_LAYER_* that this machine gives
+    bool user_namespace; ///< unprivileged: one user, and root only by name
+    uid_t uid;           ///< this worker's own user and group
+    const cgroup_leaf *leaf;
+    const filter_set *filters;
+    uint64_t data_base;  ///< bytes of private memory that every worker of this zygote starts with
+    const wire_start *job;     ///< from `confine_job` on
+    const char *directory;     ///< "/app/…"
+    const char *swift_runtime; ///< or NULL
+} confine;
+
+typedef struct confine_failure {
+    const char *step;
+    int error;
+} confine_failure;
+
+/// What can be done before the job is known. Descriptors 0 to 5 are in place; 5 is the host's /proc and is closed.
+/// `kind` chooses the load filter. Returns false and fills `failure` at the first step that fails.
+bool confine_ahead(const confine *c, uint32_t kind, confine_failure *failure);
+/// What depends on the job. Tenant code may run after it.
+bool confine_job(const confine *c, confine_failure *failure);
+/// The last filter: nothing new is opened, nothing new becomes executable.
+bool confine_serve(const confine *c, confine_failure *failure);
+/// Prints THE ORDER, one step a line.
+void confine_print(void);
+
+// ---- the steps, one concern a file; each returns 0 or -errno ---------------------------------------------------------------
+
+enum { FD_NULL = 0, FD_OUT = 1, FD_ERROR = 2, FD_CHANNEL = WIRE_CHANNEL_FD, FD_WORDS = 4, FD_PROC = 5 };
+
+int descriptors_close(const confine *c);
+int rlimits_fixed(const confine *c);
+int rlimits_job(const confine *c);
+int creds_user(const confine *c);
+int creds_capabilities(const confine *c);
+int process_session(const confine *c);
+int process_signals(const confine *c);
+int process_parent_death(const confine *c);
+int process_not_dumpable(const confine *c);
+int process_no_new_privileges(const confine *c);
+int process_speculation(const confine *c);
+int process_memory_deny_write_execute(const confine *c);
+int landlock_confine(const confine *c);
+int landlock_abi(void);
+int filter_load_handler(const confine *c);
+int filter_load_backend(const confine *c);
+int filter_serve(const confine *c);
+
+#endif

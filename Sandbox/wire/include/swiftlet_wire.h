@@ -32,8 +32,8 @@ _Static_assert(sizeof(wire_head) == WIRE_HEAD_SIZE, "wire_head has padding");
 #define WIRE_FLAG_END 1u
 /// Set on HOST_REPLY: the payload is an error.
 #define WIRE_FLAG_ERROR 2u
-/// Set on RESPONSE and DATA: the invocation finished with status 0, and the payload ends with a wire_finished. So a
-/// small complete answer costs one packet.
+/// Set on RESPONSE or DATA together with END: the payload ends with a wire_finished (24 bytes, status 0), and no
+/// FINISHED frame follows. A small answer then costs one packet.
 #define WIRE_FLAG_FINISHED 4u
 
 // ---- host -> zygote (control socket) --------------------------------------------------------------------------

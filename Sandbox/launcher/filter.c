@@ -1,0 +1,156 @@
+// seccomp filters: compiled from Sandbox/policies once a zygote, loaded by each worker with one call.
+#include "launcher.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../policies/backend.h"
+#include "../policies/handler.h"
+#include "../policies/probe.h"
+
+#define COUNT(a) (sizeof(a) / sizeof(a)[0])
+#define PTHREAD_FLAGS \
+    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
+     CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#endif
+
+// ---- compiling ---------------------------------------------------------------------------------------------------------
+
+static int add(scmp_filter_ctx f, int call, unsigned count, struct scmp_arg_cmp a, struct scmp_arg_cmp b) {
+    const struct scmp_arg_cmp both[] = {a, b};
+    return seccomp_rule_add_array(f, SCMP_ACT_ALLOW, call, count, both);
+}
+
+#define MASKED(n, mask, value) SCMP_CMP64(n, SCMP_CMP_MASKED_EQ, (mask), (value))
+#define EQUAL(n, value) SCMP_CMP64(n, SCMP_CMP_EQ, (value))
+
+static int allow_when(scmp_filter_ctx f, int call, enum when when) {
+    struct scmp_arg_cmp unused = {0};
+    int status = 0;
+    switch (when) {
+    case ALWAYS: return add(f, call, 0, unused, unused);
+    case READ_ONLY: return add(f, call, 1, MASKED(2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY), unused);
+    case NOT_WRITE_EXEC:
+        status = add(f, call, 1, MASKED(2, PROT_EXEC, 0), unused);
+        return status < 0 ? status : add(f, call, 1, MASKED(2, PROT_WRITE | PROT_EXEC, PROT_EXEC), unused);
+    case NOT_EXEC:
+    case NOT_EXEC_FILE_OK: return add(f, call, 1, MASKED(2, PROT_EXEC, 0), unused);
+    case PRIVATE_NOT_EXEC: return add(f, call, 2, MASKED(2, PROT_EXEC, 0), MASKED(3, MAP_TYPE, MAP_PRIVATE));
+    case ON_CHANNEL: return add(f, call, 1, EQUAL(0, FD_CHANNEL), unused);
+    case ON_CHANNEL_UNADDRESSED: return add(f, call, 2, EQUAL(0, FD_CHANNEL), EQUAL(4, 0));
+    case SELF_GROUP: return add(f, call, 1, EQUAL(0, 1), unused);
+    case SELF_PID_0: return add(f, call, 1, EQUAL(0, 0), unused);
+    case SELF_QUERY: return add(f, call, 2, EQUAL(0, 0), EQUAL(2, 0));
+    case THREAD_ONLY: return add(f, call, 1, EQUAL(0, PTHREAD_FLAGS), unused);
+    case FILTER_ONLY:
+        return add(f, call, 2, EQUAL(0, SECCOMP_SET_MODE_FILTER), MASKED(1, ~(uint64_t)SECCOMP_FILTER_FLAG_TSYNC, 0));
+    case NAME_ONLY:
+        status = add(f, call, 1, EQUAL(0, PR_SET_NAME), unused);
+        return status < 0 ? status : add(f, call, 1, EQUAL(0, PR_SET_VMA), unused);
+    case DESCRIPTOR_QUERY:
+        status = add(f, call, 1, EQUAL(1, F_GETFD), unused);
+        if (status == 0) status = add(f, call, 1, EQUAL(1, F_SETFD), unused);
+        return status < 0 ? status : add(f, call, 1, EQUAL(1, F_GETFL), unused);
+    case STAT_OPEN_FILE: return add(f, call, 1, MASKED(3, AT_EMPTY_PATH, AT_EMPTY_PATH), unused);
+    }
+    return -EINVAL;
+}
+
+static int add_line(scmp_filter_ctx f, const policy_line *line) {
+    if (line->act == KILL) return seccomp_rule_add(f, SCMP_ACT_KILL_PROCESS, line->call, 0);
+    if (line->act == ABSENT) return seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), line->call, 0);
+    return allow_when(f, line->call, line->when);
+}
+
+/// An unconditional line swallows a conditional one of the same call, in whatever order they come.
+static bool widened(const policy_line *line, const policy_line *const tables[], const size_t counts[], size_t count) {
+    for (size_t t = 0; line->when != ALWAYS && t < count; t++)
+        for (size_t i = 0; i < counts[t]; i++)
+            if (tables[t][i].call == line->call && tables[t][i].when == ALWAYS) return true;
+    return false;
+}
+
+static int export(scmp_filter_ctx f, filter *out) {
+    int file = memfd_create("filter", MFD_CLOEXEC);
+    if (file < 0) return -errno;
+    struct stat info;
+    int status = seccomp_export_bpf(f, file);
+    if (status == 0 && fstat(file, &info) < 0) status = -errno;
+    if (status == 0) {
+        out->code = malloc((size_t)info.st_size);
+        out->length = (unsigned short)((size_t)info.st_size / sizeof(struct sock_filter));
+        if (out->code == NULL) status = -ENOMEM;
+        else if (pread(file, out->code, (size_t)info.st_size, 0) != info.st_size) status = -EIO;
+    }
+    close(file);
+    return status;
+}
+
+static int build(filter *out, const policy_line *const tables[], const size_t counts[], size_t count) {
+    scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    if (f == NULL) return -ENOMEM;
+    // Another architecture's calls (i386 by int 0x80, x32) have no innocent use. A tree instead of a list: loading a
+    // filter costs the kernel 2 us for each instruction on the longest path.
+    int status = seccomp_attr_set(f, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    if (status == 0) status = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    for (size_t t = 0; t < count; t++)
+        for (size_t i = 0; status == 0 && i < counts[t]; i++)
+            if (!widened(&tables[t][i], tables, counts, count)) status = add_line(f, &tables[t][i]);
+    if (status == 0) status = export(f, out);
+    seccomp_release(f);
+    return status;
+}
+
+int filters_build(filter_set *set) {
+    const policy_line *handler_load[] = {LOADING, CORE, PROBED, FORBIDDEN};
+    const size_t handler_load_counts[] = {COUNT(LOADING), COUNT(CORE), COUNT(PROBED), COUNT(FORBIDDEN)};
+    const policy_line *handler_serve[] = {HANDLER_SERVING, CORE, PROBED};
+    const size_t handler_serve_counts[] = {COUNT(HANDLER_SERVING), COUNT(CORE), COUNT(PROBED)};
+    const policy_line *backend_load[] = {BACKEND_LOADING, LOADING, CORE, PROBED, FORBIDDEN};
+    const size_t backend_load_counts[] = {
+        COUNT(BACKEND_LOADING), COUNT(LOADING), COUNT(CORE), COUNT(PROBED), COUNT(FORBIDDEN)};
+    const policy_line *backend_serve[] = {BACKEND_SERVING, CORE, PROBED};
+    const size_t backend_serve_counts[] = {COUNT(BACKEND_SERVING), COUNT(CORE), COUNT(PROBED)};
+    const policy_line *probe_serve[] = {PROBE_SERVING};
+    const size_t probe_serve_counts[] = {COUNT(PROBE_SERVING)};
+    int status = build(&set->handler_load, handler_load, handler_load_counts, COUNT(handler_load));
+    if (status == 0) status = build(&set->handler_serve, handler_serve, handler_serve_counts, COUNT(handler_serve));
+    if (status == 0) status = build(&set->backend_load, backend_load, backend_load_counts, COUNT(backend_load));
+    if (status == 0) status = build(&set->backend_serve, backend_serve, backend_serve_counts, COUNT(backend_serve));
+    if (status == 0) status = build(&set->probe_serve, probe_serve, probe_serve_counts, COUNT(probe_serve));
+    return status;
+}
+
+// ---- loading -----------------------------------------------------------------------------------------------------------
+
+static int load(const filter *f, unsigned flags) {
+    struct sock_fprog program = {.len = f->length, .filter = f->code};
+    long status = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    if (status > 0) return -ESRCH; // TSYNC names the thread that could not follow
+    return status < 0 ? -errno : 0;
+}
+
+int filter_load_handler(const confine *c) {
+    return load(&c->filters->handler_load, 0);
+}
+
+int filter_load_backend(const confine *c) {
+    return load(&c->filters->backend_load, 0);
+}
+
+int filter_serve(const confine *c) {
+    if (c->job->kind == WIRE_KIND_PROBE) return load(&c->filters->probe_serve, 0);
+    // An engine has started threads by now; none of them may stay behind on the wider filter.
+    if (c->job->kind == WIRE_KIND_BACKEND) return load(&c->filters->backend_serve, SECCOMP_FILTER_FLAG_TSYNC);
+    return load(&c->filters->handler_serve, 0);
+}

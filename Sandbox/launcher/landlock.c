@@ -1,0 +1,67 @@
+// Landlock: which files the worker may read, and that it reaches nothing else; called by confine.c.
+#include "launcher.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// Younger than the headers this builds with. Sizes tell the kernel which fields it gets.
+struct ruleset {
+    uint64_t handled_access_fs;
+    uint64_t handled_access_net;
+    uint64_t scoped;
+};
+enum { FS_ABI1 = (1 << 13) - 1, FS_REFER = 1 << 13, FS_TRUNCATE = 1 << 14, FS_IOCTL_DEV = 1 << 15 };
+enum { NET_BIND_AND_CONNECT = 3, SCOPE_ABSTRACT_SOCKET_AND_SIGNAL = 3 };
+
+int landlock_abi(void) {
+    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    return abi < 0 ? -errno : (int)abi;
+}
+
+static int allow(int ruleset, const char *path) {
+    int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) return -errno;
+    struct landlock_path_beneath_attr rule = {
+        .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_EXECUTE,
+        .parent_fd = directory,
+    };
+    long status = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+    int error = errno;
+    close(directory);
+    return status < 0 ? -error : 0;
+}
+
+static int allow_all(int ruleset, const confine *c) {
+    int status = allow(ruleset, c->directory);
+    for (const char *const *path = root_library_directories(); status == 0 && *path != NULL; path++)
+        status = allow(ruleset, *path);
+    if (status == 0 && c->swift_runtime != NULL) status = allow(ruleset, c->swift_runtime);
+    return status;
+}
+
+int landlock_confine(const confine *c) {
+    int abi = landlock_abi();
+    if (abi < 0) return abi;
+    struct ruleset wanted = {.handled_access_fs = FS_ABI1};
+    if (abi >= 2) wanted.handled_access_fs |= FS_REFER;
+    if (abi >= 3) wanted.handled_access_fs |= FS_TRUNCATE;
+    if (abi >= 5) wanted.handled_access_fs |= FS_IOCTL_DEV;
+    size_t size = sizeof wanted.handled_access_fs;
+    if (abi >= 4) {
+        wanted.handled_access_net = NET_BIND_AND_CONNECT;
+        size += sizeof wanted.handled_access_net;
+    }
+    if (abi >= 6) {
+        wanted.scoped = SCOPE_ABSTRACT_SOCKET_AND_SIGNAL;
+        size += sizeof wanted.scoped;
+    }
+    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &wanted, size, 0);
+    if (ruleset < 0) return -errno;
+    int status = allow_all(ruleset, c);
+    if (status == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0) status = -errno;
+    close(ruleset);
+    return status;
+}

@@ -1,0 +1,62 @@
+// Attributes of the worker process itself: session, signals, privileges it can never gain; called by confine.c.
+#include "launcher.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE 65
+#define PR_MDWE_REFUSE_EXEC_GAIN 1
+#endif
+
+int process_session(const confine *c) {
+    (void)c;
+    return setsid() < 0 ? -errno : 0;
+}
+
+// The zygote turns this exit code back into the signal (see exited.c).
+static void leave(int signal_number) {
+    _exit(128 + signal_number);
+}
+
+int process_signals(const confine *c) {
+    (void)c;
+    struct sigaction action = {.sa_handler = leave};
+    if (sigaction(SIGABRT, &action, NULL) < 0 || sigaction(SIGXCPU, &action, NULL) < 0) return -errno;
+    action.sa_handler = SIG_IGN;
+    if (sigaction(SIGPIPE, &action, NULL) < 0) return -errno;
+    sigset_t none;
+    sigemptyset(&none);
+    return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
+}
+
+int process_parent_death(const confine *c) {
+    (void)c;
+    return prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ? -errno : 0;
+}
+
+int process_not_dumpable(const confine *c) {
+    (void)c;
+    return prctl(PR_SET_DUMPABLE, 0) < 0 ? -errno : 0;
+}
+
+int process_no_new_privileges(const confine *c) {
+    (void)c;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+int process_speculation(const confine *c) {
+    (void)c;
+    // ENODEV, ENXIO, EPERM: the processor does not need it, or the administrator decided it for the whole machine.
+    if (prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_FORCE_DISABLE, 0, 0) < 0 &&
+        errno != ENODEV && errno != ENXIO && errno != EPERM && errno != EINVAL)
+        return -errno;
+    return 0;
+}
+
+int process_memory_deny_write_execute(const confine *c) {
+    (void)c;
+    return prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) < 0 ? -errno : 0;
+}

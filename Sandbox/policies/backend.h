@@ -1,0 +1,28 @@
+// What a model engine may ask of the kernel: while it opens its model, and while it computes.
+#ifndef SWIFTLET_POLICY_BACKEND_H
+#define SWIFTLET_POLICY_BACKEND_H
+
+#include "common.h"
+
+// Loading and opening is LOADING + CORE + FORBIDDEN + PROBED and these:
+static const policy_line BACKEND_LOADING[] = {
+    LINE(clone, ALLOW, THREAD_ONLY, "compute threads"),
+    LINE(sched_setaffinity, ALLOW, ALWAYS, "engines bind compute threads to cores"),
+    LINE(stat, ALLOW, ALWAYS, "engines look at the model file; Landlock says which files open"),
+    LINE(newfstatat, ALLOW, ALWAYS, "as stat"),
+    LINE(getdents64, ALLOW, ALWAYS, "engines list their own directory for kernels of this processor"),
+    LINE(fadvise64, ALLOW, ALWAYS, "reading a model ahead"),
+    LINE(readv, ALLOW, ALWAYS, "reading a model"),
+};
+
+// Computing is CORE + PROBED and these:
+static const policy_line BACKEND_SERVING[] = {
+    LINE(clone, ALLOW, THREAD_ONLY, "compute threads that an engine starts for each step"),
+    LINE(sched_setaffinity, ALLOW, ALWAYS, "engines bind compute threads to cores"),
+    LINE(mmap, ALLOW, NOT_EXEC_FILE_OK, "malloc; parts of the model that are mapped late"),
+    LINE(mprotect, ALLOW, NOT_EXEC, "malloc; stacks of threads"),
+    LINE(pread64, ALLOW, ALWAYS, "parts of the model that are read late"),
+    LINE(fadvise64, ALLOW, ALWAYS, "as pread64"),
+};
+
+#endif

@@ -1,0 +1,127 @@
+// What every policy shares: the calls with no innocent use, those that libraries probe, the harmless core.
+#ifndef SWIFTLET_POLICY_COMMON_H
+#define SWIFTLET_POLICY_COMMON_H
+
+#include "policy.h"
+
+/// Only in load filters: filters stack, so a later one need not say it again.
+static const policy_line FORBIDDEN[] = {
+    LINE(ptrace, KILL, ALWAYS, "looks into and steers other processes; switches filters off on old kernels"),
+    LINE(process_vm_readv, KILL, ALWAYS, "reads another process"),
+    LINE(process_vm_writev, KILL, ALWAYS, "writes another process"),
+    LINE(bpf, KILL, ALWAYS, "code in the kernel"),
+    LINE(perf_event_open, KILL, ALWAYS, "a large and often broken part of the kernel"),
+    LINE(userfaultfd, KILL, ALWAYS, "stops the kernel in the middle of a copy: widens every race"),
+    LINE(mount, KILL, ALWAYS, "changes what files mean"),
+    LINE(umount2, KILL, ALWAYS, "uncovers what a mount hides"),
+    LINE(pivot_root, KILL, ALWAYS, "a way out of the root"),
+    LINE(chroot, KILL, ALWAYS, "a way out of the root"),
+    LINE(open_tree, KILL, ALWAYS, "the new mount calls, which old deny lists missed"),
+    LINE(move_mount, KILL, ALWAYS, "as open_tree"),
+    LINE(fsopen, KILL, ALWAYS, "as open_tree"),
+    LINE(fsmount, KILL, ALWAYS, "as open_tree"),
+    LINE(fsconfig, KILL, ALWAYS, "as open_tree"),
+    LINE(fspick, KILL, ALWAYS, "as open_tree"),
+    LINE(mount_setattr, KILL, ALWAYS, "makes read-only writable"),
+    LINE(unshare, KILL, ALWAYS, "user namespaces open kernel code meant for root"),
+    LINE(setns, KILL, ALWAYS, "enters another world"),
+    LINE(keyctl, KILL, ALWAYS, "keys are not kept apart by namespaces"),
+    LINE(add_key, KILL, ALWAYS, "as keyctl"),
+    LINE(request_key, KILL, ALWAYS, "as keyctl"),
+    LINE(kexec_load, KILL, ALWAYS, "replaces the kernel"),
+    LINE(kexec_file_load, KILL, ALWAYS, "replaces the kernel"),
+    LINE(init_module, KILL, ALWAYS, "code in the kernel"),
+    LINE(finit_module, KILL, ALWAYS, "code in the kernel"),
+    LINE(delete_module, KILL, ALWAYS, "code in the kernel"),
+    LINE(pidfd_getfd, KILL, ALWAYS, "takes descriptors out of another process"),
+    LINE(open_by_handle_at, KILL, ALWAYS, "opens files past every directory check"),
+};
+
+static const policy_line PROBED[] = {
+    LINE(clone3, ABSENT, ALWAYS, "its flags can't be checked; glibc falls back to clone"),
+    LINE(io_uring_setup, ABSENT, ALWAYS, "calls that no filter sees; libraries fall back to epoll"),
+    LINE(io_uring_enter, ABSENT, ALWAYS, "as io_uring_setup"),
+    LINE(io_uring_register, ABSENT, ALWAYS, "as io_uring_setup"),
+    LINE(openat2, ABSENT, ALWAYS, "its flags can't be checked; callers fall back to openat"),
+    LINE(statx, ABSENT, ALWAYS, "callers fall back to fstat"),
+    LINE(faccessat2, ABSENT, ALWAYS, "callers fall back"),
+    LINE(epoll_pwait2, ABSENT, ALWAYS, "callers fall back"),
+#ifdef __NR_futex_waitv
+    LINE(futex_waitv, ABSENT, ALWAYS, "callers fall back to futex"),
+#endif
+};
+
+/// Memory, time, locks, signals of our own, the channel, the end: what any running program needs.
+static const policy_line CORE[] = {
+    LINE(read, ALLOW, ALWAYS, "our own output pipe; what open descriptors allow"),
+    LINE(write, ALLOW, ALWAYS, "stdout and stderr, which become log lines"),
+    LINE(writev, ALLOW, ALWAYS, "stdio and the C++ runtime write messages with it"),
+    LINE(recvfrom, ALLOW, ON_CHANNEL, "frames from the host"),
+    LINE(sendto, ALLOW, ON_CHANNEL_UNADDRESSED, "frames to the host"),
+    LINE(poll, ALLOW, ALWAYS, "waiting for the channel"),
+    LINE(ppoll, ALLOW, ALWAYS, "waiting for the channel with a time limit"),
+    LINE(close, ALLOW, ALWAYS, "the loader; closing can only lose"),
+    LINE(fstat, ALLOW, ALWAYS, "stdio asks what stdout is"),
+    LINE(newfstatat, ALLOW, STAT_OPEN_FILE, "fstat, as glibc spells it"),
+    LINE(lseek, ALLOW, ALWAYS, "stdio"),
+    LINE(fcntl, ALLOW, DESCRIPTOR_QUERY, "stdio asks for flags"),
+    LINE(brk, ALLOW, ALWAYS, "malloc"),
+    LINE(munmap, ALLOW, ALWAYS, "malloc"),
+    LINE(mremap, ALLOW, ALWAYS, "realloc of large blocks"),
+    LINE(madvise, ALLOW, ALWAYS, "malloc gives memory back"),
+    LINE(mincore, ALLOW, ALWAYS, "stack walkers ask whether an address is mapped"),
+    LINE(futex, ALLOW, ALWAYS, "locks"),
+    LINE(set_robust_list, ALLOW, ALWAYS, "start of a thread"),
+    LINE(rseq, ALLOW, ALWAYS, "start of a thread"),
+    LINE(membarrier, ALLOW, ALWAYS, "runtimes with asymmetric fences"),
+    LINE(sched_yield, ALLOW, ALWAYS, "spin locks"),
+    LINE(sched_getaffinity, ALLOW, ALWAYS, "how many cores there are"),
+    LINE(getcpu, ALLOW, ALWAYS, "per-core caches"),
+    LINE(getrandom, ALLOW, ALWAYS, "hash seeds, keys"),
+    LINE(clock_gettime, ALLOW, ALWAYS, "CPU time; other clocks need no call"),
+    LINE(clock_getres, ALLOW, ALWAYS, "clocks"),
+    LINE(clock_nanosleep, ALLOW, ALWAYS, "sleeping"),
+    LINE(nanosleep, ALLOW, ALWAYS, "sleeping"),
+    LINE(gettimeofday, ALLOW, ALWAYS, "clocks where the vDSO can't be used"),
+    LINE(times, ALLOW, ALWAYS, "clock() in old code"),
+    LINE(getrusage, ALLOW, ALWAYS, "programs that measure themselves"),
+    LINE(sysinfo, ALLOW, ALWAYS, "how much memory there is: qsort and caches size themselves by it"),
+    LINE(uname, ALLOW, ALWAYS, "runtimes ask for the version of the kernel"),
+    LINE(getpid, ALLOW, ALWAYS, "abort, logging"),
+    LINE(gettid, ALLOW, ALWAYS, "abort, locks"),
+    LINE(getppid, ALLOW, ALWAYS, "harmless: it is 0"),
+    LINE(getuid, ALLOW, ALWAYS, "harmless"),
+    LINE(geteuid, ALLOW, ALWAYS, "harmless"),
+    LINE(getgid, ALLOW, ALWAYS, "harmless"),
+    LINE(getegid, ALLOW, ALWAYS, "harmless"),
+    LINE(rt_sigaction, ALLOW, ALWAYS, "abort, crash reporters"),
+    LINE(rt_sigprocmask, ALLOW, ALWAYS, "abort, threads"),
+    LINE(rt_sigreturn, ALLOW, ALWAYS, "return from a signal handler"),
+    LINE(sigaltstack, ALLOW, ALWAYS, "crash reporters"),
+    LINE(tgkill, ALLOW, SELF_GROUP, "abort and raise"),
+    LINE(kill, ALLOW, SELF_GROUP, "raise in old code; pid 1 is ourselves"),
+    LINE(restart_syscall, ALLOW, ALWAYS, "the kernel's own, after a stop"),
+    LINE(prlimit64, ALLOW, SELF_QUERY, "the Swift runtime asks for the size of the stack"),
+    LINE(prctl, ALLOW, NAME_ONLY, "names of threads and mappings"),
+    LINE(exit, ALLOW, ALWAYS, "the end of a thread"),
+    LINE(exit_group, ALLOW, ALWAYS, "the end"),
+};
+
+/// Until tenant code is in place: what the loader and the last steps of confine.c need.
+static const policy_line LOADING[] = {
+    LINE(openat, ALLOW, READ_ONLY, "the loader opens libraries; Landlock says which"),
+    LINE(pread64, ALLOW, ALWAYS, "the loader reads headers"),
+    LINE(readlink, ALLOW, ALWAYS, "the loader resolves $ORIGIN"),
+    LINE(access, ALLOW, ALWAYS, "the loader looks for /etc/ld.so.preload"),
+    LINE(mmap, ALLOW, NOT_WRITE_EXEC, "the loader maps code and data"),
+    LINE(mprotect, ALLOW, NOT_WRITE_EXEC, "the loader seals relocated data"),
+    LINE(recvmsg, ALLOW, ON_CHANNEL, "a waiting worker is handed its channel"),
+    LINE(dup2, ALLOW, ALWAYS, "the channel takes its number"),
+    LINE(prlimit64, ALLOW, SELF_PID_0, "the job's limits; without privileges they only sink"),
+    LINE(landlock_create_ruleset, ALLOW, ALWAYS, "confinement, which only tightens"),
+    LINE(landlock_add_rule, ALLOW, ALWAYS, "confinement"),
+    LINE(landlock_restrict_self, ALLOW, ALWAYS, "confinement"),
+    LINE(seccomp, ALLOW, FILTER_ONLY, "the serve filter"),
+};
+
+#endif

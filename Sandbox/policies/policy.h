@@ -1,0 +1,43 @@
+// One line of a policy: a call, what becomes of it, under which condition, who needs it. What no line names gets EPERM.
+#ifndef SWIFTLET_POLICY_H
+#define SWIFTLET_POLICY_H
+
+#include <stddef.h>
+#include <sys/syscall.h>
+
+enum act {
+    ALLOW,
+    ABSENT, ///< ENOSYS: libraries probe for it and fall back
+    KILL,   ///< no innocent use
+};
+
+/// Conditions on arguments; the numbers behind them are in filter.c.
+enum when {
+    ALWAYS,
+    READ_ONLY,        ///< openat: no writing, no creating
+    NOT_WRITE_EXEC,   ///< mmap, mprotect: never both
+    NOT_EXEC,         ///< mprotect: never executable
+    PRIVATE_NOT_EXEC, ///< mmap: never executable, never shared with another process
+    NOT_EXEC_FILE_OK, ///< mmap: never executable; a file may be mapped shared
+    ON_CHANNEL,       ///< the descriptor is the channel
+    ON_CHANNEL_UNADDRESSED, ///< sendto: the channel, and no address
+    SELF_GROUP,       ///< the process is 1: ourselves, in our own pid namespace
+    SELF_PID_0,       ///< the process is 0: ourselves
+    SELF_QUERY,       ///< prlimit64: ourselves, reading only
+    THREAD_ONLY,      ///< clone: exactly the flags of pthread_create
+    FILTER_ONLY,      ///< seccomp: adding a filter, with or without the sibling threads; no listener
+    NAME_ONLY,        ///< prctl: naming threads and mappings
+    DESCRIPTOR_QUERY, ///< fcntl: reading flags, setting close-on-exec
+    STAT_OPEN_FILE,   ///< newfstatat: an empty path, so only what is open
+};
+
+typedef struct policy_line {
+    int call;
+    enum act act;
+    enum when when;
+    const char *why;
+} policy_line;
+
+#define LINE(name, act, when, why) {__NR_##name, act, when, why}
+
+#endif

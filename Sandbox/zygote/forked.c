@@ -1,0 +1,371 @@
+// The zygote: builds the jail once, keeps workers prepared, hands them jobs, reaps them; next: worker.c.
+#include <errno.h>
+#include <dirent.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "packet.h"
+#include "zygote.h"
+
+/// How long the control socket must be silent before a worker is prepared: a burst of starts comes first.
+enum { QUIET_MS = 2 };
+
+enum state { FREE, PREPARING, READY, WORKING };
+
+typedef struct worker {
+    enum state state;
+    bool counted; ///< belongs to the prepared ones
+    pid_t pid;    ///< in our namespace
+    int host_pid;
+    uint32_t number;
+    int park;  ///< our end, until the job is handed over
+    int words; ///< what the worker writes
+    cgroup_leaf leaf;
+} worker;
+
+static zygote Z;
+static worker workers[WORKERS_MAX];
+static uint32_t next_slot;
+static bool announced, adopted;
+
+uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+_Noreturn static void cannot(const char *step, int error, const char *detail) {
+    char text[WORDS_MAX];
+    int length = snprintf(text, sizeof text, "zygote: %s: %s%s%s", step, strerror(error), detail[0] == 0 ? "" : ": ", detail);
+    if (length >= (int)sizeof text) length = sizeof text - 1;
+    packet_send(Z.control, WIRE_ZYGOTE_FAILED, text, (size_t)length, NULL, 0);
+    _exit(EXIT_CANNOT);
+}
+
+// ---- preparing workers ---------------------------------------------------------------------------------------------------
+
+/// A fork into a pid namespace of its own. setns puts our choice back to our own namespace, which unshare needs; fork,
+/// not a raw clone, so that glibc in the worker knows its thread's id.
+static pid_t fork_in_namespace(void) {
+    if ((Z.options->have & WIRE_LAYER_PID) != 0 &&
+        (setns(Z.pid_namespace, CLONE_NEWPID) < 0 || unshare(CLONE_NEWPID) < 0))
+        return -1;
+    return fork();
+}
+
+static worker *free_worker(void) {
+    // Slots go round, so that a user id rests before it is used again.
+    for (uint32_t i = 0; i < WORKERS_MAX; i++) {
+        uint32_t slot = (next_slot + i) % WORKERS_MAX;
+        if (workers[slot].state != FREE) continue;
+        next_slot = slot + 1;
+        return &workers[slot];
+    }
+    return NULL;
+}
+
+static void close_all(const int *descriptors, int count) {
+    for (int i = 0; i < count; i++)
+        if (descriptors[i] >= 0) close(descriptors[i]);
+}
+
+/// Returns NULL with errno set.
+static worker *fork_worker(uint32_t kind) {
+    worker *w = free_worker();
+    if (w == NULL) {
+        errno = EAGAIN;
+        return NULL;
+    }
+    uint32_t slot = (uint32_t)(w - workers);
+    int fds[4] = {-1, -1, -1, -1}; // park: ours, the worker's; words: read, write
+    int status = cgroup_leaf_make(Z.options->groups.version, Z.groups, slot, &w->leaf);
+    if (status == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) status = -errno;
+    if (status == 0 && pipe2(fds + 2, O_CLOEXEC | O_NONBLOCK) < 0) status = -errno;
+    pid_t pid = status < 0 ? -1 : fork_in_namespace();
+    if (pid == 0) worker_main(&Z, slot, &w->leaf, kind, fds[1], fds[2], fds[3]);
+    if (status == 0 && pid < 0) status = -errno;
+    if (status < 0) {
+        close_all(fds, 4);
+        cgroup_leaf_remove(&w->leaf, Z.groups);
+        errno = -status;
+        return NULL;
+    }
+    close(fds[1]);
+    close(fds[3]);
+    *w = (worker){.state = PREPARING, .pid = pid, .park = fds[0], .words = fds[2], .leaf = w->leaf};
+    return w;
+}
+
+static uint32_t count_prepared(void) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < WORKERS_MAX; i++)
+        count += workers[i].counted && (workers[i].state == PREPARING || workers[i].state == READY);
+    return count;
+}
+
+static void prepare_one(void) {
+    worker *w = fork_worker(WIRE_KIND_HANDLER);
+    if (w == NULL) cannot("prepare a worker", errno, "");
+    w->counted = true;
+}
+
+static void announce_when_ready(void) {
+    if (announced) return;
+    uint32_t ready = 0;
+    for (uint32_t i = 0; i < WORKERS_MAX; i++) ready += workers[i].state == READY;
+    if (ready < Z.options->prepare) return;
+    announced = true;
+    char self[16] = "";
+    ssize_t length = readlinkat(Z.proc, "self", self, sizeof self - 1);
+    wire_layers layers = {.version = WIRE_VERSION, .have = Z.options->have, .cgroup = Z.options->groups.version,
+                          .pid = length > 0 ? atoi(self) : 0};
+    packet_send(Z.control, WIRE_ZYGOTE_READY, &layers, sizeof layers, NULL, 0);
+}
+
+static void hear_parked(worker *w) {
+    parked hello;
+    ssize_t got = recv(w->park, &hello, sizeof hello, MSG_DONTWAIT);
+    if (got != sizeof hello) return; // it died; its last words come with the exit
+    w->host_pid = hello.pid;
+    if (w->state == PREPARING) w->state = READY;
+    announce_when_ready();
+}
+
+// ---- frames from the host ------------------------------------------------------------------------------------------------
+
+static void exited_without_start(uint32_t number, const char *why) {
+    wire_exited gone = {.worker = number, .status = EXIT_CANNOT << 8, .words_size = (uint32_t)strlen(why)};
+    packet_send(Z.control, WIRE_EXITED, &gone, sizeof gone, why, gone.words_size);
+}
+
+static worker *worker_for(uint32_t kind) {
+    worker *waiting = NULL;
+    // Only handlers and probes come from the pool: a backend's load filter allows threads, so it is chosen at the fork.
+    for (uint32_t i = 0; kind != WIRE_KIND_BACKEND && i < WORKERS_MAX; i++) {
+        if (!workers[i].counted) continue;
+        if (workers[i].state == READY) return &workers[i];
+        if (workers[i].state == PREPARING && waiting == NULL) waiting = &workers[i];
+    }
+    return waiting != NULL ? waiting : fork_worker(kind);
+}
+
+static void start(const uint8_t *payload, size_t size, int channel) {
+    static job checked;
+    const char *wrong = job_read(&checked, payload, size);
+    uint32_t number = checked.start.worker;
+    if (wrong == NULL && channel < 0) wrong = "start: no channel came with the job";
+    if (wrong != NULL) return exited_without_start(number, wrong);
+    worker *w = worker_for(checked.start.kind);
+    if (w == NULL) return exited_without_start(number, "start: no worker could be forked; lower the load or raise pids limits");
+    int status = cgroup_leaf_limit(&w->leaf, &checked.start);
+    if (status == 0) status = packet_pass(w->park, payload, size, channel);
+    w->state = WORKING;
+    w->number = number;
+    if (status < 0) kill(w->pid, SIGKILL);
+}
+
+static void adopt(const uint8_t *payload, size_t size, int directory) {
+    (void)payload;
+    const char *step = "";
+    if (adopted || size != sizeof(wire_adopt) || directory < 0) cannot("adopt: a second one, or malformed", EPROTO, "");
+    int status = (Z.options->have & WIRE_LAYER_MOUNT) == 0 ? 0 : root_adopt(&Z.jail, Z.proc, directory, &step);
+    if (status < 0) cannot(step, -status, "");
+    adopted = true;
+    packet_send(Z.control, WIRE_ADOPTED, NULL, 0, NULL, 0);
+}
+
+static void end_worker(const uint8_t *payload, size_t size) {
+    wire_kill wanted;
+    if (size != sizeof wanted) cannot("kill: malformed", EPROTO, "");
+    memcpy(&wanted, payload, sizeof wanted);
+    for (uint32_t i = 0; i < WORKERS_MAX; i++)
+        if (workers[i].state == WORKING && workers[i].number == wanted.worker) kill(workers[i].pid, SIGKILL);
+}
+
+static void serve_host(void) {
+    static _Alignas(8) uint8_t buffer[WIRE_FRAME_MAX];
+    int passed;
+    wire_head head;
+    const uint8_t *payload;
+    ssize_t got = packet_receive(Z.control, buffer, sizeof buffer, &passed, 0);
+    if (got == 0 || got == -ECONNRESET) _exit(0); // as pid 1: the kernel ends every worker with us
+    if (got < 0) cannot("control socket", (int)-got, "");
+    if (!packet_open(buffer, got, &head, &payload)) cannot("control socket: sizes disagree", EPROTO, "");
+    if (head.type == WIRE_ADOPT) adopt(payload, head.size, passed);
+    else if (head.type == WIRE_START) start(payload, head.size, passed);
+    else if (head.type == WIRE_KILL) end_worker(payload, head.size);
+    else cannot("control socket: a frame that is not for a zygote", EPROTO, "");
+    if (passed >= 0) close(passed);
+}
+
+// ---- reaping -------------------------------------------------------------------------------------------------------------
+
+/// A worker is pid 1 of its namespace, which can't die by a signal it sends itself: process.c leaves with this code instead.
+static int real_status(int status) {
+    if (!WIFEXITED(status)) return status;
+    int signal_number = WEXITSTATUS(status) - 128;
+    return signal_number == SIGABRT || signal_number == SIGXCPU ? signal_number : status;
+}
+
+static uint32_t last_words(int pipe_end, char words[WORDS_MAX]) {
+    char chunk[4096];
+    size_t held = 0;
+    for (ssize_t got; (got = read(pipe_end, chunk, sizeof chunk)) > 0;) {
+        size_t keep = (size_t)got > WORDS_MAX ? WORDS_MAX : (size_t)got;
+        size_t drop = held + keep > WORDS_MAX ? held + keep - WORDS_MAX : 0;
+        memmove(words, words + drop, held - drop);
+        held -= drop;
+        memcpy(words + held, chunk + (size_t)got - keep, keep);
+        held += keep;
+    }
+    return (uint32_t)held;
+}
+
+static void bury(worker *w, int status, const struct rusage *used) {
+    char words[WORDS_MAX + 1];
+    uint32_t size = last_words(w->words, words);
+    cgroup_result result = cgroup_leaf_result(&w->leaf);
+    wire_exited gone = {
+        .worker = w->number, .status = real_status(status), .oom = result.oom, .memory_peak = result.memory_peak,
+        .cpu_us = (uint64_t)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) * 1000000u +
+            (uint64_t)(used->ru_utime.tv_usec + used->ru_stime.tv_usec),
+        .words_size = size, .pid = w->host_pid};
+    // Without a cgroup the process's own high-water mark is the next best.
+    if (gone.memory_peak == 0) gone.memory_peak = (uint64_t)used->ru_maxrss * 1024u;
+    if (w->state == PREPARING && !announced) {
+        words[size] = 0;
+        cannot("prepare a worker", ECHILD, words);
+    }
+    bool assigned = w->state == WORKING;
+    close(w->words);
+    if (w->park >= 0) close(w->park);
+    cgroup_leaf_remove(&w->leaf, Z.groups);
+    *w = (worker){.state = FREE, .park = -1, .words = -1};
+    if (assigned) packet_send(Z.control, WIRE_EXITED, &gone, sizeof gone, words, size);
+}
+
+static void reap(void) {
+    int status;
+    struct rusage used;
+    for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &used)) > 0;)
+        for (uint32_t i = 0; i < WORKERS_MAX; i++)
+            if (workers[i].state != FREE && workers[i].pid == pid) {
+                bury(&workers[i], status, &used);
+                break;
+            }
+}
+
+// ---- set-up and the loop -------------------------------------------------------------------------------------------------
+
+static int count_threads(void) {
+    int count = 0;
+    DIR *listing = opendir("/proc/self/task");
+    for (struct dirent *e; listing != NULL && (e = readdir(listing)) != NULL;) count += e->d_name[0] != '.';
+    if (listing != NULL) closedir(listing);
+    return count;
+}
+
+static uint64_t private_memory(void) {
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file != NULL && fscanf(file, "%*d %*d %*d %*d %*d %ld", &pages) != 1) pages = 0;
+    if (file != NULL) fclose(file);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/// The Swift runtime and the kit are paid for here, once; workers share the pages.
+static void load_kit(const char *kit) {
+    if (kit == NULL) return;
+    void *handle = dlopen(kit, RTLD_NOW | RTLD_GLOBAL);
+    if (handle == NULL) cannot("load the kit", ENOEXEC, dlerror());
+    *(void **)&Z.warm_up = dlsym(handle, "swiftlet_kit_warm_up");
+    if (Z.warm_up != NULL) Z.warm_up();
+}
+
+static void set_up(const options *o) {
+    const char *step = "";
+    Z.options = o;
+    Z.control = o->control;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) cannot("parent death signal", errno, "");
+    fcntl(Z.control, F_SETFD, FD_CLOEXEC);
+    // Workers inherit it as their standard input.
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0) cannot("open /dev/null", errno, "");
+    close(null);
+    // Each worker costs up to eight descriptors here.
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    // One arena: a worker has one thread, and each further arena reserves 64 MB of addresses.
+    mallopt(M_ARENA_MAX, 1);
+    Z.proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    Z.pid_namespace = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+    if (Z.proc < 0 || Z.pid_namespace < 0) cannot("open /proc", errno, "");
+    int status = cgroup_open(&o->groups, Z.groups);
+    if (status < 0) cannot("open the cgroups", -status, "");
+    load_kit(o->kit);
+    // A second thread would be missing in every fork, with whatever locks it held.
+    if (count_threads() != 1) cannot("the kit started a thread", EDEADLK, "");
+    Z.data_base = private_memory();
+    if ((o->have & WIRE_LAYER_SECCOMP) != 0 && (status = filters_build(&Z.filters)) < 0) cannot("compile the filters", -status, "");
+    if ((status = namespaces_enter(o->have, &step)) < 0) cannot(step, -status, "");
+    if ((o->have & WIRE_LAYER_MOUNT) != 0 && (status = root_build(&Z.jail, o->swift_runtime, &step)) < 0)
+        cannot(step, -status, "");
+}
+
+static int watch_signals(void) {
+    sigset_t watched;
+    sigemptyset(&watched);
+    sigaddset(&watched, SIGCHLD);
+    sigaddset(&watched, SIGINT);
+    sigaddset(&watched, SIGTERM);
+    sigaddset(&watched, SIGHUP);
+    sigprocmask(SIG_BLOCK, &watched, NULL);
+    int signals = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signals < 0) cannot("signalfd", errno, "");
+    return signals;
+}
+
+int forked_main(options *o) {
+    set_up(o);
+    int signals = watch_signals();
+    for (uint32_t i = 0; i < WORKERS_MAX; i++) workers[i].park = -1;
+    announce_when_ready();
+    for (;;) {
+        struct pollfd watched[2 + WORKERS_MAX] = {{.fd = Z.control, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+        worker *at[WORKERS_MAX];
+        nfds_t count = 2;
+        for (uint32_t i = 0; i < WORKERS_MAX; i++)
+            if (workers[i].state == PREPARING || (workers[i].state == WORKING && workers[i].host_pid == 0)) {
+                at[count - 2] = &workers[i];
+                watched[count++] = (struct pollfd){.fd = workers[i].park, .events = POLLIN};
+            }
+        bool missing = count_prepared() < o->prepare;
+        int events = poll(watched, count, !missing ? -1 : announced ? QUIET_MS : 0);
+        if (events < 0 && errno != EINTR) cannot("poll", errno, "");
+        if (events == 0 && missing) prepare_one();
+        if (events <= 0) continue;
+        for (nfds_t i = 2; i < count; i++)
+            if (watched[i].revents != 0) hear_parked(at[i - 2]);
+        if (watched[0].revents != 0) serve_host();
+        struct signalfd_siginfo news;
+        while (read(signals, &news, sizeof news) > 0) {}
+        if (watched[1].revents != 0) reap();
+    }
+}

@@ -1,0 +1,81 @@
+// The rooms of the worker: the channel to the host, the loader, and the two ways to serve.
+#ifndef SWIFTLET_WORKER_H
+#define SWIFTLET_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "swiftlet_backend.h"
+#include "swiftlet_handler.h"
+#include "swiftlet_wire.h"
+#include "zygote.h"
+
+// ---- channel.c --------------------------------------------------------------------------------------------------------------
+
+/// A received frame with its bytes; given back with `frame_drop`.
+typedef struct frame {
+    struct frame *next;
+    wire_head head;
+    const uint8_t *payload;
+    _Alignas(8) uint8_t packet[WIRE_FRAME_MAX];
+} frame;
+
+typedef struct queue {
+    frame *first, *last;
+} queue;
+
+void queue_add(queue *q, frame *f);
+frame *queue_take(queue *q); ///< NULL when empty
+void queue_clear(queue *q);
+void frame_drop(frame *f);   ///< NULL is fine
+
+/// Gets the frames that come while a send waits for a slow host; it owns them.
+extern void (*channel_sink)(frame *f);
+
+enum { CHANNEL_FRAME, CHANNEL_TIMEOUT, CHANNEL_BROKEN };
+/// Waits for the next frame; `timeout_ns` 0: look only, UINT64_MAX: no limit.
+int channel_receive(uint64_t timeout_ns, frame **out);
+/// Sends one packet whose payload stands behind room for the head. Waits while the host is slow. False: broken.
+bool channel_send(uint8_t *packet, wire_head head);
+/// The same for payloads that lie elsewhere; they are copied.
+bool channel_send_copy(wire_head head, const void *payload, size_t size, const void *more, size_t more_size);
+void channel_log(uint32_t id, int32_t level, swiftlet_bytes text);
+/// Turns what was written to stdout and stderr into log frames.
+void channel_log_output(uint32_t id);
+
+// ---- worker.c ---------------------------------------------------------------------------------------------------------------
+
+/// Ends the worker with a FAILED frame: "step: cause".
+_Noreturn void worker_cannot(const char *step, const char *cause);
+
+// ---- failure text: what a plugin gave to `fail` ----------------------------------------------------------------------------------
+
+enum { FAILURE_MAX = 4096 };
+void failure_set(swiftlet_bytes text);
+void failure_clear(void);
+swiftlet_bytes failure_text(void);
+
+// ---- loader.c ---------------------------------------------------------------------------------------------------------------
+
+typedef struct loaded {
+    const swiftlet_plugin *plugin;
+    const swiftlet_handler_v1 *handler;
+    const swiftlet_backend_v1 *backend;
+} loaded;
+
+/// The one place that calls dlopen for a tenant. Ends the worker when the plugin is not what it must be.
+loaded loader_open(const job *j);
+/// True when the table that the plugin was built with has the field.
+#define HAS(table, field) \
+    ((table)->size >= offsetof(__typeof__(*(table)), field) + sizeof (table)->field && (table)->field != NULL)
+
+// ---- handler.c, backend.c ------------------------------------------------------------------------------------------------------
+
+void handler_init(const loaded *l, const job *j);
+_Noreturn void handler_serve(const loaded *l);
+void backend_open(const loaded *l, const job *j);
+void backend_describe(wire_model *out);
+_Noreturn void backend_serve(void);
+
+#endif

@@ -1,0 +1,77 @@
+// The rooms of the zygote program and what each asks of the others; main.c chooses, forker.c and forked.c wait for work.
+#ifndef SWIFTLET_ZYGOTE_H
+#define SWIFTLET_ZYGOTE_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "launcher.h"
+#include "swiftlet_wire.h"
+
+enum {
+    ZYGOTES_MAX = 1024,
+    /// Workers of one zygote; each has a user id, so this is also the width of a zygote's range.
+    WORKERS_MAX = 256,
+    UID_BASE = 0x60000000,
+    /// Room for wire_start and its strings.
+    JOB_MAX = 32768,
+    WORDS_MAX = 2048,
+    /// Exit code of a worker or zygote that could not go on; its last words say why.
+    EXIT_CANNOT = 70,
+};
+
+/// Command line of all verbs.
+typedef struct options {
+    int control;
+    const char *kit, *swift_runtime, *cgroup_name;
+    uid_t uid_base;
+    uint32_t without; ///< layers left out on purpose: tests prove that the others hold
+    // zygote only; written by the forker
+    uint32_t have, prepare, cgroup_version;
+    uid_t uid_first;
+    bool user_namespace;
+    cgroup_groups groups;
+} options;
+
+int forker_main(options *o);
+int forked_main(options *o);
+int layers_main(const options *o, bool json);
+
+/// What a zygote knows, and its workers inherit.
+typedef struct zygote {
+    const options *options;
+    int control;
+    int pid_namespace;
+    int proc; ///< the host's /proc
+    int groups[CGROUP_CONTROLLERS];
+    jail jail;
+    filter_set filters;
+    uint64_t data_base;
+    void (*warm_up)(void); ///< SwiftletKit's, or NULL
+} zygote;
+
+/// What a prepared worker says to its zygote, once.
+typedef struct parked {
+    int32_t pid; ///< in the host's pid namespace
+} parked;
+
+/// The worker's life from fork to exit. `park` is its end of the socket on which the job comes.
+_Noreturn void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *leaf, uint32_t kind, int park,
+                              int words_read, int words_write);
+
+/// A job as the worker holds it: fixed part and strings in one buffer.
+typedef struct job {
+    wire_start start;
+    char directory[512]; ///< "/app/…"
+    char library[1024];  ///< absolute
+    char model[1024];    ///< absolute, or empty
+    const char *config;
+    size_t config_size;
+} job;
+
+/// Checks and takes apart a START payload. Returns NULL, or what is wrong with it.
+const char *job_read(job *j, const uint8_t *payload, size_t size);
+
+uint64_t now_ns(void);
+
+#endif

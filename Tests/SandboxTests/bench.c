@@ -1,0 +1,52 @@
+// Times of one start, step by step, from START to the first answer, and of warm invocations.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+enum { ROUNDS = 300, SPARES = 4 };
+
+static int by_size(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void print(const char *name, uint64_t *times, size_t count) {
+    qsort(times, count, sizeof *times, by_size);
+    printf("%-28s p50 %8.1f us   p99 %8.1f us   n %zu\n", name, (double)times[count / 2] / 1000,
+           (double)times[count * 99 / 100] / 1000, count);
+}
+
+void bench_cold(host *h, const char *label) {
+    static uint64_t whole[ROUNDS], until_ready[ROUNDS], confine[ROUNDS], load[ROUNDS], seal[ROUNDS], warm[ROUNDS];
+    for (int i = 0; i < ROUNDS; i++) {
+        usleep(6000); // the pool refills while nobody waits
+        uint64_t begin = clock_ns();
+        worker w = host_worker(h, job_default(), "subject.so", "{}");
+        send_invoke(w.channel, 1, "/echo", "hello", 5, true);
+        packet p = receive(w.channel, 5000);
+        until_ready[i] = clock_ns() - begin;
+        wire_ready ready;
+        memcpy(&ready, p.bytes, sizeof ready);
+        p = receive(w.channel, 5000);
+        whole[i] = clock_ns() - begin;
+        confine[i] = ready.confine_ns;
+        load[i] = ready.load_ns;
+        seal[i] = ready.seal_ns;
+        begin = clock_ns();
+        send_invoke(w.channel, 2, "/echo", "hello", 5, true);
+        receive(w.channel, 5000);
+        warm[i] = clock_ns() - begin;
+        close(w.channel);
+        host_exited(h, w.number);
+    }
+    printf("%s\n", label);
+    print("START to first answer", whole, ROUNDS);
+    print("START to READY", until_ready, ROUNDS);
+    print("  confine for the job", confine, ROUNDS);
+    print("  load", load, ROUNDS);
+    print("  seal", seal, ROUNDS);
+    print("second invocation", warm, ROUNDS);
+}

@@ -1,0 +1,9 @@
+// Times of starts; tests.c runs it with --bench.
+#ifndef SWIFTLET_TEST_BENCH_H
+#define SWIFTLET_TEST_BENCH_H
+
+#include "host.h"
+
+void bench_cold(host *h, const char *label);
+
+#endif
