@@ -2,6 +2,8 @@
 internal import Core
 internal import HTTP
 internal import Platform
+internal import Registry
+internal import Scheduler
 internal import Workers
 
 extension Gateway {

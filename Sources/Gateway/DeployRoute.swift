@@ -4,6 +4,8 @@ internal import Glibc
 internal import HTTP
 internal import Platform
 internal import PluginHost
+internal import Registry
+internal import Scheduler
 internal import Workers
 
 extension Gateway {

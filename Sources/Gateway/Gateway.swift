@@ -2,6 +2,7 @@
 internal import Core
 package import HTTP
 package import Platform
+internal import Registry
 internal import Workers
 
 package final class Gateway: HTTPService {

@@ -1,4 +1,7 @@
 // Renders the counters in Prometheus' text format.
+internal import Scheduler
+internal import Workers
+
 extension Gateway {
     func metricsText() -> String {
         let counted = shared.counted

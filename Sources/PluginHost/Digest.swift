@@ -12,7 +12,7 @@ internal import CDigest
         _ = unsafe bytes.withUnsafeBytes { unsafe cdigest_add(state, $0.baseAddress, $0.count) }
     }
 
-    mutating func add(_ text: String) { add(Array(text.utf8).span.bytes) }
+    mutating func add(_ text: String) { unsafe add(Array(text.utf8).span.bytes) }
 
     /// 64 hex digits; empty when OpenSSL has no memory.
     consuming func finish() -> String {

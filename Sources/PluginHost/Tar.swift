@@ -121,7 +121,7 @@ enum TarReader {
             let wanted = Int(min(rest, UInt64(buffer.count)))
             let count = try libc("read") { unsafe buffer.withUnsafeMutableBytes { unsafe read(input, $0.baseAddress, wanted) } }
             guard count > 0 else { throw refusal("it is cut inside \(name)") }
-            digest.add(buffer.span.bytes.extracting(0..<count))
+            unsafe digest.add(buffer.span.bytes.extracting(0..<count))
             try writeAll(output.raw, Array(buffer[..<count]))
             rest -= UInt64(count)
         }

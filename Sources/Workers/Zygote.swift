@@ -67,6 +67,7 @@ final class Zygote: Sendable {
         case Int(WIRE_STARTED):
             guard let number = payload.u32(&offset), let pid = payload.i32(&offset) else { return }
             state.withLock { $0.workers[number] }?.noteStarted(pid: pid)
+        case Int(WIRE_ADOPTED): break
         case Int(WIRE_EXITED):
             guard let (number, exit) = Self.parseExit(payload) else { return }
             forget(number)?.noteExit(exit)

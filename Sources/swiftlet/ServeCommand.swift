@@ -15,7 +15,7 @@ enum ServeCommand {
         let options = try ServeOptions(arguments)
         _ = clinux_ignore_sigpipe()
         let signals = FileDescriptor(owning: try unsafe check(clinux_signalfd([SIGTERM, SIGINT], 2), "signalfd"))
-        let listeners = try Listeners(options)
+        var listeners = try Listeners(options)
         let registry = try Registry(stateDirectory: options.state)
         let store = try ArtefactStore(stateDirectory: options.state)
         // Before the first thread, because it forks; before root is dropped, because it keeps it.
@@ -44,7 +44,8 @@ enum ServeCommand {
 
         var threads = try loops.dropFirst().map(Runner.init)
         threads.append(try Runner(background))
-        drain.onDone = { for loop in loops.map(\.remote) + [background.remote] { loop.submit { $0.stop() } } }
+        let remotes = loops.map(\.remote) + [background.remote]
+        drain.onDone = { for remote in remotes { remote.submit { $0.stop() } } }
         loops[0].run()
         for thread in threads { thread.join() }
         host.close()
