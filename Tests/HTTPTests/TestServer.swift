@@ -20,7 +20,7 @@ final class TestServer: @unchecked Sendable {
     private let remote: LoopRemote
     private var thread: LoopThread?
 
-    init(limits: HTTPLimits = HTTPLimits(), _ body: @escaping @Sendable (HTTPExchange) -> Void) throws {
+    init(limits: HTTPLimits = HTTPLimits(), tls: TLSContext? = nil, _ body: @escaping @Sendable (HTTPExchange) -> Void) throws {
         var port: UInt16 = 0
         let listener = try check(unsafe clinux_listen("127.0.0.1", 0, 512, &port), "listen")
         self.port = port
@@ -29,7 +29,8 @@ final class TestServer: @unchecked Sendable {
             guard let loop = try? EventLoop(index: 0) else { return }
             loop.remote.submit { loop in
                 let server = HTTPServer(
-                    loop: loop, listenDescriptor: FileDescriptor(owning: listener), limits: limits, service: ClosureService(body))
+                    loop: loop, listenDescriptor: FileDescriptor(owning: listener), limits: limits, tls: tls,
+                    service: ClosureService(body))
                 try? server.startAccepting()
                 started.put((LoopBound(server, on: loop), loop.remote))
             }
