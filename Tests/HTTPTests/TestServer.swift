@@ -137,6 +137,20 @@ final class RawClient {
         return true
     }
 
+    /// Sends until the server has not taken a byte for a while; returns how many it took.
+    func sendUntilFull(limit: Int) -> Int {
+        var wait = timeval(tv_sec: 0, tv_usec: 500_000)
+        unsafe setsockopt(socket.raw, SOL_SOCKET, SO_SNDTIMEO, &wait, socklen_t(MemoryLayout<timeval>.size))
+        let piece = [UInt8](repeating: 0x7a, count: 65_536)
+        var sent = 0
+        while sent < limit {
+            let size = unsafe piece.withUnsafeBytes { unsafe Glibc.send(socket.raw, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
+            guard size > 0 else { break }
+            sent += size
+        }
+        return sent
+    }
+
     func finishSending() { _ = shutdown(socket.raw, CInt(SHUT_WR)) }
 
     /// False at the end of the connection, after a reset, or when nothing came.
