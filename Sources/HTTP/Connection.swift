@@ -65,14 +65,17 @@ final class Connection: EventHandler {
         if case .lingering = ending { return dropInput() }
         if events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 { return close() }
         if events & EPOLLOUT.rawValue != 0 { isBlocked = false }
-        if let tls, !tls.isReady, !shakeHands(tls) { return updateInterest() }
+        // What the session changes below is settled at the end of this call, so it needs no place in the batch's list: an
+        // answer given at once must not wait for the other connections of the batch.
+        isDirty = true
+        defer { settle() }
+        if let tls, !tls.isReady, !shakeHands(tls) { return }
         if events & EPOLLIN.rawValue != 0 {
             readInput(hangup: events & EPOLLRDHUP.rawValue != 0)
         } else if events & EPOLLRDHUP.rawValue != 0 {
             // There may be unread bytes before the end: look again when the session wants them.
             watchesHangup = false
         }
-        markDirty()
     }
 
     /// Has this connection settled and flushed at the end of the batch.
@@ -93,6 +96,7 @@ final class Connection: EventHandler {
         }
         flush()
         updateInterest()
+        if holdsInput, wantsInput { markDirty() }
     }
 
     // MARK: reading

@@ -48,7 +48,8 @@ package final class TLSContext: Sendable {
                 return unsafe context
             }
             guard let made = unsafe made else {
-                throw TLSError(description: "\(problem) (certificate \(certificate), key \(key)): check that both are readable PEM files")
+                let files = "certificate \(certificate), key \(key)"
+                throw TLSError(description: "\(problem) (\(files)): check that both are readable PEM files")
             }
             unsafe raw = made
         }

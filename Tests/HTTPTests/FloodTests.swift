@@ -53,7 +53,8 @@ import Testing
         let server = try TestServer { _ in }
         defer { server.stop() }
         for frame in [
-            Self.frame(type: 6, flags: 0, stream: 0, [UInt8](repeating: 1, count: 8)), Self.frame(type: 4, flags: 0, stream: 0, []),
+            Self.frame(type: 6, flags: 0, stream: 0, [UInt8](repeating: 1, count: 8)),
+            Self.frame(type: 4, flags: 0, stream: 0, []),
         ] {
             let many = Array(repeating: frame, count: 100).flatMap { $0 }
             _ = try flood(server) { _ in many }

@@ -60,14 +60,18 @@ import Testing
         _ = try run("dd", ["if=/dev/urandom", "of=\(scratch.path)/body", "bs=1M", "count=20"])
         let server = try TestServer(echo)
         defer { server.stop() }
-        for option in ["--http2-prior-knowledge", "--http1.1"] {
-            let got = try run(
-                "bash",
-                [
-                    "-c",
-                    "curl -s \(option) -H Expect: -T \(scratch.path)/body http://127.0.0.1:\(server.port)/ | cmp - \(scratch.path)/body && echo same",
-                ])
-            #expect(got.output == "same\n")
+        try scratch.makeCertificate("echo")
+        let tls = try TLSContext(certificate: "\(scratch.path)/cert.pem", key: "\(scratch.path)/key.pem")
+        let secure = try TestServer(tls: tls, echo)
+        defer { secure.stop() }
+        let ways = [
+            "--http2-prior-knowledge http://127.0.0.1:\(server.port)/", "--http1.1 http://127.0.0.1:\(server.port)/",
+            "--http2 -k https://127.0.0.1:\(secure.port)/", "--http1.1 -k https://127.0.0.1:\(secure.port)/",
+        ]
+        for way in ways {
+            let body = "\(scratch.path)/body"
+            let got = try run("bash", ["-c", "curl -s -H Expect: -T \(body) \(way) | cmp - \(body) && echo same"])
+            #expect(got.output == "same\n", "\(way)")
         }
     }
 
@@ -87,7 +91,8 @@ import Testing
         defer { server.stop() }
         func status(_ arguments: [String]) throws -> String {
             let url = "http://127.0.0.1:\(server.port)/"
-            return try run("curl", ["-s", "--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_code}"] + arguments + [url]).output
+            let options = ["-s", "--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_code}"]
+            return try run("curl", options + arguments + [url]).output
         }
         #expect(try status(["-d", String(repeating: "x", count: 1001)]) == "413")
         #expect(try status(["-H", "x: \(String(repeating: "y", count: 17_000))"]) == "431")

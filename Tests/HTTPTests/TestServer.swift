@@ -144,7 +144,9 @@ final class RawClient {
         let piece = [UInt8](repeating: 0x7a, count: 65_536)
         var sent = 0
         while sent < limit {
-            let size = unsafe piece.withUnsafeBytes { unsafe Glibc.send(socket.raw, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
+            let size = unsafe piece.withUnsafeBytes {
+                unsafe Glibc.send(socket.raw, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL))
+            }
             guard size > 0 else { break }
             sent += size
         }

@@ -46,8 +46,9 @@ final class Scratch {
         let made = try run(
             "openssl",
             [
-                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=\(name)",
-                "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "\(path)/key.pem", "-out", "\(path)/cert.pem",
+                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                "-subj", "/CN=\(name)", "-addext", "subjectAltName=IP:127.0.0.1",
+                "-keyout", "\(path)/key.pem", "-out", "\(path)/cert.pem",
             ])
         guard made.status == 0 else { throw ToolFailure(tool: "openssl: \(made.output)") }
     }
