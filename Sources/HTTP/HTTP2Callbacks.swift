@@ -95,14 +95,10 @@ enum HTTP2Callbacks {
         return 0
     }
 
-    private static let onSent: nghttp2_on_frame_send_callback = { raw, frame, owner in
+    private static let onSent: nghttp2_on_frame_send_callback = { _, frame, owner in
         guard let head = unsafe frame?.pointee.hd, has(head.flags, NGHTTP2_FLAG_END_STREAM) else { return 0 }
         guard head.type == UInt8(NGHTTP2_DATA.rawValue) || head.type == UInt8(NGHTTP2_HEADERS.rawValue) else { return 0 }
-        if let stream = unsafe of(owner).streams[head.stream_id], !stream.isInputDone {
-            // The answer is out: the rest of the body is not wanted, and that is no error (RFC 9113, 8.1).
-            let flags = UInt8(NGHTTP2_FLAG_NONE.rawValue)
-            _ = unsafe nghttp2_submit_rst_stream(raw, flags, head.stream_id, NGHTTP2_NO_ERROR.rawValue)
-        }
+        unsafe of(owner).streams[head.stream_id]?.answerIsOut()
         return 0
     }
 

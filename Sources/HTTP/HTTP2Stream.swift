@@ -26,6 +26,9 @@ internal import Platform
     private var lengthLeft: Int?
     private var lastProgress: MonotonicTime
     private var isClosed = false
+    /// Set when the answer is out and the body isn't in.
+    private var lingerSince: MonotonicTime?
+    private var discardLeft: Int
 
     init(id: Int32, session: HTTP2Session) {
         self.id = id
@@ -33,6 +36,7 @@ internal import Platform
         began = session.now
         clock = BodyClock(now: began)
         lastProgress = began
+        discardLeft = session.limits.lingerBytes
     }
 
     // MARK: the request
@@ -58,7 +62,7 @@ internal import Platform
     func receive(_ bytes: UnsafeRawBufferPointer) {
         bodySize += UInt64(bytes.count)
         clock.count(bytes.count)
-        guard let exchange else { return }
+        guard let exchange else { return discard(bytes.count) }
         guard bodySize <= session.limits.bodyBytes else {
             return refuse(Refusal(status: 413, text: "The body is too large: the limit is \(session.limits.bodyBytes) bytes."))
         }
@@ -182,6 +186,20 @@ internal import Platform
         session.connection.markDirty()
     }
 
+    /// The rest of the body isn't wanted, but a client that is reset in the middle of its upload may never look at the
+    /// answer: it is heard out for a moment, as HTTP/1 lingers.
+    func answerIsOut() {
+        if !isInputDone { lingerSince = session.now }
+    }
+
+    private func discard(_ size: Int) {
+        guard !isClosed, discardLeft > 0 else { return }
+        discardLeft -= size
+        // Without an error code, because refusing the rest is none (RFC 9113, 8.1).
+        if discardLeft <= 0 { return lingerSince == nil ? () : reset(NGHTTP2_NO_ERROR) }
+        _ = unsafe nghttp2_session_consume_stream(session.raw, id, size)
+    }
+
     private enum Kind { case interim, whole, body }
 
     private func submit(status: Int, headers: HTTPHeaders, length: Int?, kind: Kind) {
@@ -212,7 +230,9 @@ internal import Platform
     // MARK: ends
 
     func check(_ now: MonotonicTime) {
-        if !output.isEmpty, now.since(lastProgress) / 1_000_000 >= session.limits.writeTimeout {
+        if let lingerSince {
+            if !isInputDone, now.since(lingerSince) / 1_000_000 >= session.limits.lingerTimeout { reset(NGHTTP2_NO_ERROR) }
+        } else if !output.isEmpty, now.since(lastProgress) / 1_000_000 >= session.limits.writeTimeout {
             let gone = exchange
             exchange = nil
             reset(NGHTTP2_CANCEL)

@@ -94,7 +94,8 @@ import Testing
             let options = ["-s", "--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_code}"]
             return try run("curl", options + arguments + [url]).output
         }
-        #expect(try status(["-d", String(repeating: "x", count: 1001)]) == "413")
+        // Often, because the answer races the upload.
+        for _ in 0..<20 { #expect(try status(["-d", String(repeating: "x", count: 1001)]) == "413") }
         #expect(try status(["-H", "x: \(String(repeating: "y", count: 17_000))"]) == "431")
         #expect(try status((0...100).flatMap { ["-H", "x\($0): y"] }) == "431")
         #expect(try status([]) == "200")
