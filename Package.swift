@@ -16,7 +16,7 @@ let strict: [SwiftSetting] = [
 
 let strictC: [CSetting] = [
     .define("_GNU_SOURCE"),
-    .unsafeFlags(["-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wvla", "-fvisibility=hidden"]),
+    .unsafeFlags(["-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wvla", "-Wno-missing-field-initializers", "-fvisibility=hidden"]),
 ]
 
 func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -47,22 +47,26 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-L\(deps)/llhttp/lib"]), .linkedLibrary("llhttp")]),
         .target(
             name: "CSimdJSON",
-            cxxSettings: [.unsafeFlags(["-std=c++17", "-Wall", "-Wextra", "-fvisibility=hidden"])],
+            cxxSettings: [.unsafeFlags(["-std=c++17", "-fno-exceptions", "-Wall", "-Wextra", "-fvisibility=hidden"])],
             linkerSettings: [.linkedLibrary("simdjson"), .linkedLibrary("stdc++")]),
+        .target(name: "CDigest", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CCurl", cSettings: strictC, linkerSettings: [.linkedLibrary("curl")]),
         .target(name: "SwiftletWire", path: "Sandbox/wire", cSettings: strictC),
         room("Core", []),
         // 1: Linux made safe for Swift
         room("Platform", ["CLinux"]),
-        room("SwiftletKit", ["SwiftletABI"]),
+        .target(
+            name: "SwiftletKit", dependencies: ["SwiftletABI"], swiftSettings: strict,
+            // Without a SONAME every plugin that loads searches the disk for a library the process already has.
+            linkerSettings: [.unsafeFlags(["-Xlinker", "-soname=libSwiftletKit.so"])]),
         // 2: processes, storage, protocol
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
-        room("Registry", ["Platform", "Core", "CSQLite"]),
+        room("Registry", ["Platform", "Core", "CSQLite", "CLinux"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
-        room("PluginHost", ["Workers", "Platform", "Core", "SwiftletABI"]),
-        room("Scheduler", ["Workers", "Platform", "Core"]),
-        room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI"]),
+        room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire", "CDigest"]),
+        room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
+        room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON"]),
         room("Gateway", ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),
         // 4: composition root and command line
         .executableTarget(
@@ -86,8 +90,9 @@ let package = Package(
         tests("Workers", ["Workers", "Platform", "Core"]),
         tests("PluginHost", ["PluginHost", "Core"]),
         tests("Scheduler", ["Scheduler", "Core"]),
-        tests("Inference", ["Inference", "Core"]),
+        tests("Inference", ["Inference", "Platform", "Core", "SwiftletWire", "SwiftletABI"]),
         tests("ABI", ["SwiftletABI"]),
+        .testTarget(name: "KitTests", dependencies: ["swiftlet", "SwiftletKit"], exclude: ["driver.c", "handlers"], swiftSettings: strict),
     ],
     cxxLanguageStandard: .cxx17
 )

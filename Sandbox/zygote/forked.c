@@ -141,12 +141,18 @@ static void announce_when_ready(void) {
     packet_send(Z.control, WIRE_ZYGOTE_READY, &layers, sizeof layers, NULL, 0);
 }
 
+static void tell_started(const worker *w) {
+    wire_started started = {.worker = w->number, .pid = w->host_pid, .prepared = w->counted};
+    packet_send(Z.control, WIRE_STARTED, &started, sizeof started, NULL, 0);
+}
+
 static void hear_parked(worker *w) {
     parked hello;
     ssize_t got = recv(w->park, &hello, sizeof hello, MSG_DONTWAIT);
     if (got != sizeof hello) return; // it died; its last words come with the exit
     w->host_pid = hello.pid;
     if (w->state == PREPARING) w->state = READY;
+    else tell_started(w);
     prepare_failures = 0;
     announce_when_ready();
 }
@@ -183,6 +189,8 @@ static void start(const uint8_t *payload, size_t size, int channel) {
     w->number = number;
     latest = checked.start;
     if (status < 0) kill(w->pid, SIGKILL);
+    // A worker that was not ready yet tells its number in the host's pid namespace later.
+    else if (w->host_pid != 0) tell_started(w);
 }
 
 static void adopt(const uint8_t *payload, size_t size, int directory) {

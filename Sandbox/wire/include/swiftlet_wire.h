@@ -54,6 +54,8 @@ enum {
     WIRE_EXITED = 18,
     /// Text "step: cause": the zygote or forker can't go on.
     WIRE_ZYGOTE_FAILED = 19,
+    /// wire_started: sent after a START, off the path: which process the worker is.
+    WIRE_STARTED = 20,
 
     // ---- host -> forker (the privileged parent of the zygotes)
     /// wire_spawn + SCM_RIGHTS [zygote's end of its control socket]: exec a new zygote.
@@ -145,6 +147,13 @@ typedef struct wire_start {
     uint32_t directory_size, library_size, model_size, config_size;
 } wire_start;
 _Static_assert(sizeof(wire_start) == 72, "wire_start has padding");
+
+typedef struct wire_started {
+    uint32_t worker;
+    int32_t pid;       ///< in the host's pid namespace
+    uint32_t prepared; ///< 1: it was forked and confined ahead
+    uint32_t reserved;
+} wire_started;
 
 typedef struct wire_kill {
     uint32_t worker;

@@ -1,1 +1,16 @@
-// placeholder
+// The door to libcurl: one whole request a call, because curl's options are variadic.
+#ifndef CCURL_H
+#define CCURL_H
+
+#include <stddef.h>
+
+typedef void (*ccurl_receive)(void *_Nullable context, const void *_Nonnull data, size_t size);
+
+/// Runs one HTTP request and waits for it. `body` or the file `upload` is sent when it is not NULL.
+/// Answer bytes go to `receive` as they come. Returns the HTTP status, or 0 with words in `error` (256 bytes).
+long ccurl_perform(const char *_Nonnull method, const char *_Nonnull url, const char *_Nullable const *_Nullable headers,
+                   size_t header_count, const void *_Nullable body, size_t body_size, const char *_Nullable upload,
+                   ccurl_receive _Nonnull receive, ccurl_receive _Nullable receive_header, void *_Nullable context,
+                   char *_Nonnull error);
+
+#endif

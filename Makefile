@@ -1,0 +1,33 @@
+# The words of this house; `make help` lists them.
+PREFIX := .build/swiftlet
+.PHONY: help setup build run demo test check bench fmt clean
+
+help: ## list these words
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
+
+setup: ## install packages, build engines, fetch models: once, into .deps
+	@scripts/setup
+
+build: setup ## build the host, the zygote, the SDK and the backends into .build/swiftlet
+	@scripts/build $(PREFIX)
+
+demo: build ## start a host, deploy the examples, call them, watch everything go to sleep
+	@scripts/demo $(PREFIX)
+
+run: build ## start a host with the examples on 127.0.0.1:8080 and leave it running
+	@scripts/demo $(PREFIX) --stay
+
+test: build ## run everything that proves something
+	@scripts/test $(PREFIX)
+
+check: build ## format, layers, and the fast tests
+	@scripts/check $(PREFIX)
+
+bench: build ## measure against peers in the same run; ONLY=cold runs a part
+	@scripts/bench $(PREFIX) $(ONLY)
+
+fmt: ## format the Swift sources in place
+	@swift format format --in-place --recursive --parallel Sources Tests Package.swift examples
+
+clean: ## remove what was built; .deps stays
+	@rm -rf .build

@@ -1,0 +1,14 @@
+// The door to OpenSSL's SHA-256.
+#ifndef CDIGEST_H
+#define CDIGEST_H
+
+#include <stddef.h>
+
+/// Opaque running digest. Free it with `cdigest_finish`.
+typedef struct cdigest cdigest;
+cdigest *_Nullable cdigest_begin(void);
+int cdigest_add(cdigest *_Nonnull digest, const void *_Nullable data, size_t size);
+/// Stores the 32 bytes and frees the digest. 1 on success.
+int cdigest_finish(cdigest *_Nonnull digest, unsigned char *_Nonnull out);
+
+#endif

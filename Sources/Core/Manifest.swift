@@ -1,0 +1,58 @@
+// What a plugin says about itself in swiftlet.json5; ManifestReader makes it from text, ManifestWriter stores it.
+
+package struct Manifest: Sendable, Equatable {
+    /// The file beside the library that holds the manifest.
+    package static let fileName = "swiftlet.json5"
+    /// What `swiftlet build` calls the library it makes.
+    package static let builtLibrary = "plugin.so"
+
+    package var name: String
+    package var kind: PluginKind
+    package var version: String
+    /// The shared object; a manifest that names only a language gets `builtLibrary`.
+    package var library: String?
+    /// "c" or "swift": how `swiftlet build` compiles the sources.
+    package var language: String?
+    /// The Swift type that conforms to the kit's handler protocol.
+    package var handlerType: String?
+    package var sources: [String]
+    package var limits: Limits
+    package var reuse: Reuse
+    /// How long an idle worker stays before it ends.
+    package var idleTimeoutMilliseconds: Int
+    /// The models that a handler may call.
+    package var models: [String]
+    /// The text of a JSON object, handed to the plugin as it is.
+    package var config: String
+    /// The model file of a backend, inside the artefact.
+    package var model: String?
+    package var contextTokens: UInt32
+    package var maxSequences: UInt32
+    package var maxStepTokens: UInt32
+    /// How long an idle model stays loaded.
+    package var keepAliveMilliseconds: Int
+
+    /// A manifest with every default in place.
+    package init(name: String, kind: PluginKind, version: String) {
+        self.name = name
+        self.kind = kind
+        self.version = version
+        library = nil
+        language = nil
+        handlerType = nil
+        sources = []
+        limits = Limits(defaultsFor: kind)
+        reuse = .function
+        idleTimeoutMilliseconds = 60_000
+        models = []
+        config = "{}"
+        model = nil
+        contextTokens = 4096
+        maxSequences = 8
+        maxStepTokens = 512
+        keepAliveMilliseconds = 300_000
+    }
+
+    /// The file to load.
+    package var libraryFile: String { library ?? Manifest.builtLibrary }
+}

@@ -1,0 +1,137 @@
+// swiftlet.json5 to Manifest; which keys exist and what they may hold is decided here (docs/manifest.md says it in prose).
+
+extension Manifest {
+    private static let keys = [
+        "name", "kind", "version", "library", "language", "handler", "sources", "limits", "reuse", "idle_timeout_s",
+        "models", "config", "model", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s",
+    ]
+    private static let handlerKeys = ["handler", "models", "reuse", "idle_timeout_s"]
+    private static let backendKeys = ["model", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s"]
+    private static let longestRest: Int64 = 604_800
+
+    /// - Parameter file: what the text was read from; it opens every error.
+    package static func decode(json5 bytes: [UInt8], file: String) throws(RuntimeError) -> Manifest {
+        let step = "manifest \(file)"
+        let reader = try ManifestReader(JSON5.decode(bytes, step: step), known: keys, step: step)
+        let name = try reader.requiredString("name", "a name of \(Names.rule)", where: Names.isValid)
+        guard let kind = try reader.choice("kind", PluginKind.self) else {
+            throw reader.failure("kind", expected: ManifestReader.words(PluginKind.self), found: nil)
+        }
+        let version = try reader.requiredString(
+            "version", "a version such as \"1.0.0\" (\(Names.fileNameRule))", where: Names.isFileName)
+        try refuseKeysOfTheOtherKind(reader, kind)
+
+        var manifest = Manifest(name: name, kind: kind, version: version)
+        try manifest.readBuild(reader)
+        try manifest.readLimits(reader)
+        switch kind {
+        case .handler: try manifest.readHandler(reader)
+        case .backend: try manifest.readBackend(reader)
+        }
+        if let config = reader.members["config"] {
+            guard case .object = config else { throw reader.failure("config", expected: "an object", found: config) }
+            manifest.config = config.text
+        }
+        return manifest
+    }
+
+    private static func refuseKeysOfTheOtherKind(_ reader: ManifestReader, _ kind: PluginKind) throws(RuntimeError) {
+        let (foreign, owner) = kind == .handler ? (backendKeys, "backend") : (handlerKeys, "handler")
+        for key in foreign where reader.members[key] != nil {
+            throw RuntimeError(
+                .manifestInvalid, step: reader.step,
+                cause: "'\(key)' belongs to a \(owner), and kind is \"\(kind.rawValue)\"",
+                next: "remove '\(key)', or correct 'kind'")
+        }
+    }
+
+    private mutating func readBuild(_ reader: ManifestReader) throws(RuntimeError) {
+        library = try reader.string(
+            "library", "a file name ending in .so (\(Names.fileNameRule))",
+            where: { Names.isFileName($0) && $0.hasSuffix(".so") })
+        language = try reader.string("language", "\"c\" or \"swift\"", where: { $0 == "c" || $0 == "swift" })
+        sources =
+            try reader.strings(
+                "sources", atMost: 256, "a path below the manifest's folder, without '..'", where: Self.isSourcePath)
+            ?? []
+        guard library != nil || language != nil else {
+            throw RuntimeError(
+                .manifestInvalid, step: reader.step, cause: "neither 'library' nor 'language' is given",
+                next: "name the shared object (library: \"plugin.so\") or how to build it (language: \"swift\" or \"c\")")
+        }
+        library = library ?? Self.builtLibrary
+    }
+
+    private mutating func readHandler(_ reader: ManifestReader) throws(RuntimeError) {
+        handlerType = try reader.string("handler", "the name of a Swift type", where: Self.isTypeName)
+        guard handlerType == nil || language == "swift" else {
+            throw RuntimeError(
+                .manifestInvalid, step: reader.step, cause: "'handler' names a Swift type, and language is not \"swift\"",
+                next: "remove 'handler', or add language: \"swift\"")
+        }
+        models = try reader.strings("models", atMost: 64, "a name of \(Names.rule)", where: Names.isValid) ?? []
+        idleTimeoutMilliseconds =
+            try reader.milliseconds("idle_timeout_s", upTo: Self.longestRest) ?? idleTimeoutMilliseconds
+        reuse = try reader.choice("reuse", Reuse.self) ?? reuse
+        guard reuse.isServed else {
+            throw RuntimeError(
+                .manifestInvalid, step: reader.step,
+                cause: "reuse \"\(reuse.rawValue)\" is not offered by this version of the host",
+                next: "use reuse: \"function\", or a host that offers it")
+        }
+    }
+
+    private mutating func readBackend(_ reader: ManifestReader) throws(RuntimeError) {
+        model = try reader.string("model", "a file name (\(Names.fileNameRule))", where: Names.isFileName)
+        contextTokens = UInt32(try reader.integer("context_tokens", in: 16...1_048_576) ?? Int64(contextTokens))
+        maxSequences = UInt32(try reader.integer("max_sequences", in: 1...1024) ?? Int64(maxSequences))
+        maxStepTokens = UInt32(try reader.integer("max_step_tokens", in: 1...65_536) ?? Int64(maxStepTokens))
+        keepAliveMilliseconds = try reader.milliseconds("keep_alive_s", upTo: Self.longestRest) ?? keepAliveMilliseconds
+    }
+
+    /// Relative, and never above the folder.
+    private static func isSourcePath(_ path: String) -> Bool {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        return path.utf8.count <= 512 && parts.allSatisfy { Names.isFileName(String($0)) }
+    }
+
+    private static func isTypeName(_ name: String) -> Bool {
+        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        return name.utf8.count <= 255
+            && parts.allSatisfy { part in
+                guard let first = part.first, first.isASCII, first.isLetter || first == "_" else { return false }
+                return part.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
+            }
+    }
+}
+
+extension Manifest {
+    private static let limitKeys = [
+        "memory_mb", "timeout_ms", "concurrency", "queue", "queue_timeout_ms", "cpu_percent", "threads", "files",
+        "body_mb", "response_mb",
+    ]
+
+    private mutating func readLimits(_ reader: ManifestReader) throws(RuntimeError) {
+        guard let value = reader.members["limits"] else { return }
+        let asked = try ManifestReader(value, prefix: "limits.", known: Self.limitKeys, step: reader.step)
+        typealias Range = Limits.Range
+        if let n = try asked.integer("memory_mb", in: Range.memoryMebibytes) { limits.memoryBytes = UInt64(n) << 20 }
+        if let n = try asked.integer("timeout_ms", in: Range.timeoutMilliseconds) { limits.timeoutMilliseconds = Int(n) }
+        if let n = try asked.integer("concurrency", in: Range.concurrency) { limits.concurrency = Int(n) }
+        if let n = try asked.integer("queue", in: Range.queue) { limits.queue = Int(n) }
+        if let n = try asked.integer("queue_timeout_ms", in: Range.queueTimeoutMilliseconds) {
+            limits.queueTimeoutMilliseconds = Int(n)
+        }
+        if let n = try asked.integer("cpu_percent", in: Range.cpuPercent) { limits.cpuPercent = UInt32(n) }
+        if let n = try asked.integer("threads", in: Range.threads) { limits.threads = UInt32(n) }
+        if let n = try asked.integer("files", in: Range.files) { limits.files = UInt32(n) }
+        if let n = try asked.integer("body_mb", in: Range.bodyMebibytes) { limits.bodyBytes = UInt64(n) << 20 }
+        if let n = try asked.integer("response_mb", in: Range.responseMebibytes) { limits.responseBytes = UInt64(n) << 20 }
+        guard kind == .backend || limits.threads == 1 else {
+            throw RuntimeError(
+                .manifestInvalid, step: reader.step,
+                cause: "'limits.threads' must be 1 for a handler, found \(limits.threads)",
+                next: "remove it, and raise 'limits.concurrency' to serve more requests at once")
+        }
+    }
+}

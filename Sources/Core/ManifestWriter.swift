@@ -1,0 +1,45 @@
+// Manifest to one canonical JSON text, which `decode` reads back to an equal value; the registry stores it.
+
+extension Manifest {
+    package var canonicalJSON: String {
+        var members: [String: JSONValue] = [
+            "name": .string(name),
+            "kind": .string(kind.rawValue),
+            "version": .string(version),
+            "limits": limitsValue,
+            "sources": .array(sources.map(JSONValue.string)),
+        ]
+        if let library { members["library"] = .string(library) }
+        if let language { members["language"] = .string(language) }
+        if let parsed = try? JSON5.decode(Array(config.utf8), step: "config") { members["config"] = parsed }
+        switch kind {
+        case .handler:
+            if let handlerType { members["handler"] = .string(handlerType) }
+            members["reuse"] = .string(reuse.rawValue)
+            members["idle_timeout_s"] = .number(Double(idleTimeoutMilliseconds) / 1000)
+            members["models"] = .array(models.map(JSONValue.string))
+        case .backend:
+            if let model { members["model"] = .string(model) }
+            members["context_tokens"] = .integer(Int64(contextTokens))
+            members["max_sequences"] = .integer(Int64(maxSequences))
+            members["max_step_tokens"] = .integer(Int64(maxStepTokens))
+            members["keep_alive_s"] = .number(Double(keepAliveMilliseconds) / 1000)
+        }
+        return JSONValue.object(members).text
+    }
+
+    private var limitsValue: JSONValue {
+        .object([
+            "memory_mb": .integer(Int64(limits.memoryBytes >> 20)),
+            "timeout_ms": .integer(Int64(limits.timeoutMilliseconds)),
+            "concurrency": .integer(Int64(limits.concurrency)),
+            "queue": .integer(Int64(limits.queue)),
+            "queue_timeout_ms": .integer(Int64(limits.queueTimeoutMilliseconds)),
+            "cpu_percent": .integer(Int64(limits.cpuPercent)),
+            "threads": .integer(Int64(limits.threads)),
+            "files": .integer(Int64(limits.files)),
+            "body_mb": .integer(Int64(limits.bodyBytes >> 20)),
+            "response_mb": .integer(Int64(limits.responseBytes >> 20)),
+        ])
+    }
+}

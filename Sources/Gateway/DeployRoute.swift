@@ -1,0 +1,93 @@
+// POST /admin/v1/deployments/{tenant}: takes an archive to disk, checks it off the loop, and publishes it.
+internal import Core
+internal import Glibc
+internal import HTTP
+internal import Platform
+internal import PluginHost
+internal import Registry
+internal import Scheduler
+internal import Workers
+
+extension Gateway {
+    func deploy(_ exchange: HTTPExchange, tenant: String, requestID: String) {
+        let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar")
+        do {
+            let upload = Upload(try FileDescriptor.open(path, flags: O_WRONLY | O_CREAT | O_EXCL), path: path)
+            exchange.onClose = { upload.discard() }
+            let own = LoopBound((self, exchange), on: loop)
+            exchange.onBody = { bytes, isEnd in
+                upload.write(bytes)
+                guard isEnd else { return }
+                let (gateway, exchange) = own.value
+                exchange.onClose = nil
+                gateway.admit(exchange, upload: upload, tenant: tenant, requestID: requestID)
+            }
+        } catch {
+            answer(exchange, Self.storageError("open(\(path))", "\(error)"), requestID: requestID)
+        }
+    }
+
+    private func admit(_ exchange: HTTPExchange, upload: Upload, tenant: String, requestID: String) {
+        if let failure = upload.failure {
+            upload.discard()
+            return answer(exchange, Self.storageError("write the upload", failure), requestID: requestID)
+        }
+        let own = LoopBound((self, exchange), on: loop)
+        let (remote, path) = (loop.remote, upload.path)
+        shared.background.run { [shared] in
+            let result = Self.publish(path, tenant: tenant, shared)
+            _ = unsafe unlink(path)
+            remote.submit { _ in
+                let (gateway, exchange) = own.value
+                switch result {
+                case .success(let deployment): gateway.json(exchange, Self.describe(deployment), requestID, status: 201)
+                case .failure(let error): gateway.answer(exchange, error, requestID: requestID)
+                }
+            }
+        }
+    }
+
+    /// Blocks: files are written and a worker is asked.
+    private static func publish(_ path: String, tenant: String, _ shared: GatewayShared) -> Result<Deployment, RuntimeError> {
+        do throws(RuntimeError) {
+            let probe = PluginProbe(host: shared.host)
+            let inUse = shared.registry.snapshot.digests
+            let deployment = try PluginAdmission(store: shared.store).admit(
+                archive: path, tenant: tenant, inUse: inUse.contains
+            ) { (deployment, root) throws(RuntimeError) in try probe.check(deployment, root: root) }
+            try shared.registry.publish(deployment)
+            shared.dispatcher.retire { $0.key == deployment.key && $0.directory != deployment.directoryName }
+            return .success(deployment)
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private static func storageError(_ step: String, _ cause: String) -> RuntimeError {
+        RuntimeError(
+            .insufficientStorage, step: step, cause: cause, next: "free space in the state directory, or choose another with --state")
+    }
+}
+
+/// A file that an upload goes to.
+private final class Upload {
+    let path: String
+    private(set) var failure: String?
+    private let file: FileDescriptor
+
+    init(_ file: consuming FileDescriptor, path: String) {
+        self.file = file
+        self.path = path
+    }
+
+    func write(_ bytes: RawSpan) {
+        var offset = 0
+        while offset < bytes.byteCount, failure == nil {
+            let rest = bytes.extracting(offset..<bytes.byteCount)
+            let count = unsafe rest.withUnsafeBytes { unsafe Glibc.write(file.raw, $0.baseAddress, $0.count) }
+            if count > 0 { offset += count } else if errno != EINTR { failure = SystemError.text(of: errno) }
+        }
+    }
+
+    func discard() { _ = unsafe unlink(path) }
+}

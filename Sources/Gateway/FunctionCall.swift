@@ -1,0 +1,201 @@
+// One call of a function: an HTTP exchange on one side, an invocation in a worker on the other. Loop-confined.
+internal import Core
+internal import HTTP
+internal import Platform
+internal import Scheduler
+internal import Workers
+
+final class FunctionCall: InvocationSink {
+    /// Bodies up to this size are taken in before a worker is leased, so that a slow sender holds none.
+    private static let smallBody: UInt64 = 32_768
+
+    private let exchange: HTTPExchange
+    private let gateway: Gateway
+    private let deployment: Deployment
+    private let number: UInt64
+    private let requestID: String
+    private let path: String
+    private let askedAt = MonotonicTime.now
+    private var run: InvocationRun?
+    private var clientGone = false
+    private var received: UInt64 = 0
+    /// A head and its first bytes, held until the batch ends: a small answer then goes out whole, in one write.
+    private var held: (status: Int, headers: HTTPHeaders, body: [UInt8])?
+    private var isCold = false
+
+    init(_ exchange: HTTPExchange, gateway: Gateway, deployment: Deployment, path: String, number: UInt64, requestID: String) {
+        self.exchange = exchange
+        self.gateway = gateway
+        self.deployment = deployment
+        self.path = path
+        self.number = number
+        self.requestID = requestID
+    }
+
+    func begin() {
+        exchange.onClose = { [weak self] in self?.callerLeft() }
+        let limit = deployment.manifest.limits.bodyBytes
+        if let length = exchange.request.contentLength {
+            if length > limit { return refuse(tooLarge()) }
+            if length == 0 { return acquire(body: [], complete: true) }
+            if length <= Self.smallBody {
+                return exchange.collectBody(limit: Int(length)) { [weak self] result in
+                    guard let self, case .success(let body) = result else { return }
+                    self.acquire(body: body, complete: true)
+                }
+            }
+        }
+        acquire(body: [], complete: false)
+    }
+
+    private func acquire(body: [UInt8], complete: Bool) {
+        let own = LoopBound(self, on: gateway.loop)
+        gateway.shared.dispatcher.acquire(
+            gateway.shared.spec(for: deployment), idleMilliseconds: UInt64(deployment.manifest.idleTimeoutMilliseconds),
+            on: gateway.loop
+        ) { _, result in own.value.leased(result, body: body, complete: complete) }
+    }
+
+    private func leased(_ result: Result<Lease, RuntimeError>, body: [UInt8], complete: Bool) {
+        switch result {
+        case .failure(let error): refuse(error)
+        case .success(let lease):
+            isCold = lease.isCold
+            if clientGone {
+                gateway.shared.dispatcher.release(lease.worker, now: gateway.loop.now)
+                return gateway.forget(self, number)
+            }
+            start(in: lease, body: body, complete: complete)
+        }
+    }
+
+    private func start(in lease: Lease, body: [UInt8], complete: Bool) {
+        let request = exchange.request
+        let invocation = InvocationRequest(
+            id: number, requestID: requestID, method: request.method, path: path, query: request.query,
+            headers: request.headers.map { ($0.name, $0.value) }, body: body, bodyComplete: complete)
+        let run = InvocationRun(
+            invocation, lease: lease, dispatcher: gateway.shared.dispatcher, loop: gateway.loop, buffer: gateway.packets,
+            queued: MonotonicTime.now.since(askedAt), sink: self)
+        self.run = run
+        guard !complete else { return }
+        run.drained = { [weak self] in self?.exchange.resumeBody() }
+        exchange.onBody = { [weak self] bytes, isEnd in self?.forward(bytes, isEnd: isEnd) }
+    }
+
+    private func forward(_ bytes: RawSpan, isEnd: Bool) {
+        received += UInt64(bytes.byteCount)
+        guard received <= deployment.manifest.limits.bodyBytes else {
+            refuse(tooLarge())
+            run?.cancel()
+            return
+        }
+        if run?.sendBody(bytes.bytes(in: 0..<bytes.byteCount)[...], isEnd: isEnd) == false { exchange.pauseBody() }
+    }
+
+    private func callerLeft() {
+        clientGone = true
+        run?.cancel()
+    }
+
+    private func refuse(_ error: RuntimeError) {
+        gateway.shared.count { $0.refusals += 1 }
+        gateway.answer(exchange, error, requestID: requestID)
+        if run == nil { gateway.forget(self, number) }
+    }
+
+    private func tooLarge() -> RuntimeError {
+        RuntimeError(
+            .payloadTooLarge, step: "read the body for \(deployment.key)",
+            cause: "it is larger than \(deployment.manifest.limits.bodyBytes) bytes",
+            next: "send less, or raise limits.body_mb in the manifest")
+    }
+
+    // MARK: the worker's side
+
+    func responseHead(status: Int, headers: [(String, String)], timings: InvocationTimings) {
+        var fields = HTTPHeaders()
+        for (name, value) in headers where !Self.isOurs(name) {
+            if !fields.append(name, value) { gateway.shared.log.append(deployment.key, level: 2, requestID: requestID, text: "header field \(name) was refused: it holds characters that HTTP forbids") }
+        }
+        _ = fields.append("x-request-id", requestID)
+        held = (status, fields, [])
+        gateway.loop.afterBatch { [weak self] in self?.sendHeld(timings) }
+    }
+
+    func responseBody(_ bytes: RawSpan) -> Bool {
+        if held != nil {
+            held?.body.append(bytes)
+            return true
+        }
+        let hasRoom = exchange.write(bytes)
+        if !hasRoom { exchange.onDrain = { [weak self] in self?.run?.resume() } }
+        return hasRoom || clientGone
+    }
+
+    private func sendHeld(_ timings: InvocationTimings) {
+        guard var head = held else { return }
+        held = nil
+        _ = head.headers.append("server-timing", timings.header(cold: isCold, withRun: false))
+        exchange.start(status: head.status, headers: head.headers)
+        if !head.body.isEmpty { exchange.write(head.body) }
+    }
+
+    func log(level: Int, text: String) {
+        gateway.shared.log.append(deployment.key, level: level, requestID: requestID, text: text)
+    }
+
+    func hostCall(_ call: UInt32, name: String, payload: [UInt8]) {
+        gateway.hostCall(name, payload: payload, caller: deployment) { [weak self] bytes, isEnd, isError in
+            self?.run?.reply(call, bytes[...], isEnd: isEnd, isError: isError)
+        }
+    }
+
+    func cancelHostCall(_ call: UInt32) {}
+
+    func ended(_ outcome: Outcome, timings: InvocationTimings) {
+        gateway.shared.count { counters in
+            counters.invocations[outcome.name, default: 0] += 1
+            counters.coldStarts += isCold ? 1 : 0
+            counters.runNanoseconds &+= timings.run
+        }
+        if let error = outcome.error, !clientGone {
+            log(level: 3, text: error.description)
+            if exchange.hasStarted { exchange.abort() } else { gateway.answer(exchange, error, requestID: requestID) }
+        } else if var head = held {
+            held = nil
+            _ = head.headers.append("server-timing", timings.header(cold: isCold, withRun: true))
+            exchange.respond(status: head.status, headers: head.headers, body: head.body)
+        } else {
+            exchange.finish()
+        }
+        held = nil
+        gateway.forget(self, number)
+    }
+
+    private static func isOurs(_ name: String) -> Bool {
+        switch name {
+        case "content-length", "transfer-encoding", "connection", "date", "keep-alive", "upgrade", "x-request-id",
+            "server-timing":
+            true
+        default: false
+        }
+    }
+}
+
+extension InvocationTimings {
+    /// The Server-Timing field: milliseconds, as W3C's Server Timing wants them.
+    func header(cold: Bool, withRun: Bool) -> String {
+        var parts = ["queue;dur=\(Self.milliseconds(queue))"]
+        if cold { parts += ["spawn;dur=\(Self.milliseconds(spawn))", "load;dur=\(Self.milliseconds(load))"] }
+        if withRun { parts.append("run;dur=\(Self.milliseconds(run))") }
+        return parts.joined(separator: ", ")
+    }
+
+    /// Three decimals without floating point formatting, which is slow.
+    private static func milliseconds(_ nanoseconds: UInt64) -> String {
+        let micros = nanoseconds / 1000
+        let rest = String(micros % 1000)
+        return "\(micros / 1000).\(String(repeating: "0", count: 3 - rest.utf8.count))\(rest)"
+    }
+}

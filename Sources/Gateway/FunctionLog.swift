@@ -1,0 +1,48 @@
+// What functions and models wrote lately: a bounded ring a function, read by `swiftlet logs`.
+package import Core
+internal import FoundationEssentials
+internal import Synchronization
+
+/// One line.
+package struct LogLine: Sendable {
+    package let sequence: UInt64
+    package let unixMilliseconds: Int64
+    package let level: Int
+    package let requestID: String
+    package let text: String
+}
+
+/// The lines of all functions. The oldest go first; a chatty function can't push out another's.
+package final class FunctionLog: Sendable {
+    private struct State {
+        var lines: [FunctionKey: [LogLine]] = [:]
+        var next: UInt64 = 1
+    }
+
+    private let state = Mutex(State())
+    private let bound: Int
+
+    package init(linesPerFunction bound: Int = 500) { self.bound = bound }
+
+    package func append(_ key: FunctionKey, level: Int, requestID: String, text: String) {
+        let time = Int64(Date().timeIntervalSince1970 * 1000)
+        state.withLock { state in
+            let line = LogLine(
+                sequence: state.next, unixMilliseconds: time, level: level, requestID: requestID,
+                text: String(text.prefix(8192)))
+            state.next += 1
+            var lines = state.lines[key] ?? []
+            // Dropped in blocks, so that appending stays cheap.
+            if lines.count >= bound + 64 { lines.removeFirst(64) }
+            lines.append(line)
+            state.lines[key] = lines
+        }
+    }
+
+    /// The lines of a function after a sequence number.
+    package func lines(_ key: FunctionKey, after sequence: UInt64) -> [LogLine] {
+        state.withLock { ($0.lines[key] ?? []).filter { $0.sequence > sequence } }
+    }
+
+    package func forget(_ key: FunctionKey) { state.withLock { $0.lines[key] = nil } }
+}

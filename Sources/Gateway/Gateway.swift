@@ -1,0 +1,100 @@
+// The door: one Gateway a loop finds the route of each request; FunctionCall.swift and AdminRoutes.swift come next.
+internal import Core
+package import HTTP
+package import Platform
+internal import Registry
+internal import Workers
+
+package final class Gateway: HTTPService {
+    package let shared: GatewayShared
+    package let loop: EventLoop
+    let packets = PacketBuffer()
+    private var calls: [UInt64: FunctionCall] = [:]
+
+    package init(_ shared: GatewayShared, loop: EventLoop) {
+        self.shared = shared
+        self.loop = loop
+    }
+
+    /// Function calls that run on this loop.
+    package var openCalls: Int { calls.count }
+
+    package func begin(_ exchange: HTTPExchange) {
+        shared.count { $0.requests += 1 }
+        let number = shared.requestIDs.number()
+        let requestID = shared.requestIDs.name(exchange.request.headers.first("x-request-id"), number: number)
+        let path = exchange.request.path
+        if path.hasPrefix("/fn/") { return callFunction(exchange, number: number, requestID: requestID) }
+        if path.hasPrefix("/admin/v1/") { return admin(exchange, requestID: requestID) }
+        switch path {
+        case "/healthz": text(exchange, 200, "ok\n", requestID)
+        case "/readyz":
+            let ready = shared.host.layers != nil && !shared.isDraining
+            text(exchange, ready ? 200 : 503, ready ? "ready\n" : "starting or draining\n", requestID)
+        case "/metrics": text(exchange, 200, metricsText(), requestID, type: "text/plain; version=0.0.4")
+        default:
+            answer(exchange, RuntimeError(
+                .notFound, step: "route \(exchange.request.method) \(path)", cause: "there is no such route",
+                next: "functions are at /fn/{tenant}/{function}/"), requestID: requestID)
+        }
+    }
+
+    private func callFunction(_ exchange: HTTPExchange, number: UInt64, requestID: String) {
+        let parts = exchange.request.path.utf8.split(separator: UInt8(ascii: "/"), maxSplits: 3, omittingEmptySubsequences: false)
+        guard parts.count == 4 else {
+            return answer(exchange, Self.noFunction(exchange.request.path), requestID: requestID)
+        }
+        let rest = parts[3].split(separator: UInt8(ascii: "/"), maxSplits: 1, omittingEmptySubsequences: false)
+        let key = FunctionKey(tenant: String(decoding: parts[2], as: UTF8.self), name: String(decoding: rest[0], as: UTF8.self))
+        guard let deployment = shared.registry.snapshot.functions[key] else {
+            return answer(exchange, Self.noFunction("\(key)"), requestID: requestID)
+        }
+        let below = rest.count > 1 ? "/" + String(decoding: rest[1], as: UTF8.self) : "/"
+        let call = FunctionCall(
+            exchange, gateway: self, deployment: deployment, path: below, number: number, requestID: requestID)
+        calls[number] = call
+        call.begin()
+    }
+
+    func forget(_ call: FunctionCall, _ number: UInt64) { calls[number] = nil }
+
+    private static func noFunction(_ name: String) -> RuntimeError {
+        RuntimeError(
+            .notFound, step: "find the function \(name)", cause: "no such function is deployed",
+            next: "see `swiftlet ls`, or deploy it with `swiftlet deploy DIR`")
+    }
+
+    // MARK: answers
+
+    /// Answers with an error as JSON: `{"error":{"code","step","cause","next","request_id"}}`.
+    func answer(_ exchange: HTTPExchange, _ error: RuntimeError, requestID: String) {
+        var body: [UInt8] = Array(#"{"error":{"code":"#.utf8)
+        for (label, value) in [
+            ("", error.code.name), (#","step":"#, error.step), (#","cause":"#, error.cause), (#","next":"#, error.next),
+            (#","request_id":"#, requestID),
+        ] {
+            body.append(contentsOf: label.utf8)
+            appendJSON(value, to: &body)
+        }
+        body.append(contentsOf: "}}\n".utf8)
+        var headers: HTTPHeaders = ["content-type": "application/json", "x-request-id": requestID]
+        if error.code == .queueFull || error.code == .unavailable { _ = headers.append("retry-after", "1") }
+        exchange.respond(status: error.httpStatus, headers: headers, body: body)
+    }
+
+    func text(_ exchange: HTTPExchange, _ status: Int, _ body: String, _ requestID: String, type: String = "text/plain") {
+        exchange.respond(
+            status: status, headers: ["content-type": type, "x-request-id": requestID], body: Array(body.utf8))
+    }
+
+    /// Serves one host call of a handler. No capability is offered yet but those of the models.
+    func hostCall(
+        _ name: String, payload: [UInt8], caller: Deployment,
+        reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
+    ) {
+        var body: [UInt8] = Array(#"{"error":{"type":"unknown_call","message":"#.utf8)
+        appendJSON("this host offers no call named \(name)", to: &body)
+        body.append(contentsOf: "}}".utf8)
+        reply(body, true, true)
+    }
+}

@@ -1,0 +1,55 @@
+// What all loops share: the registry, the workers, the logs and the counters. Everything in it is Sendable.
+package import Core
+package import PluginHost
+package import Registry
+package import Scheduler
+internal import Synchronization
+package import Workers
+
+/// Counters of the whole host, for /metrics.
+package struct GatewayCounters: Sendable {
+    package var requests: UInt64 = 0
+    package var invocations: [String: UInt64] = [:]
+    package var coldStarts: UInt64 = 0
+    package var refusals: UInt64 = 0
+    package var runNanoseconds: UInt64 = 0
+}
+
+package final class GatewayShared: Sendable {
+    package let registry: Registry
+    package let host: WorkerHost
+    package let dispatcher: Dispatcher
+    package let store: ArtefactStore
+    package let log = FunctionLog()
+    /// Does what blocks: files and probes.
+    package let background: BackgroundQueue
+    package let requestIDs = RequestIDs()
+    private let counters = Mutex(GatewayCounters())
+    private let draining = Atomic<Bool>(false)
+
+    package init(
+        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, background: BackgroundQueue
+    ) {
+        self.registry = registry
+        self.host = host
+        self.dispatcher = dispatcher
+        self.store = store
+        self.background = background
+    }
+
+    package var isDraining: Bool { draining.load(ordering: .relaxed) }
+    package func beginDraining() { draining.store(true, ordering: .relaxed) }
+
+    package func count(_ change: (inout GatewayCounters) -> Void) { counters.withLock { change(&$0) } }
+    package var counted: GatewayCounters { counters.withLock { $0 } }
+
+    /// What to start for one deployment of a function.
+    package func spec(for deployment: Deployment) -> WorkerSpec {
+        var spec = WorkerSpec(
+            purpose: .handler, key: deployment.key, trust: "tenant:\(deployment.tenant)",
+            root: store.root(of: deployment.tenant), directory: deployment.directoryName,
+            library: deployment.manifest.library ?? "plugin.so", limits: deployment.manifest.limits)
+        spec.config = deployment.manifest.config
+        return spec
+    }
+}

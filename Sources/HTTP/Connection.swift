@@ -1,0 +1,276 @@
+// One client's socket: reads into the loop's buffer, writes once a batch, ends in the manner each end deserves.
+internal import CLinux
+internal import Glibc
+internal import Platform
+
+/// A connection. Its session speaks the protocol; it moves the bytes.
+final class Connection: EventHandler {
+    private enum Ending: Equatable {
+        case no
+        /// Nothing more is read; closed when the output is out.
+        case afterFlush(linger: Bool)
+        /// Our side is shut; the rest of the client's is read and dropped, so that no RST destroys the answer on its way.
+        case lingering(bytesLeft: Int)
+        case closed
+    }
+
+    let server: HTTPServer
+    let peer: HTTPPeer
+    /// Where the server keeps this connection.
+    var index = 0
+    var isDirty = false
+    var output = ByteQueue()
+
+    private let descriptor: CInt
+    private var socket: FileDescriptor?
+    private var token: EventToken?
+    private var interest: UInt32 = 0
+    private var session: (any WireSession)?
+    private var ending = Ending.no
+    private var isBlocked = false
+    private var watchesHangup = true
+    /// Since when nothing moved: the socket's buffer is full, the first bytes are awaited, or the rest is being dropped.
+    private var stalledSince: MonotonicTime
+    private var opening = Opening()
+
+    init(_ socket: consuming FileDescriptor, peer: HTTPPeer, server: HTTPServer) {
+        descriptor = socket.raw
+        self.socket = consume socket
+        self.peer = peer
+        self.server = server
+        stalledSince = server.loop.now
+    }
+
+    var isTLS: Bool { false }
+    var isClosed: Bool { ending == .closed }
+    var isEnding: Bool { ending != .no }
+
+    /// Registers with the loop. False when the kernel refuses; then the socket is closed.
+    func open() -> Bool {
+        interest = EPOLLIN.rawValue | EPOLLRDHUP.rawValue
+        guard let token = try? server.loop.add(descriptor, events: interest, handler: self) else { return false }
+        self.token = token
+        return true
+    }
+
+    // MARK: events
+
+    func handle(events: UInt32) {
+        if case .lingering = ending { return dropInput() }
+        if events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 { return close() }
+        if events & EPOLLOUT.rawValue != 0 { isBlocked = false }
+        if events & EPOLLIN.rawValue != 0 {
+            readInput(hangup: events & EPOLLRDHUP.rawValue != 0)
+        } else if events & EPOLLRDHUP.rawValue != 0 {
+            // There may be unread bytes before the end: look again when the session wants them.
+            watchesHangup = false
+        }
+        markDirty()
+    }
+
+    /// Has this connection settled and flushed at the end of the batch.
+    func markDirty() {
+        guard !isDirty, ending != .closed else { return }
+        isDirty = true
+        server.addDirty(self)
+    }
+
+    /// The end of a batch: what waits is parsed, what is ready leaves.
+    func settle() {
+        isDirty = false
+        if ending == .no { session?.settle() }
+        flush()
+        updateInterest()
+    }
+
+    // MARK: reading
+
+    private func readInput(hangup: Bool) {
+        let buffer = unsafe server.readBuffer
+        let size = unsafe read(descriptor, buffer.baseAddress, buffer.count)
+        if size > 0 {
+            unsafe receive(UnsafeRawBufferPointer(rebasing: buffer[..<size]))
+            if hangup, size < buffer.count { inputEnded() }
+        } else if size == 0 {
+            inputEnded()
+        } else if errno != EAGAIN, errno != EINTR {
+            close()
+        }
+    }
+
+    private func receive(_ bytes: UnsafeRawBufferPointer) {
+        guard ending == .no else { return }
+        if let session { return unsafe session.receive(bytes) }
+        unsafe open(with: bytes)
+    }
+
+    /// The first bytes say which protocol it is.
+    private func open(with bytes: UnsafeRawBufferPointer) {
+        if opening.isEmpty { stalledSince = server.loop.now }
+        guard let started = unsafe opening.add(bytes) else { return }
+        session = HTTP1Session(self)
+        let held = opening.take(started)
+        unsafe held.withUnsafeBytes { unsafe receive($0) }
+        unsafe receive(UnsafeRawBufferPointer(rebasing: bytes[started.used...]))
+    }
+
+    private func inputEnded() {
+        guard ending == .no else { return }
+        watchesHangup = false
+        guard let session else { return close() }
+        session.inputEnded()
+    }
+
+    // MARK: writing
+
+    private func flush() {
+        guard ending != .closed, !isBlocked else { return }
+        repeat {
+            if ending == .no { session?.produce() }
+            guard !output.isEmpty else { break }
+            guard send() else { return }
+        } while ending == .no
+        output.release()
+        if case .afterFlush(let linger) = ending { return linger ? startLingering() : close() }
+        if ending == .no { session?.outputDrained() }
+    }
+
+    /// Writes all output. False when the socket is full or gone.
+    private func send() -> Bool {
+        while !output.isEmpty {
+            let bytes = unsafe output.readable
+            let size = unsafe Glibc.send(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL))
+            if size > 0 {
+                output.consume(size)
+                stalledSince = server.loop.now
+            } else if errno == EAGAIN {
+                isBlocked = true
+                stalledSince = server.loop.now
+                return false
+            } else if errno != EINTR {
+                close()
+                return false
+            }
+        }
+        return true
+    }
+
+    private func updateInterest() {
+        guard let token else { return }
+        var wanted: UInt32 = watchesHangup ? EPOLLRDHUP.rawValue : 0
+        if wantsInput { wanted |= EPOLLIN.rawValue }
+        if isBlocked { wanted |= EPOLLOUT.rawValue }
+        guard wanted != interest else { return }
+        interest = wanted
+        server.loop.modify(descriptor, events: wanted, token: token)
+    }
+
+    private var wantsInput: Bool {
+        switch ending {
+        case .no: session?.wantsInput ?? true
+        case .afterFlush, .closed: false
+        case .lingering: true
+        }
+    }
+
+    // MARK: ending
+
+    /// Sends what waits, then closes. With `linger` the client is heard out for a moment, so that it can read the answer.
+    func endAfterFlush(linger: Bool) {
+        switch ending {
+        case .no: ending = .afterFlush(linger: linger)
+        case .afterFlush(false): ending = .afterFlush(linger: linger)
+        default: return
+        }
+        watchesHangup = false
+        markDirty()
+    }
+
+    /// Closes now. Open exchanges are told. `reset` makes the client see an error instead of an end.
+    func close(reset: Bool = false) {
+        guard ending != .closed else { return }
+        ending = .closed
+        if reset { clinux_reset_on_close(descriptor) }
+        if let token = token.take() { server.loop.remove(descriptor, token: token) }
+        _ = socket.take()
+        output.release()
+        server.forget(self)
+        // Last, because it calls into services.
+        session.take()?.connectionClosed()
+    }
+
+    private func startLingering() {
+        ending = .lingering(bytesLeft: server.limits.lingerBytes)
+        stalledSince = server.loop.now
+        session.take()?.connectionClosed()
+        _ = shutdown(descriptor, CInt(SHUT_WR))
+    }
+
+    private func dropInput() {
+        guard case .lingering(let left) = ending else { return }
+        let buffer = unsafe server.readBuffer
+        let size = unsafe read(descriptor, buffer.baseAddress, buffer.count)
+        if size < 0, errno == EAGAIN || errno == EINTR { return }
+        guard size > 0, size < left else { return close() }
+        ending = .lingering(bytesLeft: left - size)
+    }
+
+    // MARK: time
+
+    /// Looked at once a sweep: acts on what took too long.
+    func check(_ now: MonotonicTime) {
+        let limits = server.limits
+        let stalled = now.since(stalledSince) / 1_000_000
+        if case .lingering = ending {
+            if stalled >= limits.lingerTimeout { close() }
+        } else if isBlocked, stalled >= limits.writeTimeout {
+            close(reset: true)
+        } else if let session {
+            session.check(now)
+        } else if ending == .no, stalled >= (opening.isEmpty ? limits.idleTimeout : limits.headTimeout) {
+            close()
+        }
+    }
+
+    func drain(graceIsOver: Bool) {
+        guard ending == .no else { return }
+        if let session { return session.drain(graceIsOver: graceIsOver) }
+        if graceIsOver { close() }
+    }
+
+    /// Says that the server is full and hangs up.
+    func refuseFull() {
+        output.append("HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        endAfterFlush(linger: true)
+    }
+}
+
+/// Tells HTTP/2's preface from HTTP/1 by the first bytes.
+struct Opening {
+    struct Start {
+        let isHTTP2: Bool
+        /// How many of the bytes last added are part of what was held.
+        let used: Int
+    }
+
+    private static let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
+    private var held: [UInt8] = []
+
+    var isEmpty: Bool { held.isEmpty }
+
+    /// Nil while it can't be told yet.
+    mutating func add(_ bytes: UnsafeRawBufferPointer) -> Start? {
+        var used = 0
+        while used < bytes.count && held.count < Self.preface.count {
+            guard unsafe bytes[used] == Self.preface[held.count] else { return Start(isHTTP2: false, used: used) }
+            unsafe held.append(bytes[used])
+            used += 1
+        }
+        return held.count == Self.preface.count ? Start(isHTTP2: true, used: used) : nil
+    }
+
+    mutating func take(_ start: Start) -> [UInt8] {
+        defer { held = [] }
+        return held
+    }
+}

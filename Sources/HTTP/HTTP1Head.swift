@@ -1,0 +1,101 @@
+// Decides whether an HTTP/1 head that parsed is a request that may be served; everything ambiguous is refused here.
+internal import CLLHTTP
+
+/// An answer that the protocol gives by itself.
+struct Refusal: Error {
+    let status: Int
+    /// Cause and remedy, one line.
+    let text: String
+}
+
+/// What a head says about its own message, beyond the request.
+struct HTTP1Message {
+    let request: HTTPRequest
+    let hasBody: Bool
+    let isChunked: Bool
+    let keepsAlive: Bool
+    let expectsContinue: Bool
+}
+
+struct HTTP1HeadParts {
+    let head: cllhttp_head
+    let target: Range<Int>
+    let headers: HTTPHeaders
+    let isTLS: Bool
+    let peer: HTTPPeer
+}
+
+extension HTTP1Message {
+    /// Names by the parser's numbers.
+    private static let methods: [String] = (UInt8(0)...63).map { number in
+        unsafe cllhttp_method_name(number).map { unsafe String(cString: $0) } ?? ""
+    }
+
+    init(_ parts: HTTP1HeadParts, limits: HTTPLimits) throws(Refusal) {
+        let (head, headers) = (parts.head, parts.headers)
+        let version = try Self.version(head)
+        guard !head.connect else { throw Refusal(status: 405, text: "CONNECT is for proxies and this server is none.") }
+        let method = Self.methods[Int(head.method & 63)]
+        let target = unsafe headers.bytes.withUnsafeBytes { bytes in
+            unsafe RequestTarget(UnsafeRawBufferPointer(rebasing: bytes[parts.target]), isOptions: method == "OPTIONS")
+        }
+        guard let target else { throw Refusal(status: 400, text: "The request target is malformed: send a path that begins with /.") }
+        let host = try Self.host(headers, target: target, version: version)
+        try Self.checkTransferEncoding(headers, head: head, version: version)
+        if head.has_length, head.length > limits.bodyBytes {
+            throw Refusal(status: 413, text: "The body is too large: the limit is \(limits.bodyBytes) bytes.")
+        }
+        hasBody = head.chunked || head.length > 0
+        isChunked = head.chunked
+        keepsAlive = head.keep_alive
+        expectsContinue = try Self.expectsContinue(headers, version: version)
+        request = HTTPRequest(
+            method: method, path: target.path, query: target.query, host: host, headers: headers, version: version,
+            isTLS: parts.isTLS, contentLength: head.chunked ? nil : head.length, peer: parts.peer)
+    }
+
+    private static func version(_ head: cllhttp_head) throws(Refusal) -> HTTPVersion {
+        switch (head.major, head.minor) {
+        case (1, 1): return .http11
+        case (1, 0): return .http10
+        case (0, _): throw Refusal(status: 400, text: "The request line has no version: send HTTP/1.1.")
+        default: throw Refusal(status: 505, text: "This HTTP version is not spoken here: send HTTP/1.1 or HTTP/2.")
+        }
+    }
+
+    private static func host(_ headers: HTTPHeaders, target: RequestTarget, version: HTTPVersion) throws(Refusal) -> String {
+        var host: String?
+        for (index, field) in headers.fields.enumerated() where headers.hasName(field, "host") {
+            guard host == nil else { throw Refusal(status: 400, text: "There is more than one Host field: send one.") }
+            host = headers.value(at: index)
+        }
+        if let host, !isValidHost(host) { throw Refusal(status: 400, text: "The Host field is malformed: send host or host:port.") }
+        guard host != nil || version == .http10 else {
+            throw Refusal(status: 400, text: "The Host field is missing: HTTP/1.1 requires it.")
+        }
+        guard let authority = target.authority else { return host ?? "" }
+        // Two names for one request is what request smuggling between front and back lives on.
+        guard isValidHost(authority), host == nil || host == authority else {
+            throw Refusal(status: 400, text: "The target's authority and the Host field differ: send the same in both.")
+        }
+        return authority
+    }
+
+    private static func checkTransferEncoding(
+        _ headers: HTTPHeaders, head: cllhttp_head, version: HTTPVersion
+    ) throws(Refusal) {
+        let codings = headers.all("transfer-encoding")
+        guard !codings.isEmpty else { return }
+        guard version == .http11, head.chunked, codings.count == 1, codings[0].lowercased() == "chunked" else {
+            throw Refusal(status: 400, text: "The Transfer-Encoding is not understood: send chunked alone, in HTTP/1.1.")
+        }
+    }
+
+    private static func expectsContinue(_ headers: HTTPHeaders, version: HTTPVersion) throws(Refusal) -> Bool {
+        guard version == .http11, let expectation = headers.first("expect") else { return false }
+        guard expectation.lowercased() == "100-continue" else {
+            throw Refusal(status: 417, text: "Only Expect: 100-continue is understood.")
+        }
+        return true
+    }
+}

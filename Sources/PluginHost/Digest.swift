@@ -1,0 +1,24 @@
+// SHA-256 of files and of sets of files.
+internal import CDigest
+
+// SAFETY: the pointer is private and used by this one owner only, until `finish` frees it.
+@safe struct Digest: ~Copyable {
+    private let state: OpaquePointer?
+
+    init() { unsafe state = cdigest_begin() }
+
+    mutating func add(_ bytes: RawSpan) {
+        guard let state = unsafe state else { return }
+        _ = unsafe bytes.withUnsafeBytes { unsafe cdigest_add(state, $0.baseAddress, $0.count) }
+    }
+
+    mutating func add(_ text: String) { unsafe add(Array(text.utf8).span.bytes) }
+
+    /// 64 hex digits; empty when OpenSSL has no memory.
+    consuming func finish() -> String {
+        guard let state = unsafe state else { return "" }
+        var out = [UInt8](repeating: 0, count: 32)
+        guard unsafe cdigest_finish(state, &out) == 1 else { return "" }
+        return out.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+}

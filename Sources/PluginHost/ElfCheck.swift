@@ -1,0 +1,167 @@
+// Is this file the shared object it claims to be: a bounded look at its headers, long before anything loads it.
+package import Core
+
+package enum ElfCheck {
+    private static let allowed: Set<String> = [
+        "libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1",
+        "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libz.so.1", "libSwiftletKit.so", "libdispatch.so", "libBlocksRuntime.so",
+    ]
+    private static let allowedPrefixes = ["libswift", "libFoundation", "lib_Foundation"]
+    private static let entry = "swiftlet_plugin_entry"
+
+    /// - Parameters:
+    ///   - isPlugin: it must export the entry function.
+    ///   - beside: names of the files that are deployed with it, which it may link.
+    package static func check(_ file: [UInt8], name: String, isPlugin: Bool, beside: Set<String>) throws(RuntimeError) {
+        let elf = try Elf(file, name)
+        try elf.checkSegments()
+        let dynamic = try elf.dynamic()
+        for library in dynamic.needed where !allowed.contains(library) && !beside.contains(library) {
+            guard !library.contains("/"), allowedPrefixes.contains(where: library.hasPrefix) else {
+                throw refusal(name, "it links \(library), which workers don't have", "link it statically, or put it into the folder")
+            }
+        }
+        for path in dynamic.searchPaths where path != "$ORIGIN" {
+            throw refusal(name, "it looks for libraries in \(path)", "build it with no RUNPATH, or with $ORIGIN only")
+        }
+        if dynamic.hasTextRelocations { throw refusal(name, "it writes to its own code (TEXTREL)", "compile it with -fPIC") }
+        if dynamic.hasAudit { throw refusal(name, "it asks the loader to load an auditor", "build it without -z audit") }
+        if isPlugin, !dynamic.defines(entry) {
+            throw refusal(name, "it does not export \(entry)", "include swiftlet_abi.h and mark the function SWIFTLET_EXPORT")
+        }
+    }
+
+    fileprivate static func refusal(_ name: String, _ cause: String, _ next: String) -> RuntimeError {
+        RuntimeError(.pluginInvalid, step: "check \(name)", cause: cause, next: next)
+    }
+}
+
+/// Field offsets and constants: ELF-64 Object File Format, version 1.5, and the gABI.
+private struct Elf {
+    struct Segment {
+        let type, flags: UInt32
+        let offset, address, fileSize: UInt64
+    }
+
+    struct Dynamic {
+        var needed: [String] = []
+        var searchPaths: [String] = []
+        var hasTextRelocations = false
+        var hasAudit = false
+        var symbols: Set<String> = []
+        func defines(_ symbol: String) -> Bool { symbols.contains(symbol) }
+    }
+
+    private let file: [UInt8]
+    private let name: String
+    private let segments: [Segment]
+
+    #if arch(x86_64)
+        private static let machine: (UInt64, String) = (62, "x86_64")
+    #else
+        private static let machine: (UInt64, String) = (183, "aarch64")
+    #endif
+
+    init(_ file: [UInt8], _ name: String) throws(RuntimeError) {
+        self.file = file
+        self.name = name
+        func number(_ offset: UInt64, _ width: Int) -> UInt64? { Self.number(file, offset, width) }
+        func refuse(_ cause: String) -> RuntimeError { ElfCheck.refusal(name, cause, "deploy a shared object for \(Self.machine.1) Linux") }
+        guard file.count >= 64, file.starts(with: [0x7f, 0x45, 0x4c, 0x46]) else { throw refuse("it is no ELF file") }
+        guard file[4] == 2, file[5] == 1 else { throw refuse("it is no 64-bit little-endian ELF file") }
+        guard number(16, 2) == 3 else { throw refuse("it is an ELF file but no shared object") }
+        guard number(18, 2) == Self.machine.0 else { throw refuse("it is for another machine (number \(number(18, 2) ?? 0))") }
+        guard let table = number(32, 8), number(54, 2) == 56, let count = number(56, 2), (1...64).contains(count) else {
+            throw refuse("its program header is malformed")
+        }
+        var segments: [Segment] = []
+        for index in 0..<count {
+            let at = table &+ index * 56
+            guard let type = number(at, 4), let flags = number(at &+ 4, 4), let offset = number(at &+ 8, 8),
+                let address = number(at &+ 16, 8), let size = number(at &+ 32, 8), let memory = number(at &+ 40, 8)
+            else { throw refuse("its program header is cut") }
+            guard type != 1 || (offset <= UInt64(file.count) && size <= UInt64(file.count) - offset && memory <= 1 << 36) else {
+                throw refuse("a segment lies outside the file")
+            }
+            segments.append(Segment(type: UInt32(type), flags: UInt32(flags), offset: offset, address: address, fileSize: size))
+        }
+        self.segments = segments
+    }
+
+    func checkSegments() throws(RuntimeError) {
+        for segment in segments {
+            if segment.type == 1, segment.flags & 3 == 3 {
+                throw ElfCheck.refusal(name, "a segment is writable and executable", "link it without -z rwx options")
+            }
+            if segment.type == 0x6474_e551, segment.flags & 1 == 1 {
+                throw ElfCheck.refusal(name, "it asks for an executable stack", "link it with -z noexecstack")
+            }
+        }
+    }
+
+    func dynamic() throws(RuntimeError) -> Dynamic {
+        guard let segment = segments.first(where: { $0.type == 2 }), segment.fileSize <= 1 << 20 else {
+            throw ElfCheck.refusal(name, "it has no dynamic section", "link it with -shared")
+        }
+        var entries: [(UInt64, UInt64)] = []
+        for index in 0..<segment.fileSize / 16 {
+            guard let tag = read(segment.offset &+ index * 16, 8), let value = read(segment.offset &+ index * 16 &+ 8, 8) else { break }
+            if tag == 0 { break }
+            entries.append((tag, value))
+        }
+        func value(_ tag: UInt64) -> UInt64? { entries.first { $0.0 == tag }?.1 }
+        let strings = value(5).flatMap(offset)
+        let stringSize = value(10) ?? 0
+        func string(_ index: UInt64) -> String? {
+            guard let strings, index < stringSize, strings &+ index < UInt64(file.count) else { return nil }
+            let start = Int(strings + index)
+            let end = min(file.count, start + 4096)
+            guard let zero = file[start..<end].firstIndex(of: 0) else { return nil }
+            return String(decoding: file[start..<zero], as: UTF8.self)
+        }
+        var result = Dynamic()
+        for (tag, value) in entries {
+            switch tag {
+            case 1: result.needed.append(string(value) ?? "?")
+            case 15, 29: result.searchPaths += (string(value) ?? "?").split(separator: ":").map(String.init)
+            case 22: result.hasTextRelocations = true
+            case 30: result.hasTextRelocations = result.hasTextRelocations || value & 4 != 0
+            case 0x6fff_fefc, 0x6fff_fefb: result.hasAudit = true
+            default: break
+            }
+        }
+        if let table = value(6).flatMap(offset) { result.symbols = symbols(table, string: string, end: value(5).flatMap(offset)) }
+        return result
+    }
+
+    /// Names of defined global functions. The symbol table ends where the string table begins, in every linker's layout;
+    /// where that doesn't hold, the bound does.
+    private func symbols(_ table: UInt64, string: (UInt64) -> String?, end: UInt64?) -> Set<String> {
+        let room = end.map { $0 > table ? ($0 - table) / 24 : 65_536 } ?? 65_536
+        var found: Set<String> = []
+        for index in 0..<min(room, 65_536) {
+            let at = table &+ index * 24
+            guard let name = read(at, 4), let info = read(at &+ 4, 1), let section = read(at &+ 6, 2) else { break }
+            guard info & 15 == 2, section != 0, let text = string(name) else { continue }
+            found.insert(text)
+        }
+        return found
+    }
+
+    /// Where an address lies in the file.
+    private func offset(_ address: UInt64) -> UInt64? {
+        for segment in segments where segment.type == 1 && address >= segment.address && address - segment.address < segment.fileSize {
+            return segment.offset + (address - segment.address)
+        }
+        return nil
+    }
+
+    private func read(_ offset: UInt64, _ width: Int) -> UInt64? { Self.number(file, offset, width) }
+
+    private static func number(_ file: [UInt8], _ offset: UInt64, _ width: Int) -> UInt64? {
+        guard offset <= UInt64(file.count), UInt64(file.count) - offset >= UInt64(width) else { return nil }
+        var value: UInt64 = 0
+        for index in 0..<width { value |= UInt64(file[Int(offset) + index]) << (8 * UInt64(index)) }
+        return value
+    }
+}

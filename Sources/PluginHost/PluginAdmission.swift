@@ -1,0 +1,72 @@
+// From an archive to a deployment: unpack, read the manifest, check every library, probe, store.
+package import Core
+internal import FoundationEssentials
+internal import Glibc
+internal import Platform
+
+package struct PluginAdmission {
+    private static let handlerLimit: UInt64 = 64 << 20
+    private static let backendLimit: UInt64 = 8 << 30
+
+    private let store: ArtefactStore
+
+    package init(store: ArtefactStore) { self.store = store }
+
+    /// - Parameters:
+    ///   - inUse: whether a deployment refers to a digest already; then a failure leaves its files alone.
+    ///   - probe: loads the plugin in a jailed worker; the directory it gets holds the artefact under its digest.
+    package func admit(
+        archive: String, tenant: String, inUse: (String) -> Bool,
+        probe: (Deployment, _ root: String) throws(RuntimeError) -> Void
+    ) throws(RuntimeError) -> Deployment {
+        try checkTenant(tenant)
+        let isPlatform = tenant == Deployment.platform
+        let staged = try store.stage(archive, limit: isPlatform ? Self.backendLimit : Self.handlerLimit)
+        do throws(RuntimeError) {
+            let deployment = try inspect(staged, tenant: tenant)
+            try store.commit(staged.directory, tenant: tenant, digest: staged.digest)
+            try probe(deployment, store.root(of: tenant))
+            return deployment
+        } catch {
+            store.discard(staged.directory)
+            if !inUse(staged.digest) { store.remove(tenant: tenant, digest: staged.digest) }
+            throw error
+        }
+    }
+
+    private func checkTenant(_ tenant: String) throws(RuntimeError) {
+        guard Names.isValid(tenant) else {
+            throw RuntimeError(
+                .badRequest, step: "deploy", cause: "\"\(tenant)\" is no tenant's name",
+                next: "use lower-case letters, digits and dashes, at most 63")
+        }
+    }
+
+    private func inspect(_ staged: (directory: String, digest: String, files: [String]), tenant: String) throws(RuntimeError) -> Deployment {
+        let manifest = try Manifest.decode(json5: try read(staged.directory, "swiftlet.json5"), file: "swiftlet.json5")
+        guard (manifest.kind == .backend) == (tenant == Deployment.platform) else {
+            throw RuntimeError(
+                .forbidden, step: "deploy \(manifest.name)", cause: "a \(manifest.kind.rawValue) can't belong to tenant \(tenant)",
+                next: "backends belong to `platform`, handlers to any other tenant")
+        }
+        let library = manifest.library ?? "plugin.so"
+        for needed in [library] + (manifest.model.map { [$0] } ?? []) where !staged.files.contains(needed) {
+            throw RuntimeError(
+                .pluginInvalid, step: "deploy \(manifest.name)", cause: "the file \(needed) that the manifest names is missing",
+                next: "put it into the folder, or build it with `swiftlet build`")
+        }
+        for file in staged.files where file == library || file.contains(".so") {
+            try ElfCheck.check(
+                try read(staged.directory, file), name: file, isPlugin: file == library, beside: Set(staged.files))
+        }
+        return Deployment(
+            tenant: tenant, name: manifest.name, kind: manifest.kind, digest: staged.digest, manifest: manifest,
+            createdAt: Int64(Date().timeIntervalSince1970 * 1000))
+    }
+
+    private func read(_ directory: String, _ name: String) throws(RuntimeError) -> [UInt8] {
+        if let data = try? Data(contentsOf: URL(filePath: "\(directory)/\(name)")) { return Array(data) }
+        throw RuntimeError(
+            .pluginInvalid, step: "read \(name)", cause: "it is not in the artefact", next: "deploy a folder that holds it")
+    }
+}

@@ -1,0 +1,141 @@
+// What exists: one writer to SQLite, and an immutable snapshot that any thread reads without waiting for it.
+internal import CLinux
+package import Core
+internal import FoundationEssentials
+internal import Glibc
+internal import Platform
+internal import Synchronization
+
+/// Everything that is deployed, at one moment.
+package final class RegistrySnapshot: Sendable {
+    package let functions: [FunctionKey: Deployment]
+    package let models: [String: Deployment]
+
+    init(functions: [FunctionKey: Deployment] = [:], models: [String: Deployment] = [:]) {
+        self.functions = functions
+        self.models = models
+    }
+
+    /// The digests that something refers to.
+    package var digests: Set<String> { Set(functions.values.map(\.digest)).union(models.values.map(\.digest)) }
+}
+
+package final class Registry: Sendable {
+    /// Numbered by their place; a new one is added at the end and none is ever changed.
+    private static let migrations = [
+        """
+        CREATE TABLE deployment (
+            tenant TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, digest TEXT NOT NULL,
+            manifest TEXT NOT NULL, created_at INTEGER NOT NULL, current INTEGER NOT NULL,
+            PRIMARY KEY (tenant, name, kind, created_at)) STRICT
+        """
+    ]
+
+    private let database: Database
+    private let lock: FileDescriptor
+    private let current: Mutex<RegistrySnapshot>
+    private let writing = Mutex(())
+
+    /// Opens the registry of a state directory, which is made when it isn't there.
+    package init(stateDirectory: String) throws(RuntimeError) {
+        lock = try Self.claim(stateDirectory)
+        let database = try Database(path: "\(stateDirectory)/registry.db")
+        try Self.migrate(database, in: stateDirectory)
+        self.database = database
+        current = Mutex(try Self.load(database))
+    }
+
+    package var snapshot: RegistrySnapshot { current.withLock { $0 } }
+
+    /// Makes a deployment the current one of its name. The versions before it stay in the history.
+    package func publish(_ d: Deployment) throws(RuntimeError) {
+        let manifest = d.manifest.canonicalJSON
+        try change { database throws(RuntimeError) in
+            try database.run("UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3", [d.tenant, d.name, d.kind.rawValue])
+            try database.run(
+                "INSERT OR REPLACE INTO deployment VALUES (?1,?2,?3,?4,?5,CAST(?6 AS INTEGER),1)",
+                [d.tenant, d.name, d.kind.rawValue, d.digest, manifest, String(d.createdAt)])
+        }
+    }
+
+    /// Takes a function or model out of service. Nil when there is none.
+    package func remove(_ key: FunctionKey, kind: PluginKind) throws(RuntimeError) -> Deployment? {
+        let snapshot = snapshot
+        guard let gone = kind == .backend ? snapshot.models[key.name] : snapshot.functions[key] else { return nil }
+        try change { database throws(RuntimeError) in
+            try database.run(
+                "UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3", [gone.tenant, gone.name, kind.rawValue])
+        }
+        return gone
+    }
+
+    private func change(_ body: (Database) throws(RuntimeError) -> Void) throws(RuntimeError) {
+        let fresh = writing.withLock { _ -> Result<RegistrySnapshot, RuntimeError> in
+            do throws(RuntimeError) {
+                try database.transaction { () throws(RuntimeError) in try body(database) }
+                return .success(try Self.load(database))
+            } catch {
+                return .failure(error)
+            }
+        }
+        let snapshot = try fresh.get()
+        current.withLock { $0 = snapshot }
+    }
+
+    // MARK: opening
+
+    private static func claim(_ directory: String) throws(RuntimeError) -> FileDescriptor {
+        do {
+            var made = ""
+            for part in directory.split(separator: "/") {
+                made += "/" + part
+                if unsafe mkdir(made, 0o755) != 0, errno != EEXIST { throw SystemError(call: "mkdir(\(made))", code: errno) }
+            }
+            let lock = try FileDescriptor.open("\(directory)/lock", flags: O_RDWR | O_CREAT, mode: 0o644)
+            guard clinux_try_lock(lock.raw) == 0 else {
+                throw RuntimeError(
+                    .conflict, step: "use \(directory)", cause: "another host uses this state directory",
+                    next: "stop that host, or choose another directory with --state")
+            }
+            return lock
+        } catch let error as RuntimeError {
+            throw error
+        } catch {
+            throw RuntimeError(
+                .unavailable, step: "use the state directory \(directory)", cause: "\(error)",
+                next: "choose a directory that can be written, with --state")
+        }
+    }
+
+    private static func migrate(_ database: Database, in directory: String) throws(RuntimeError) {
+        var version = 0
+        try database.run("PRAGMA user_version") { version = Int($0[0]) ?? 0 }
+        guard version <= migrations.count else {
+            throw RuntimeError(
+                .conflict, step: "open \(directory)/registry.db",
+                cause: "its schema is version \(version), and this program knows versions up to \(migrations.count)",
+                next: "run a newer swiftlet, or choose another directory with --state")
+        }
+        for number in version..<migrations.count {
+            try database.transaction { () throws(RuntimeError) in
+                try database.run(migrations[number])
+                try database.run("PRAGMA user_version=\(number + 1)")
+            }
+        }
+    }
+
+    private static func load(_ database: Database) throws(RuntimeError) -> RegistrySnapshot {
+        var functions: [FunctionKey: Deployment] = [:]
+        var models: [String: Deployment] = [:]
+        try database.run("SELECT tenant,name,kind,digest,manifest,created_at FROM deployment WHERE current=1") {
+            (row) throws(RuntimeError) in
+            let manifest = try Manifest.decode(json5: Array(row[4].utf8), file: "registry")
+            let deployment = Deployment(
+                tenant: row[0], name: row[1], kind: PluginKind(rawValue: row[2]) ?? .handler, digest: row[3], manifest: manifest,
+                createdAt: Int64(row[5]) ?? 0)
+            if deployment.kind == .backend { models[deployment.name] = deployment } else { functions[deployment.key] = deployment }
+        }
+        return RegistrySnapshot(functions: functions, models: models)
+    }
+
+}

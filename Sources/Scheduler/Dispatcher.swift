@@ -1,0 +1,175 @@
+// Acts on what FunctionQueue decides: leases, starts, retires. Any loop may ask; the answer comes on the same loop.
+package import Core
+package import Platform
+internal import Synchronization
+package import Workers
+
+/// What an invocation gets to run in.
+package struct Lease: Sendable {
+    package let worker: Worker
+    /// True when the worker was started for this invocation.
+    package let isCold: Bool
+}
+
+/// Hands out workers.
+package final class Dispatcher: Sendable {
+    package typealias Answer = @Sendable (EventLoop, Result<Lease, RuntimeError>) -> Void
+
+    private struct Ticket: Sendable {
+        let loop: LoopRemote
+        let spec: WorkerSpec
+        let answer: Answer
+    }
+
+    private struct Function {
+        var queue: FunctionQueue<Ticket>
+        var workers: [UInt32: Worker] = [:]
+        let deployment: String
+    }
+
+    private struct State {
+        // A new deployment of a function is a function of its own, so that old and new workers never mix.
+        var functions: [String: Function] = [:]
+        var timer: MonotonicTime = .distantFuture
+        var closing = false
+    }
+
+    private let host: WorkerHost
+    private let control: LoopRemote
+    private let state = Mutex(State())
+
+    /// - Parameter control: the loop that keeps the timers.
+    package init(host: WorkerHost, control: LoopRemote) {
+        self.host = host
+        self.control = control
+    }
+
+    /// Finds a worker for one invocation. `answer` runs on `loop`: at once when a worker is idle or can be started.
+    package func acquire(_ spec: WorkerSpec, idleMilliseconds: UInt64, on loop: EventLoop, answer: @escaping Answer) {
+        let key = Self.key(spec)
+        let ticket = Ticket(loop: loop.remote, spec: spec, answer: answer)
+        let (arrival, worker) = state.withLock { state -> (FunctionQueue<Ticket>.Arrival, Worker?) in
+            guard !state.closing else { return (.refuse, nil) }
+            var function =
+                state.functions[key]
+                ?? Function(queue: FunctionQueue(limits: spec.limits, idleMilliseconds: idleMilliseconds), deployment: key)
+            let arrival = function.queue.arrive(ticket, now: loop.now)
+            var worker: Worker?
+            if case .lease(let number) = arrival { worker = function.workers[number] }
+            state.functions[key] = function
+            return (arrival, worker)
+        }
+        switch arrival {
+        case .lease:
+            guard let worker else { return answer(loop, .failure(Self.vanished)) }
+            answer(loop, .success(Lease(worker: worker, isCold: false)))
+        case .start: answer(loop, start(spec))
+        case .wait: armTimer()
+        case .refuse: answer(loop, .failure(Self.queueFull(spec)))
+        }
+    }
+
+    /// Gives back a worker that finished its invocation and may serve another.
+    package func release(_ worker: Worker, now: MonotonicTime) {
+        let ticket = state.withLock { $0.functions[Self.key(worker.spec)]?.queue.release(worker.number, now: now) }
+        guard let ticket else { return armTimer() }
+        ticket.loop.submit { loop in ticket.answer(loop, .success(Lease(worker: worker, isCold: false))) }
+    }
+
+    /// Ends a worker that must not serve again: it broke the protocol, or its invocation was given up.
+    package func discard(_ worker: Worker) { host.kill(worker) }
+
+    /// Ends all idle workers of functions that `isCurrent` no longer names; busy ones end after their invocation.
+    package func retire(where isStale: (WorkerSpec) -> Bool) {
+        let stale = state.withLock { state in
+            state.functions.values.flatMap { $0.workers.values }.filter { isStale($0.spec) }
+        }
+        for worker in stale { host.retire(worker) }
+    }
+
+    /// Refuses new work from now on.
+    package func close() { state.withLock { $0.closing = true } }
+
+    /// Invocations that wait, and live workers, over all functions.
+    package var load: (waiting: Int, live: Int) {
+        state.withLock { state in
+            state.functions.values.reduce((0, 0)) { ($0.0 + $1.queue.waitingCount, $0.1 + $1.queue.live) }
+        }
+    }
+
+    private static func key(_ spec: WorkerSpec) -> String { "\(spec.trust)/\(spec.key.name)@\(spec.directory)" }
+
+    private func start(_ spec: WorkerSpec) -> Result<Lease, RuntimeError> {
+        do {
+            let worker = try host.start(spec)
+            state.withLock { $0.functions[Self.key(spec)]?.workers[worker.number] = worker }
+            worker.whenExited { [self] _ in noteEnd(worker) }
+            return .success(Lease(worker: worker, isCold: true))
+        } catch {
+            replace(Self.key(spec), ended: nil)
+            return .failure(error)
+        }
+    }
+
+    private func noteEnd(_ worker: Worker) {
+        state.withLock { _ = $0.functions[Self.key(worker.spec)]?.workers.removeValue(forKey: worker.number) }
+        replace(Self.key(worker.spec), ended: worker.number)
+    }
+
+    /// A place is free: whoever has waited longest starts a worker in it.
+    private func replace(_ key: String, ended worker: UInt32?) {
+        let ticket = state.withLock { state -> Ticket? in
+            let ticket = state.functions[key]?.queue.ended(worker)
+            if state.functions[key]?.queue.isEmpty == true { state.functions[key] = nil }
+            return ticket
+        }
+        guard let ticket else { return }
+        let result = start(ticket.spec)
+        ticket.loop.submit { loop in ticket.answer(loop, result) }
+    }
+
+    private func armTimer() {
+        let due = state.withLock { state -> MonotonicTime? in
+            guard let due = state.functions.values.compactMap(\.queue.nextDue).min(), due < state.timer else { return nil }
+            state.timer = due
+            return due
+        }
+        guard let due else { return }
+        control.submit { [self] loop in loop.schedule(at: due) { [self, unowned loop] in tick(now: loop.now) } }
+    }
+
+    private func tick(now: MonotonicTime) {
+        let (expired, retired) = state.withLock { state -> ([Ticket], [Worker]) in
+            state.timer = .distantFuture
+            var expired: [Ticket] = []
+            var retired: [Worker] = []
+            for key in state.functions.keys {
+                expired += state.functions[key]?.queue.expire(now: now) ?? []
+                let numbers = state.functions[key]?.queue.retire(now: now) ?? []
+                retired += numbers.compactMap { state.functions[key]?.workers[$0] }
+            }
+            return (expired, retired)
+        }
+        for worker in retired { host.retire(worker) }
+        for ticket in expired {
+            ticket.loop.submit { loop in ticket.answer(loop, .failure(Self.waitedTooLong(ticket.spec))) }
+        }
+        armTimer()
+    }
+
+    private static let vanished = RuntimeError(
+        .unavailable, step: "lease a worker", cause: "the worker ended at this moment", next: "try again")
+
+    private static func queueFull(_ spec: WorkerSpec) -> RuntimeError {
+        RuntimeError(
+            .queueFull, step: "queue \(spec.key)",
+            cause: "\(spec.limits.concurrency) invocations run and \(spec.limits.queue) wait already",
+            next: "try again later, or raise limits.concurrency or limits.queue in the manifest")
+    }
+
+    private static func waitedTooLong(_ spec: WorkerSpec) -> RuntimeError {
+        RuntimeError(
+            .unavailable, step: "queue \(spec.key)", cause: "no worker was free within \(spec.limits.queueTimeoutMilliseconds) ms",
+            next: "try again later, or raise limits.concurrency or limits.queue_timeout_ms in the manifest")
+    }
+}

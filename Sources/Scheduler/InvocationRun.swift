@@ -1,0 +1,321 @@
+// One invocation in its worker: INVOKE out, frames in as calls on a sink, one outcome at the end. Loop-confined.
+package import Core
+package import Platform
+internal import SwiftletWire
+package import Workers
+
+/// What a handler is asked.
+package struct InvocationRequest {
+    package var id: UInt64
+    package var requestID: String
+    package var method: String
+    package var path: String
+    package var query: String
+    package var headers: [(String, String)]
+    /// The first bytes of the body; all of it when `bodyComplete`.
+    package var body: [UInt8]
+    package var bodyComplete: Bool
+
+    package init(
+        id: UInt64, requestID: String, method: String, path: String, query: String, headers: [(String, String)],
+        body: [UInt8], bodyComplete: Bool
+    ) {
+        self.id = id
+        self.requestID = requestID
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+        self.bodyComplete = bodyComplete
+    }
+}
+
+/// Where the time of an invocation went, in nanoseconds; 0 when the step did not happen.
+package struct InvocationTimings: Sendable {
+    package var queue: UInt64 = 0
+    package var spawn: UInt64 = 0
+    package var load: UInt64 = 0
+    package var run: UInt64 = 0
+
+    package init() {}
+}
+
+/// Receives an answer as it comes, on the loop's thread.
+package protocol InvocationSink: AnyObject {
+    func responseHead(status: Int, headers: [(String, String)], timings: InvocationTimings)
+    /// Returns false to pause the worker until `resume`.
+    func responseBody(_ bytes: RawSpan) -> Bool
+    func log(level: Int, text: String)
+    func hostCall(_ call: UInt32, name: String, payload: [UInt8])
+    func cancelHostCall(_ call: UInt32)
+    /// Called once, last.
+    func ended(_ outcome: Outcome, timings: InvocationTimings)
+}
+
+/// Runs one invocation in a leased worker and gives the worker back.
+package final class InvocationRun: WorkerChannelDelegate {
+    private enum Phase { case starting, running, stopping, done }
+
+    private let lease: Lease
+    private let dispatcher: Dispatcher
+    private let loop: EventLoop
+    private let request: InvocationRequest
+    private weak var sink: (any InvocationSink)?
+    private var channel: WorkerChannel?
+    private var phase = Phase.starting
+    private var status = 0
+    private var responseBytes: UInt64 = 0
+    private var reason: Outcome?
+    private var timer: TimerToken?
+    private var partialCalls: [UInt32: (name: String, payload: [UInt8])] = [:]
+    private let startedAt: MonotonicTime
+    package private(set) var timings: InvocationTimings
+
+    package init(
+        _ request: InvocationRequest, lease: Lease, dispatcher: Dispatcher, loop: EventLoop, buffer: PacketBuffer,
+        queued: UInt64, sink: any InvocationSink
+    ) {
+        self.request = request
+        self.lease = lease
+        self.dispatcher = dispatcher
+        self.loop = loop
+        self.sink = sink
+        startedAt = .now
+        timings = InvocationTimings()
+        timings.queue = queued
+        if !lease.isCold { phase = .running }
+        do {
+            channel = try WorkerChannel(descriptor: lease.worker.channel.raw, loop: loop, buffer: buffer, delegate: self)
+        } catch {
+            reason = .protocolViolation("\(error)")
+        }
+        guard channel != nil else {
+            loop.afterBatch { self.stop(.protocolViolation("its channel can't be watched")) }
+            return
+        }
+        let limit = UInt64(lease.worker.spec.limits.timeoutMilliseconds)
+        timer = loop.schedule(at: startedAt.adding(milliseconds: limit)) { [weak self] in
+            self?.stop(.timedOut(milliseconds: Int(limit)))
+        }
+        sendInvoke(deadline: startedAt.adding(milliseconds: limit))
+    }
+
+    // MARK: towards the worker
+
+    private func sendInvoke(deadline: MonotonicTime) {
+        let room = Int(WIRE_FRAME_MAX) - Int(WIRE_HEAD_SIZE)
+        let key = lease.worker.spec.key
+        var frame = FrameBuilder(FrameHead(Int(WIRE_INVOKE), id: UInt32(truncatingIfNeeded: request.id)), capacity: 1024)
+        frame.append(request.id)
+        frame.append(deadline.nanoseconds)
+        let texts = [request.method, request.path, request.query, key.tenant, key.name, request.requestID]
+        for text in texts { frame.append(UInt32(text.utf8.count)) }
+        frame.append(UInt32(request.headers.count))
+        frame.append(UInt32(0))
+        for text in texts { frame.append(text) }
+        for (name, value) in request.headers {
+            frame.append(UInt32(name.utf8.count))
+            frame.append(UInt32(value.utf8.count))
+            frame.append(name)
+            frame.append(value)
+        }
+        let first = min(request.body.count, room - frame.payloadSize)
+        let whole = request.bodyComplete && first == request.body.count
+        frame.append(request.body[..<first])
+        var packet = frame.finish()
+        if whole { packet[2] |= UInt8(WIRE_FLAG_END) }
+        channel?.send(packet)
+        if !whole { sendBody(request.body[first...], isEnd: request.bodyComplete) }
+    }
+
+    /// Sends more of the request body. Returns false when the worker reads slowly: wait for `drained`.
+    @discardableResult
+    package func sendBody(_ bytes: ArraySlice<UInt8>, isEnd: Bool) -> Bool {
+        var rest = bytes
+        repeat {
+            let part = rest.prefix(32_768)
+            rest = rest.dropFirst(part.count)
+            let last = isEnd && rest.isEmpty
+            send(Int(WIRE_BODY), flags: last ? Int(WIRE_FLAG_END) : 0, payload: part)
+        } while !rest.isEmpty
+        return (channel?.queuedBytes ?? 0) < 262_144
+    }
+
+    /// Answers a host call; `isEnd` on the last part.
+    package func reply(_ call: UInt32, _ bytes: ArraySlice<UInt8>, isEnd: Bool, isError: Bool = false) {
+        guard phase == .running else { return }
+        var rest = bytes
+        repeat {
+            let part = rest.prefix(32_768)
+            rest = rest.dropFirst(part.count)
+            let flags = (isEnd && rest.isEmpty ? Int(WIRE_FLAG_END) : 0) | (isError ? Int(WIRE_FLAG_ERROR) : 0)
+            send(Int(WIRE_HOST_REPLY), flags: flags, call: call, payload: part)
+        } while !rest.isEmpty
+    }
+
+    private func send(_ type: Int, flags: Int = 0, call: UInt32 = 0, payload: ArraySlice<UInt8> = []) {
+        var frame = FrameBuilder(
+            FrameHead(type, flags: flags, id: UInt32(truncatingIfNeeded: request.id), call: call), capacity: payload.count)
+        frame.append(payload)
+        channel?.send(frame.finish())
+    }
+
+    /// Calls once the worker has taken what was queued for it.
+    package var drained: (() -> Void)?
+
+    /// Lets the worker go on after `responseBody` answered false.
+    package func resume() { channel?.setReading(true) }
+
+    /// The caller went away. The worker gets a moment to stop by itself, and is ended after that.
+    package func cancel() {
+        guard phase == .starting || phase == .running, reason == nil else { return }
+        reason = .cancelled
+        send(Int(WIRE_CANCEL))
+        channel?.setReading(true)
+        if let timer { loop.cancel(timer) }
+        timer = loop.schedule(at: loop.now.adding(milliseconds: 250)) { [weak self] in self?.stop(.cancelled) }
+    }
+
+    /// Ends the worker whole, whatever it does.
+    private func stop(_ outcome: Outcome) {
+        guard phase != .done, phase != .stopping else { return }
+        phase = .stopping
+        reason = outcome
+        dispatcher.discard(lease.worker)
+        channel?.detach()
+        awaitExit()
+    }
+
+    // MARK: from the worker
+
+    package func received(_ head: FrameHead, _ payload: RawSpan) {
+        var offset = 0
+        let type = Int(head.type)
+        if type == Int(WIRE_READY), phase == .starting { return started(payload) }
+        if type == Int(WIRE_FAILED), phase == .starting {
+            phase = .stopping
+            reason = .failed(payload.text(in: 0..<payload.byteCount))
+            return
+        }
+        if type == Int(WIRE_LOG) {
+            sink?.log(level: Int(head.call), text: payload.text(in: 0..<payload.byteCount))
+            return
+        }
+        guard phase == .running, head.id == UInt32(truncatingIfNeeded: request.id) else {
+            return stop(.protocolViolation("frame \(type) for invocation \(head.id) while it serves \(request.id)"))
+        }
+        switch type {
+        case Int(WIRE_RESPONSE): response(head, payload, &offset)
+        case Int(WIRE_DATA): data(head, payload, from: 0)
+        case Int(WIRE_FINISHED): finished(payload, at: 0)
+        case Int(WIRE_CALL): call(head, payload, &offset)
+        case Int(WIRE_CALL_DATA): callData(head, payload)
+        case Int(WIRE_CALL_CANCEL): sink?.cancelHostCall(head.call)
+        default: stop(.protocolViolation("unknown frame type \(type)"))
+        }
+    }
+
+    private func started(_ payload: RawSpan) {
+        var offset = 8
+        guard let confine = payload.u64(&offset), let load = payload.u64(&offset), let seal = payload.u64(&offset),
+            let initialise = payload.u64(&offset)
+        else { return stop(.protocolViolation("a READY frame of \(payload.byteCount) bytes")) }
+        phase = .running
+        timings.load = load &+ seal &+ initialise
+        let elapsed = MonotonicTime.now.since(startedAt)
+        timings.spawn = elapsed > timings.load ? elapsed - timings.load : confine
+    }
+
+    private func response(_ head: FrameHead, _ payload: RawSpan, _ offset: inout Int) {
+        guard status == 0, let code = payload.u32(&offset), (200...599).contains(code), let count = payload.u32(&offset),
+            count <= WIRE_HEADERS_MAX
+        else { return stop(.protocolViolation(status == 0 ? "a malformed answer" : "two answers to one invocation")) }
+        var headers: [(String, String)] = []
+        for _ in 0..<count {
+            guard let nameSize = payload.u32(&offset), let valueSize = payload.u32(&offset),
+                let name = payload.text(nameSize, &offset), let value = payload.text(valueSize, &offset)
+            else { return stop(.protocolViolation("a header field that is cut")) }
+            headers.append((name, value))
+        }
+        status = Int(code)
+        sink?.responseHead(status: status, headers: headers, timings: timings)
+        data(head, payload, from: offset)
+    }
+
+    private func data(_ head: FrameHead, _ payload: RawSpan, from start: Int) {
+        let trailer = head.has(Int(WIRE_FLAG_FINISHED)) ? MemoryLayout<wire_finished>.size : 0
+        let end = payload.byteCount - trailer
+        guard status != 0, end >= start else { return stop(.protocolViolation("answer bytes before the answer's head")) }
+        responseBytes += UInt64(end - start)
+        guard responseBytes <= lease.worker.spec.limits.responseBytes else {
+            return stop(.failed("the answer is larger than limits.response_mb allows"))
+        }
+        if end > start, sink?.responseBody(payload.extracting(start..<end)) == false { channel?.setReading(false) }
+        if trailer > 0 { finished(payload, at: end) }
+    }
+
+    private func finished(_ payload: RawSpan, at start: Int) {
+        var offset = start
+        guard let code = payload.i32(&offset), payload.u32(&offset) != nil, let run = payload.u64(&offset),
+            payload.u64(&offset) != nil
+        else { return stop(.protocolViolation("a FINISHED frame that is cut")) }
+        timings.run = run
+        let text = payload.text(in: offset..<payload.byteCount)
+        channel?.detach()
+        let outcome: Outcome = reason ?? (code == 0 ? .success(status: status == 0 ? 200 : status) : .failed(text))
+        if code == 0, reason == nil, status == 0 { sink?.responseHead(status: 200, headers: [], timings: timings) }
+        dispatcher.release(lease.worker, now: loop.now)
+        finish(outcome)
+    }
+
+    private func call(_ head: FrameHead, _ payload: RawSpan, _ offset: inout Int) {
+        guard let size = payload.u32(&offset), let name = payload.text(size, &offset),
+            partialCalls.count < Int(WIRE_CALLS_MAX), partialCalls[head.call] == nil
+        else { return stop(.protocolViolation("a malformed host call")) }
+        partialCalls[head.call] = (name, payload.bytes(in: offset..<payload.byteCount))
+        completeCall(head)
+    }
+
+    private func callData(_ head: FrameHead, _ payload: RawSpan) {
+        guard let partial = partialCalls[head.call], partial.payload.count + payload.byteCount <= 4 << 20 else {
+            return stop(.protocolViolation("host call data without a call, or over 4 MiB"))
+        }
+        partialCalls[head.call]?.payload += payload.bytes(in: 0..<payload.byteCount)
+        completeCall(head)
+    }
+
+    private func completeCall(_ head: FrameHead) {
+        guard head.isEnd, let whole = partialCalls.removeValue(forKey: head.call) else { return }
+        sink?.hostCall(head.call, name: whole.name, payload: whole.payload)
+    }
+
+    package func channelDrained() { drained?() }
+
+    package func channelEnded(_ end: ChannelEnd) {
+        if case .violation(let text) = end {
+            reason = .protocolViolation(text)
+            dispatcher.discard(lease.worker)
+        }
+        phase = .stopping
+        awaitExit()
+    }
+
+    /// Why a worker ended is known once its zygote has reaped it.
+    private func awaitExit() {
+        let own = LoopBound(self, on: loop)
+        let remote = loop.remote
+        let worker = lease.worker
+        worker.whenExited { exit in
+            remote.submit { _ in own.value.finish(own.value.reason ?? exit.outcome(limits: worker.spec.limits)) }
+        }
+    }
+
+    private func finish(_ outcome: Outcome) {
+        guard phase != .done else { return }
+        phase = .done
+        if let timer { loop.cancel(timer) }
+        drained = nil
+        sink?.ended(outcome, timings: timings)
+    }
+}

@@ -1,0 +1,79 @@
+// One worker process as the host knows it: who it is, where its channel is, and how it ended.
+package import Core
+package import Platform
+internal import Synchronization
+
+/// How a worker's process ended.
+package struct WorkerExit: Sendable, Equatable {
+    /// The wait status; nil when its zygote went away before it could tell.
+    package var status: Int32?
+    package var outOfMemory = false
+    /// Bytes; 0 when not known.
+    package var memoryPeak: UInt64 = 0
+    package var cpuMicroseconds: UInt64 = 0
+    /// What it wrote to stderr last.
+    package var lastWords = ""
+
+    package init(status: Int32?) { self.status = status }
+
+    /// What that means for the invocation it was serving. A signal that the host sent is the host's reason, not a crash.
+    package func outcome(limits: Limits) -> Outcome {
+        guard let status else { return .protocolViolation("its zygote ended before it") }
+        if outOfMemory { return .outOfMemory(limit: limits.memoryBytes, peak: memoryPeak) }
+        let signal = status & 0x7f
+        let words = lastWords.isEmpty ? "" : "; its last words: \(lastWords)"
+        if signal != 0 { return .crashed(signal: signal, words: words) }
+        return .exited(code: (status >> 8) & 0xff, words: words)
+    }
+}
+
+/// A worker process. Safe to name from any thread; its channel belongs to the loop that leased it.
+package final class Worker: Sendable {
+    private struct State {
+        var pid: Int32 = 0
+        var exit: WorkerExit?
+        var observers: [@Sendable (WorkerExit) -> Void] = []
+    }
+
+    package let number: UInt32
+    package let spec: WorkerSpec
+    package let startedAt: MonotonicTime
+    /// True when it came from a zygote that was ready, false when one had to be started for it.
+    package let fromPreparedZygote: Bool
+    package let channel: FileDescriptor
+    private let state = Mutex(State())
+
+    init(number: UInt32, spec: WorkerSpec, channel: consuming FileDescriptor, fromPreparedZygote: Bool) {
+        self.number = number
+        self.spec = spec
+        self.channel = channel
+        self.fromPreparedZygote = fromPreparedZygote
+        startedAt = .now
+    }
+
+    /// The process number in the host's pid namespace; 0 until the zygote has told it.
+    package var pid: Int32 { state.withLock(\.pid) }
+
+    package var exit: WorkerExit? { state.withLock(\.exit) }
+
+    /// Calls `observe` once the process is gone: at once when it is, else on the control loop's thread.
+    package func whenExited(_ observe: @escaping @Sendable (WorkerExit) -> Void) {
+        let exit = state.withLock { state in
+            if state.exit == nil { state.observers.append(observe) }
+            return state.exit
+        }
+        if let exit { observe(exit) }
+    }
+
+    func noteStarted(pid: Int32) { state.withLock { $0.pid = pid } }
+
+    func noteExit(_ exit: WorkerExit) {
+        let observers = state.withLock { state in
+            guard state.exit == nil else { return [@Sendable (WorkerExit) -> Void]() }
+            state.exit = exit
+            defer { state.observers = [] }
+            return state.observers
+        }
+        for observe in observers { observe(exit) }
+    }
+}

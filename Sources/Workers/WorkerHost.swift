@@ -1,0 +1,254 @@
+// Starts and ends workers: keeps zygotes ready, lets each trust key adopt its own, and lets them go when it sleeps.
+internal import CLinux
+package import Core
+internal import Glibc
+package import Platform
+internal import SwiftletWire
+internal import Synchronization
+
+/// Where the pieces are and how many are kept ready.
+package struct WorkerHostConfiguration: Sendable {
+    package var zygotePath: String
+    package var kitPath: String
+    package var swiftRuntimePath: String
+    /// Zygotes that are started ahead, not yet adopted.
+    package var spareZygotes = 1
+    /// Workers that each zygote keeps confined and waiting.
+    package var preparedWorkers: UInt32 = 2
+    /// How long an adopted zygote without workers is kept.
+    package var zygoteIdleMilliseconds: UInt64 = 1000
+
+    package init(zygotePath: String, kitPath: String, swiftRuntimePath: String) {
+        self.zygotePath = zygotePath
+        self.kitPath = kitPath
+        self.swiftRuntimePath = swiftRuntimePath
+    }
+}
+
+/// The processes of this host. Any thread may start a worker; the control loop reads what the zygotes say.
+package final class WorkerHost: Sendable {
+    private struct State {
+        var spares: [Zygote] = []
+        var adopted: [String: Zygote] = [:]
+        var all: [UInt32: Zygote] = [:]
+        var nextZygote: UInt32 = 1
+        var nextWorker: UInt32 = 1
+        var layers: SandboxLayers?
+        var closing = false
+        var forkerEnded = false
+        var sweeping = false
+        var controlLoop: LoopRemote?
+    }
+
+    package let configuration: WorkerHostConfiguration
+    package let forkerPid: Int32
+    private let forker: ControlSocket
+    private let state = Mutex(State())
+
+    /// Starts the forker, the one process that keeps privileges. Call it before the first thread and before dropping root.
+    package init(_ configuration: WorkerHostConfiguration) throws(RuntimeError) {
+        self.configuration = configuration
+        do {
+            var pair = try ChannelPair()
+            forkerPid = try Self.spawnForker(configuration, control: pair.theirs.raw)
+            forker = ControlSocket(pair.takeOurs(), name: "forker")
+        } catch {
+            throw RuntimeError(
+                .unavailable, step: "start \(configuration.zygotePath)", cause: "\(error)",
+                next: "check that the file exists and may be executed: run `make build`")
+        }
+    }
+
+    private static func spawnForker(_ configuration: WorkerHostConfiguration, control: CInt) throws(SystemError) -> Int32 {
+        let arguments = [
+            configuration.zygotePath, "forker", "--control", "3", "--kit", configuration.kitPath, "--swift-runtime",
+            configuration.swiftRuntimePath, "--cgroup-name", "swiftlet-\(getpid())",
+        ]
+        let environment = ["PATH=/usr/bin:/bin", "SWIFT_BACKTRACE=enable=no", "LANG=C.UTF-8"]
+        return try unsafe withCStrings(arguments) { argv throws(SystemError) in
+            try unsafe withCStrings(environment) { envp throws(SystemError) in
+                try check(
+                    unsafe clinux_spawn(configuration.zygotePath, argv, envp, [control], 1),
+                    "posix_spawn(\(configuration.zygotePath))")
+            }
+        }
+    }
+
+    /// What the forker found; nil until it has told.
+    package var layers: SandboxLayers? { state.withLock(\.layers) }
+
+    /// True when a zygote waits to be adopted.
+    package var isPrepared: Bool { state.withLock { $0.spares.contains(where: \.isReady) } }
+
+    /// Every live worker.
+    package var workers: [Worker] { state.withLock { Array($0.all.values) }.flatMap(\.workers) }
+
+    /// Adopted zygotes; 0 when every tenant sleeps.
+    package var adoptedZygotes: Int { state.withLock(\.adopted.count) }
+
+    // MARK: workers
+
+    /// Starts a worker. Its channel may be written at once: what waits there is read when it is ready.
+    package func start(_ spec: WorkerSpec) throws(RuntimeError) -> Worker {
+        do {
+            let (zygote, prepared) = try adopt(trust: spec.trust, root: spec.root)
+            var pair = try ChannelPair()
+            let number = state.withLock { state in
+                defer { state.nextWorker &+= 1 }
+                return state.nextWorker
+            }
+            let worker = Worker(number: number, spec: spec, channel: pair.takeOurs(), fromPreparedZygote: prepared)
+            try zygote.start(worker, workerEnd: pair.theirs.raw)
+            return worker
+        } catch {
+            throw RuntimeError(
+                .unavailable, step: "start a worker for \(spec.key)", cause: "\(error)",
+                next: "see the host's log; `swiftlet doctor` shows what this machine lacks")
+        }
+    }
+
+    /// Ends a worker that doesn't end by itself.
+    package func kill(_ worker: Worker) {
+        let zygote = state.withLock { state in state.all.values.first { $0.has(worker.number) } }
+        zygote?.kill(worker.number)
+    }
+
+    /// Asks an idle worker to end: it reads the end of its channel.
+    package func retire(_ worker: Worker) { _ = shutdown(worker.channel.raw, CInt(SHUT_RDWR)) }
+
+    /// Ends everything: the forker ends the zygotes, they end their workers, and it removes the cgroups.
+    package func close() {
+        state.withLock { $0.closing = true }
+        forker.hangUp()
+        var status: CInt = 0
+        for _ in 0..<500 where unsafe clinux_try_wait(forkerPid, &status) == 0 { usleep(10_000) }
+    }
+
+    // MARK: zygotes
+
+    private func adopt(trust: String, root: String) throws(SystemError) -> (Zygote, prepared: Bool) {
+        if let zygote = state.withLock({ $0.adopted[trust] }) { return (zygote, true) }
+        let spare = state.withLock { state -> Zygote? in
+            let index = state.spares.firstIndex(where: \.isReady) ?? state.spares.indices.first
+            guard let index else { return nil }
+            return state.spares.remove(at: index)
+        }
+        let prepared = spare?.isReady ?? false
+        let zygote: Zygote
+        if let spare { zygote = spare } else { zygote = try launch() }
+        // Two loops may wake one trust key at once: the second gives its zygote back.
+        let winner = state.withLock { state -> Zygote in
+            if let other = state.adopted[trust] {
+                state.spares.append(zygote)
+                return other
+            }
+            state.adopted[trust] = zygote
+            return zygote
+        }
+        if winner === zygote {
+            try zygote.adopt(root: root)
+            wakeControlLoop()
+        }
+        return (winner, prepared)
+    }
+
+    private func launch() throws(SystemError) -> Zygote {
+        let (number, loop) = state.withLock { state in
+            defer { state.nextZygote &+= 1 }
+            return (state.nextZygote, state.controlLoop)
+        }
+        var pair = try ChannelPair()
+        let zygote = Zygote(number: number, socket: ControlSocket(pair.takeOurs(), name: "zygote"))
+        var frame = FrameBuilder(FrameHead(WIRE_SPAWN), capacity: 8)
+        frame.append(number)
+        frame.append(configuration.preparedWorkers)
+        try forker.send(frame.finish(), descriptors: [pair.theirs.raw])
+        state.withLock { $0.all[number] = zygote }
+        loop?.submit { loop in
+            try? zygote.socket.read(on: loop, buffer: PacketBuffer(), received: zygote.received, ended: zygote.ended)
+        }
+        return zygote
+    }
+
+    // MARK: the control loop
+
+    /// Gives the sockets to the loop that reads them, and starts the spare zygotes.
+    package func attach(to loop: EventLoop) throws(RuntimeError) {
+        state.withLock { $0.controlLoop = loop.remote }
+        do {
+            try forker.read(on: loop, buffer: PacketBuffer(), received: received, ended: noteForkerEnd)
+        } catch {
+            throw RuntimeError(.internalError, step: "watch the forker", cause: "\(error)", next: "raise the limit of open files")
+        }
+        refillSpares()
+    }
+
+    private func received(_ head: FrameHead, _ payload: RawSpan) {
+        var offset = 0
+        switch Int(head.type) {
+        case Int(WIRE_FORKER_READY):
+            guard payload.u32(&offset) != nil, let have = payload.u32(&offset), let cgroup = payload.u32(&offset) else { return }
+            state.withLock { $0.layers = SandboxLayers(have: have, cgroup: cgroup) }
+        case Int(WIRE_ZYGOTE_GONE):
+            guard let number = payload.u32(&offset) else { return }
+            remove(number)
+        default:
+            Log.error("the forker reports a failure", [("cause", payload.text(in: 0..<payload.byteCount))])
+        }
+    }
+
+    private func noteForkerEnd() {
+        let closing = state.withLock { state in
+            state.forkerEnded = true
+            return state.closing
+        }
+        if !closing { Log.error("the forker ended: no new worker can start; restart the host") }
+    }
+
+    private func remove(_ number: UInt32) {
+        let zygote = state.withLock { state in
+            state.spares.removeAll { $0.number == number }
+            for (key, zygote) in state.adopted where zygote.number == number { state.adopted[key] = nil }
+            return state.all.removeValue(forKey: number)
+        }
+        zygote?.ended()
+        refillSpares()
+    }
+
+    private func wakeControlLoop() {
+        state.withLock(\.controlLoop)?.submit { [self] loop in
+            refillSpares()
+            let begins = state.withLock { state in
+                defer { state.sweeping = true }
+                return !state.sweeping
+            }
+            if begins { sweep(on: loop) }
+        }
+    }
+
+    private func refillSpares() {
+        while state.withLock({ !$0.closing && !$0.forkerEnded && $0.spares.count < configuration.spareZygotes }) {
+            do throws(SystemError) {
+                let zygote = try launch()
+                state.withLock { $0.spares.append(zygote) }
+            } catch {
+                return Log.error("could not start a zygote", [("cause", "\(error)")])
+            }
+        }
+    }
+
+    /// Lets zygotes go whose trust key has slept for long enough; runs only while one is adopted.
+    private func sweep(on loop: EventLoop) {
+        let limit = configuration.zygoteIdleMilliseconds &* 1_000_000
+        let now = MonotonicTime.now
+        let (retired, again) = state.withLock { state in
+            let idle = state.adopted.filter { entry in entry.value.idleSince.map { now.since($0) >= limit } ?? false }
+            for key in idle.keys { state.adopted[key] = nil }
+            state.sweeping = !state.adopted.isEmpty && !state.closing
+            return (Array(idle.values), state.sweeping)
+        }
+        for zygote in retired { zygote.socket.hangUp() }
+        guard again else { return }
+        loop.schedule(at: now.adding(nanoseconds: max(limit / 4, 50_000_000))) { [self, unowned loop] in sweep(on: loop) }
+    }
+}

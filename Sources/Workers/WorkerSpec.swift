@@ -1,0 +1,63 @@
+// What to start: everything a zygote must know to turn a prepared process into one tenant's worker.
+package import Core
+internal import SwiftletWire
+
+/// A worker to be.
+package struct WorkerSpec: Sendable {
+    package enum Purpose: UInt32, Sendable {
+        case handler = 1
+        case backend = 2
+        case probe = 3
+    }
+
+    package var purpose: Purpose
+    /// Whose function or model this is, for `ps` and for logs.
+    package var key: FunctionKey
+    /// Workers with the same trust key come from one zygote and share its address layout.
+    package var trust: String
+    /// Directory that the zygote of this trust key sees as /app.
+    package var root: String
+    /// The artefact's directory below `root`.
+    package var directory: String
+    /// File names inside that directory; `model` may be empty.
+    package var library: String
+    package var model = ""
+    /// JSON.
+    package var config = "{}"
+    package var limits: Limits
+    package var contextTokens: UInt32 = 0
+    package var maxSequences: UInt32 = 0
+    package var maxStepTokens: UInt32 = 0
+
+    package init(
+        purpose: Purpose, key: FunctionKey, trust: String, root: String, directory: String, library: String, limits: Limits
+    ) {
+        self.purpose = purpose
+        self.key = key
+        self.trust = trust
+        self.root = root
+        self.directory = directory
+        self.library = library
+        self.limits = limits
+    }
+
+    /// The START frame.
+    func startPacket(worker: UInt32) -> [UInt8] {
+        var frame = FrameBuilder(FrameHead(WIRE_START), capacity: 256 + config.utf8.count)
+        frame.append(worker)
+        frame.append(purpose.rawValue)
+        frame.append(limits.memoryBytes)
+        frame.append(limits.threads)
+        frame.append(limits.cpuPercent)
+        frame.append(UInt32(0))
+        frame.append(limits.files)
+        frame.append(contextTokens)
+        frame.append(maxSequences)
+        frame.append(maxStepTokens)
+        frame.append(limits.threads)
+        frame.append(UInt64(0))
+        for text in [directory, library, model, config] { frame.append(UInt32(text.utf8.count)) }
+        for text in [directory, library, model, config] { frame.append(text) }
+        return frame.finish()
+    }
+}

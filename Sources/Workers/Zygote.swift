@@ -1,0 +1,116 @@
+// One zygote as the host knows it: adopted by one trust key at most, and the parent of that key's workers.
+internal import Glibc
+internal import Platform
+internal import SwiftletWire
+internal import Synchronization
+
+final class Zygote: Sendable {
+    let number: UInt32
+    let socket: ControlSocket
+    private let state = Mutex(State())
+
+    private struct State {
+        var ready = false
+        var workers: [UInt32: Worker] = [:]
+        var idleSince: MonotonicTime? = .now
+        var failure = ""
+    }
+
+    init(number: UInt32, socket: ControlSocket) {
+        self.number = number
+        self.socket = socket
+    }
+
+    var isReady: Bool { state.withLock(\.ready) }
+    var workers: [Worker] { state.withLock { Array($0.workers.values) } }
+    /// Since when it has had no worker; nil while it has one.
+    var idleSince: MonotonicTime? { state.withLock(\.idleSince) }
+
+    func has(_ worker: UInt32) -> Bool { state.withLock { $0.workers[worker] != nil } }
+
+    func adopt(root: String) throws(SystemError) {
+        let directory = try FileDescriptor.open(root, flags: O_RDONLY | O_DIRECTORY)
+        var frame = FrameBuilder(FrameHead(WIRE_ADOPT), capacity: 8)
+        frame.append(UInt32(WIRE_VERSION))
+        frame.append(UInt32(0))
+        try socket.send(frame.finish(), descriptors: [directory.raw])
+    }
+
+    func start(_ worker: Worker, workerEnd: CInt) throws(SystemError) {
+        state.withLock { state in
+            state.workers[worker.number] = worker
+            state.idleSince = nil
+        }
+        do {
+            try socket.send(worker.spec.startPacket(worker: worker.number), descriptors: [workerEnd])
+        } catch {
+            forget(worker.number)
+            throw error
+        }
+    }
+
+    func kill(_ worker: UInt32) {
+        var frame = FrameBuilder(FrameHead(WIRE_KILL), capacity: 8)
+        frame.append(worker)
+        frame.append(UInt32(0))
+        // A zygote that can't be told is gone, and its workers with it.
+        try? socket.send(frame.finish())
+    }
+
+    // MARK: what the zygote says, on the control loop
+
+    func received(_ head: FrameHead, _ payload: RawSpan) {
+        var offset = 0
+        switch Int(head.type) {
+        case Int(WIRE_ZYGOTE_READY):
+            state.withLock { $0.ready = true }
+        case Int(WIRE_STARTED):
+            guard let number = payload.u32(&offset), let pid = payload.i32(&offset) else { return }
+            state.withLock { $0.workers[number] }?.noteStarted(pid: pid)
+        case Int(WIRE_ADOPTED): break
+        case Int(WIRE_EXITED):
+            guard let (number, exit) = Self.parseExit(payload) else { return }
+            forget(number)?.noteExit(exit)
+        case Int(WIRE_ZYGOTE_FAILED):
+            state.withLock { $0.failure = payload.text(in: 0..<payload.byteCount) }
+            Log.error("zygote failed", [("zygote", "\(number)"), ("cause", payload.text(in: 0..<payload.byteCount))])
+        default:
+            Log.error("unknown frame from a zygote", [("type", "\(head.type)")])
+        }
+    }
+
+    /// The zygote is gone, and with it every worker whose end it hasn't told.
+    func ended() {
+        let (orphans, failure) = state.withLock { state in
+            defer { state.workers = [:] }
+            return (Array(state.workers.values), state.failure)
+        }
+        for worker in orphans {
+            var exit = WorkerExit(status: nil)
+            exit.lastWords = failure
+            worker.noteExit(exit)
+        }
+    }
+
+    @discardableResult
+    private func forget(_ number: UInt32) -> Worker? {
+        state.withLock { state in
+            defer { if state.workers.isEmpty { state.idleSince = .now } }
+            return state.workers.removeValue(forKey: number)
+        }
+    }
+
+    private static func parseExit(_ payload: RawSpan) -> (UInt32, WorkerExit)? {
+        var offset = 0
+        guard let number = payload.u32(&offset), let status = payload.i32(&offset), let oom = payload.u32(&offset),
+            payload.u32(&offset) != nil, let peak = payload.u64(&offset), let cpu = payload.u64(&offset),
+            let words = payload.u32(&offset), payload.i32(&offset) != nil, let text = payload.text(words, &offset)
+        else { return nil }
+        var exit = WorkerExit(status: status)
+        exit.outOfMemory = oom != 0
+        exit.memoryPeak = peak
+        exit.cpuMicroseconds = cpu
+        exit.lastWords = text
+        return (number, exit)
+    }
+}

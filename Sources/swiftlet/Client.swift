@@ -1,0 +1,89 @@
+// Talks to a host over HTTP, by libcurl.
+internal import CCurl
+internal import Core
+internal import FoundationEssentials
+internal import Glibc
+
+/// An answer that arrived whole.
+struct Answer {
+    let status: Int
+    let body: [UInt8]
+    let headers: [String]
+
+    var text: String { String(decoding: body, as: UTF8.self) }
+
+    func header(_ name: String) -> String? {
+        headers.first { $0.lowercased().hasPrefix(name + ":") }.map { String($0.dropFirst(name.count + 1).drop { $0 == " " }) }
+    }
+}
+
+struct Client {
+    let base: String
+
+    init(_ arguments: Arguments) {
+        let environment = unsafe getenv("SWIFTLET_HOST").map { unsafe String(cString: $0) }
+        var base = arguments.value("--host") ?? environment ?? "http://127.0.0.1:8080"
+        if !base.contains("://") { base = "http://" + base }
+        self.base = base.hasSuffix("/") ? String(base.dropLast()) : base
+    }
+
+    private final class Received {
+        var body: [UInt8] = []
+        var headers: [String] = []
+        let stream: Bool
+        init(stream: Bool) { self.stream = stream }
+    }
+
+    /// - Parameters:
+    ///   - upload: a file that is sent as the body.
+    ///   - stream: true: answer bytes go to stdout as they come and `body` stays empty.
+    func send(_ method: String, _ path: String, body: [UInt8]? = nil, upload: String? = nil, stream: Bool = false) throws -> Answer {
+        let received = Received(stream: stream)
+        var error = [CChar](repeating: 0, count: 256)
+        let context = unsafe Unmanaged.passUnretained(received).toOpaque()
+        let status = unsafe (body ?? []).withUnsafeBytes { bytes in
+            unsafe ccurl_perform(
+                method, base + path, nil, 0, body == nil ? nil : bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1), bytes.count, upload,
+                { raw, data, size in
+                    guard let raw = unsafe raw else { return }
+                    let received = unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue()
+                    let bytes = unsafe Array(UnsafeRawBufferPointer(start: data, count: size))
+                    if received.stream { Output.bytes(bytes) } else { received.body += bytes }
+                },
+                { raw, data, size in
+                    guard let raw = unsafe raw else { return }
+                    let line = unsafe String(decoding: UnsafeRawBufferPointer(start: data, count: size), as: UTF8.self)
+                    unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue().headers.append(line.trimmed)
+                }, context, &error)
+        }
+        guard status != 0 else {
+            let words = error.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+            throw RuntimeError(
+                .unavailable, step: "\(method) \(base)\(path)", cause: String(decoding: words, as: UTF8.self),
+                next: "is the host running? Start it with `swiftlet serve`, and name it by --host or SWIFTLET_HOST")
+        }
+        return Answer(status: Int(status), body: received.body, headers: received.headers)
+    }
+
+    /// Sends and turns a refusal into an error in the host's own words.
+    func expect(_ method: String, _ path: String, upload: String? = nil) throws -> Answer {
+        let answer = try send(method, path, upload: upload)
+        guard answer.status >= 400 else { return answer }
+        struct Refusal: Decodable {
+            struct Words: Decodable { let step, cause, next: String }
+            let error: Words
+        }
+        guard let words = try? JSONDecoder().decode(Refusal.self, from: Data(answer.body)).error else {
+            throw RuntimeError(.internalError, step: "\(method) \(path)", cause: "status \(answer.status): \(answer.text)", next: "see the host's log")
+        }
+        throw RuntimeError(.badRequest, step: words.step, cause: words.cause, next: words.next)
+    }
+
+    func decode<Value: Decodable>(_ type: Value.Type, _ answer: Answer) throws -> Value {
+        try JSONDecoder().decode(type, from: Data(answer.body))
+    }
+}
+
+extension String {
+    fileprivate var trimmed: String { String(self.reversed().drop { $0.isWhitespace }.reversed()) }
+}

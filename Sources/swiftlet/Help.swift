@@ -1,0 +1,82 @@
+// Every command with its options and its help; one file a command does the work.
+
+struct Command: Sendable {
+    let name: String
+    let summary: String
+    let help: String
+    let options: [String]
+    let flags: [String]
+    let run: @Sendable (Arguments) throws -> Int32
+}
+
+enum Help {
+    static let version = "0.1.0"
+
+    static let commands: [Command] = [
+        Command(
+            name: "serve", summary: "run the host",
+            help: """
+                usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--loops N] [--zygotes N] [--uid N] [--json]
+
+                Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
+                  --listen HOST:PORT  numeric address; port 0 picks a free one (default 127.0.0.1:8080)
+                  --state DIR         registry and artefacts (default ./state)
+                  --loops N           event loops, one a core (default: the number of cores)
+                  --zygotes N         zygotes kept ready for tenants that wake (default 1)
+                  --uid N             user and group that the host becomes when started as root (default 59990)
+                  --json              print one line of JSON with the address when ready
+                """,
+            options: ["--listen", "--state", "--loops", "--zygotes", "--uid"], flags: ["--json"], run: ServeCommand.run),
+        Command(
+            name: "build", summary: "build a handler's folder into plugin.so",
+            help: """
+                usage: swiftlet build DIR [--output FILE]
+
+                Compiles the sources that DIR/swiftlet.json5 names (Swift or C) into FILE (default DIR/plugin.so).
+                """,
+            options: ["--output"], flags: [], run: BuildCommand.run),
+        Command(
+            name: "deploy", summary: "build and publish a folder",
+            help: """
+                usage: swiftlet deploy DIR [--tenant NAME] [--host URL] [--json]
+
+                Builds a handler that has a `language`, sends the folder to the host, which checks it in a jailed worker and
+                publishes it. Backends belong to the tenant `platform`; handlers to --tenant (default `default`).
+                """,
+            options: ["--tenant", "--host"], flags: ["--json"], run: DeployCommand.run),
+        Command(
+            name: "invoke", summary: "call a function and print its answer",
+            help: """
+                usage: swiftlet invoke FUNCTION [PATH] [--tenant NAME] [--data TEXT] [--method M] [--timing] [--host URL]
+
+                  --timing  print Server-Timing on stderr
+                Exits with 1 when the status is 400 or above.
+                """,
+            options: ["--tenant", "--data", "--method", "--host"], flags: ["--timing"], run: InvokeCommand.run),
+        Command(
+            name: "ls", summary: "list functions and models", help: "usage: swiftlet ls [--host URL] [--json]",
+            options: ["--host"], flags: ["--json"], run: ListCommand.functions),
+        Command(
+            name: "ps", summary: "list live workers", help: "usage: swiftlet ps [--host URL] [--json]",
+            options: ["--host"], flags: ["--json"], run: ListCommand.workers),
+        Command(
+            name: "logs", summary: "print what a function wrote",
+            help: "usage: swiftlet logs FUNCTION [-f] [--tenant NAME] [--host URL] [--json]\n\n  -f  go on printing new lines",
+            options: ["--tenant", "--host"], flags: ["-f", "--json"], run: LogsCommand.run),
+        Command(
+            name: "rm", summary: "remove a function or model",
+            help: "usage: swiftlet rm FUNCTION [--tenant NAME] [--host URL] [--json]", options: ["--tenant", "--host"],
+            flags: ["--json"], run: RemoveCommand.run),
+        Command(
+            name: "doctor", summary: "show which sandbox layers this machine gives",
+            help: "usage: swiftlet doctor [--json]\n\nExits with 1 when a layer is missing.", options: [], flags: ["--json"],
+            run: DoctorCommand.run),
+    ]
+
+    static var overview: String {
+        let rows = commands.map { "  \($0.name)\(String(repeating: " ", count: 8 - $0.name.count)) \($0.summary)" }
+        return "usage: swiftlet COMMAND [OPTIONS]\n\n" + rows.joined(separator: "\n")
+            + "\n\n`swiftlet COMMAND --help` tells more. Commands find the host by --host, else SWIFTLET_HOST, else "
+            + "http://127.0.0.1:8080."
+    }
+}

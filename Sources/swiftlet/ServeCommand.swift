@@ -1,0 +1,138 @@
+// swiftlet serve: the composition root; reads top to bottom as the start of a host.
+internal import CLinux
+internal import Core
+internal import Gateway
+internal import Glibc
+internal import HTTP
+internal import Platform
+internal import PluginHost
+internal import Registry
+internal import Scheduler
+internal import Workers
+
+enum ServeCommand {
+    static func run(_ arguments: Arguments) throws -> Int32 {
+        let options = try ServeOptions(arguments)
+        _ = clinux_ignore_sigpipe()
+        let signals = FileDescriptor(owning: try unsafe check(clinux_signalfd([SIGTERM, SIGINT], 2), "signalfd"))
+        var listeners = try Listeners(options)
+        let registry = try Registry(stateDirectory: options.state)
+        let store = try ArtefactStore(stateDirectory: options.state)
+        // Before the first thread, because it forks; before root is dropped, because it keeps it.
+        let host = try WorkerHost(workerConfiguration(options))
+        try dropPrivileges(options)
+
+        let loops = try (0..<options.loops).map { index in try EventLoop(index: index) }
+        let background = try EventLoop(index: options.loops)
+        let shared = GatewayShared(
+            registry: registry, host: host, dispatcher: Dispatcher(host: host, control: loops[0].remote), store: store,
+            background: BackgroundQueue(background.remote))
+        let drain = Drain(waiting: options.loops)
+        var servers: [HTTPServer] = []
+        for (loop, descriptor) in zip(loops, listeners.take()) {
+            let server = HTTPServer(
+                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), service: Gateway(shared, loop: loop))
+            try server.startAccepting()
+            servers.append(server)
+        }
+        try host.attach(to: loops[0])
+        let watcher = SignalWatcher(signals.raw, loop: loops[0]) {
+            beginDrain(shared, zip(loops, servers).map { LoopBound($1, on: $0) }, loops.map(\.remote), drain)
+        }
+        _ = try loops[0].add(signals.raw, events: EPOLLIN.rawValue, handler: watcher)
+        announce(options, port: listeners.port)
+
+        var threads = try loops.dropFirst().map(Runner.init)
+        threads.append(try Runner(background))
+        let remotes = loops.map(\.remote) + [background.remote]
+        drain.onDone = { for remote in remotes { remote.submit { $0.stop() } } }
+        loops[0].run()
+        for thread in threads { thread.join() }
+        host.close()
+        return 0
+    }
+
+    private static func workerConfiguration(_ options: ServeOptions) -> WorkerHostConfiguration {
+        let installation = Installation.current
+        var configuration = WorkerHostConfiguration(
+            zygotePath: installation.zygote, kitPath: installation.kit, swiftRuntimePath: installation.swiftRuntime)
+        configuration.spareZygotes = options.zygotes
+        return configuration
+    }
+
+    private static func dropPrivileges(_ options: ServeOptions) throws {
+        guard geteuid() == 0 else { return }
+        try giveAway(options.state, to: options.uid)
+        try check(clinux_drop_privileges(options.uid, options.uid), "become user \(options.uid)")
+        guard unsafe access(options.state, W_OK) == 0 else {
+            throw RuntimeError(
+                .unavailable, step: "use \(options.state) as user \(options.uid)", cause: SystemError.text(of: errno),
+                next: "choose a state directory that every user may pass through, such as /var/lib/swiftlet")
+        }
+    }
+
+    /// The state belongs to the user that the host becomes.
+    private static func giveAway(_ path: String, to uid: UInt32) throws {
+        try libc("lchown(\(path))") { unsafe lchown(path, uid, uid) }
+        guard let listing = unsafe opendir(path) else { return }
+        defer { unsafe closedir(listing) }
+        while let entry = unsafe readdir(listing) {
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+            }
+            guard name != ".", name != ".." else { continue }
+            let isDirectory = unsafe entry.pointee.d_type == UInt8(DT_DIR)
+            if isDirectory { try giveAway("\(path)/\(name)", to: uid) } else { _ = unsafe lchown("\(path)/\(name)", uid, uid) }
+        }
+    }
+
+    private static func beginDrain(
+        _ shared: GatewayShared, _ servers: [LoopBound<HTTPServer>], _ loops: [LoopRemote], _ drain: Drain
+    ) {
+        guard !shared.isDraining else { return }
+        shared.beginDraining()
+        for (server, loop) in zip(servers, loops) {
+            loop.submit { loop in
+                server.value.drain(deadline: loop.now.adding(milliseconds: 30_000)) { drain.finishOne() }
+            }
+        }
+    }
+
+    private static func announce(_ options: ServeOptions, port: UInt16) {
+        let address = options.host.contains(":") ? "[\(options.host)]:\(port)" : "\(options.host):\(port)"
+        if options.json {
+            Output.line("{\"address\":\"\(address)\",\"url\":\"http://\(address)\",\"pid\":\(getpid())}")
+        } else {
+            Output.line("swiftlet serves http://\(address) (state in \(options.state))")
+        }
+    }
+}
+
+/// A loop on a thread of its own, until it stops.
+private final class Runner {
+    private var thread: LoopThread?
+
+    init(_ loop: EventLoop) throws {
+        // SAFETY: the loop is touched by its own thread alone once that runs; nobody else keeps it.
+        nonisolated(unsafe) let loop = loop
+        thread = try LoopThread { unsafe loop.run() }
+    }
+
+    func join() { thread.take()?.join() }
+}
+
+/// Calls `stop` when a signal asks the host to end.
+private final class SignalWatcher: EventHandler {
+    private let descriptor: CInt
+    private let stop: () -> Void
+
+    init(_ descriptor: CInt, loop: EventLoop, stop: @escaping () -> Void) {
+        self.descriptor = descriptor
+        self.stop = stop
+    }
+
+    func handle(events: UInt32) {
+        guard clinux_signalfd_next(descriptor) != 0 else { return }
+        stop()
+    }
+}

@@ -1,0 +1,100 @@
+// What `swiftlet serve` was asked, checked; and the sockets it listens on.
+internal import CLinux
+internal import Core
+internal import Glibc
+internal import Platform
+internal import Synchronization
+
+struct ServeOptions {
+    let host: String
+    let port: UInt16
+    let state: String
+    let loops: Int
+    let zygotes: Int
+    let uid: UInt32
+    let json: Bool
+
+    init(_ arguments: Arguments) throws {
+        let listen = arguments.value("--listen") ?? "127.0.0.1:8080"
+        guard let colon = listen.lastIndex(of: ":"), let port = UInt16(listen[listen.index(after: colon)...]) else {
+            throw UsageError(text: "--listen takes HOST:PORT, not \(listen)")
+        }
+        host = String(listen[..<colon]).replacing("[", with: "").replacing("]", with: "")
+        self.port = port
+        state = try Self.absolute(arguments.value("--state") ?? "state")
+        loops = try arguments.number("--loops", in: 1...64) ?? max(1, min(64, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        zygotes = try arguments.number("--zygotes", in: 0...64) ?? 1
+        uid = UInt32(try arguments.number("--uid", in: 1...2_000_000_000) ?? 59_990)
+        json = arguments.has("--json")
+    }
+
+    private static func absolute(_ path: String) throws -> String {
+        guard !path.isEmpty else { throw UsageError(text: "--state takes a directory") }
+        guard !path.hasPrefix("/") else { return path }
+        guard let here = unsafe getcwd(nil, 0) else { throw SystemError(call: "getcwd", code: errno) }
+        defer { unsafe free(here) }
+        return unsafe String(cString: here) + "/" + path
+    }
+}
+
+/// One listening socket a loop, all on the same port.
+struct Listeners: ~Copyable {
+    let port: UInt16
+    private var descriptors: [CInt] = []
+
+    init(_ options: ServeOptions) throws {
+        var port = options.port
+        for _ in 0..<options.loops {
+            var bound: UInt16 = 0
+            let descriptor = unsafe clinux_listen(options.host, port, 1024, &bound)
+            guard descriptor >= 0 else { throw Self.failure(options, code: -descriptor) }
+            descriptors.append(descriptor)
+            port = bound
+        }
+        self.port = port
+    }
+
+    mutating func take() -> [CInt] {
+        defer { descriptors = [] }
+        return descriptors
+    }
+
+    deinit { for descriptor in descriptors { _ = close(descriptor) } }
+
+    private static func failure(_ options: ServeOptions, code: CInt) -> RuntimeError {
+        let next =
+            switch code {
+            case EADDRINUSE: "another program has this port: stop it, or choose another; port 0 picks a free one"
+            case EACCES: "ports below 1024 need root"
+            case EINVAL: "give a numeric address such as 127.0.0.1 or [::]"
+            default: "choose another address with --listen"
+            }
+        return RuntimeError(
+            .unavailable, step: "listen on \(options.host):\(options.port)", cause: SystemError.text(of: code), next: next)
+    }
+}
+
+/// Counts loops that have let their last connection go.
+final class Drain: Sendable {
+    private struct State {
+        var waiting: Int
+        var done: (@Sendable () -> Void)?
+    }
+
+    private let state: Mutex<State>
+
+    init(waiting: Int) { state = Mutex(State(waiting: waiting)) }
+
+    var onDone: (@Sendable () -> Void)? {
+        get { state.withLock(\.done) }
+        set { state.withLock { $0.done = newValue } }
+    }
+
+    func finishOne() {
+        let done = state.withLock { state -> (@Sendable () -> Void)? in
+            state.waiting -= 1
+            return state.waiting == 0 ? state.done : nil
+        }
+        done?()
+    }
+}

@@ -1,0 +1,47 @@
+// What `swiftlet build` makes of good and bad source folders.
+@testable internal import swiftlet
+import Testing
+
+@Suite struct Builder {
+    @Test func aPluginExportsOneSymbolAndNamesItsLibraries() throws {
+        let symbols = try Workshop.shell("nm -D --defined-only '\(try Workshop.helloSwift.get())'")
+        #expect(symbols.split(separator: "\n").count == 1 && symbols.contains(" T swiftlet_plugin_entry"))
+        let dynamic = try Workshop.shell("readelf -dlW '\(try Workshop.helloSwift.get())'")
+        #expect(dynamic.contains("[libSwiftletKit.so]") && !dynamic.contains("RUNPATH") && !dynamic.contains("RPATH"))
+        #expect(!dynamic.contains("libFoundation.so") && dynamic.contains("BIND_NOW") && !dynamic.contains("RWE"))
+    }
+
+    @Test func compilerWordsAreShown() throws {
+        let folder = try Workshop.scratch("wrong")
+        try Workshop.shell("mkdir -p '\(folder)' && echo 'struct Hello: Handlr {}' > '\(folder)/a.swift'")
+        let error = try #require(throws: PluginBuildError.self) { try build(folder) }
+        #expect(error.step == "swiftc" && "\(error)".contains("cannot find type 'Handlr' in scope"))
+        #expect(try Workshop.shell("ls '\(try Workshop.scratch("."))' | grep -c wrong.so || true") == "0\n")
+    }
+
+    @Test func badInputIsRefusedBeforeTheCompilerRuns() throws {
+        let folder = try Workshop.scratch("empty")
+        try Workshop.shell("mkdir -p '\(folder)'")
+        #expect(try #require(throws: PluginBuildError.self) { try build(folder) }.step == "sources")
+        let example = Workshop.repository + "/examples/hello-swift"
+        #expect(try #require(throws: PluginBuildError.self) { try build(example, type: nil) }.step == "manifest")
+        let injected = try #require(throws: PluginBuildError.self) { try build(example, type: "A.self); exit(1") }
+        #expect(injected.step == "manifest")
+    }
+
+    @Test func aMissingCompilerSaysWhatToInstall() throws {
+        let builder = PluginBuilder(sdk: PluginSDK(prefix: "/nowhere"), swiftc: "no-such-swiftc")
+        let error = try #require(throws: PluginBuildError.self) {
+            try builder.build(
+                directory: Workshop.repository + "/examples/hello-swift", language: .swift, handlerType: "Hello", name: "x",
+                version: "1", output: "/nowhere/x.so")
+        }
+        #expect(error.cause.contains("install it"))
+    }
+
+    private func build(_ folder: String, type: String? = "Hello") throws {
+        _ = try Workshop.builder().build(
+            directory: folder, language: .swift, handlerType: type, name: "wrong", version: "1.0.0",
+            output: try Workshop.scratch("wrong.so"))
+    }
+}
