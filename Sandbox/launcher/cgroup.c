@@ -264,8 +264,11 @@ int cgroup_leaf_make(uint32_t version, const int dirs[CGROUP_CONTROLLERS], uint3
     return version == 0 ? 0 : kind_of(version)->open_leaf(leaf);
 }
 
-int cgroup_leaf_limit(const cgroup_leaf *leaf, const wire_start *job) {
-    return leaf->version == 0 ? 0 : kind_of(leaf->version)->limit(leaf, job);
+int cgroup_leaf_limit(cgroup_leaf *leaf, const wire_start *job) {
+    struct limits wanted = {.memory_bytes = job->memory_bytes, .pids = job->pids, .cpu_percent = job->cpu_percent};
+    int status = leaf->version == 0 ? 0 : kind_of(leaf->version)->limit(leaf, &wanted);
+    if (status == 0) leaf->limits = wanted;
+    return status;
 }
 
 int cgroup_leaf_attach(const cgroup_leaf *leaf) {

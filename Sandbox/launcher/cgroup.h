@@ -6,7 +6,7 @@
 
 typedef struct cgroup_kind {
     int (*open_leaf)(cgroup_leaf *leaf);
-    int (*limit)(const cgroup_leaf *leaf, const wire_start *job);
+    int (*limit)(const cgroup_leaf *leaf, const struct limits *wanted);
     cgroup_result (*result)(const cgroup_leaf *leaf);
 } cgroup_kind;
 

@@ -14,14 +14,20 @@ static int open_leaf(cgroup_leaf *leaf) {
     return 0;
 }
 
-static int limit(const cgroup_leaf *leaf, const wire_start *job) {
+static int limit(const cgroup_leaf *leaf, const struct limits *wanted) {
+    const struct limits *now = &leaf->limits;
     int status = 0;
-    if (leaf->dir[CGROUP_MEMORY] >= 0 && job->memory_bytes > 0)
-        status = cgroup_write_number(leaf->dir[CGROUP_MEMORY], "memory.limit_in_bytes", job->memory_bytes);
-    if (status == 0 && leaf->dir[CGROUP_PIDS] >= 0 && job->pids > 0)
-        status = cgroup_write_number(leaf->dir[CGROUP_PIDS], "pids.max", job->pids);
-    if (status == 0 && leaf->dir[CGROUP_CPU] >= 0 && job->cpu_percent > 0) // of the default period, 100 ms
-        status = cgroup_write_number(leaf->dir[CGROUP_CPU], "cpu.cfs_quota_us", (uint64_t)job->cpu_percent * 1000);
+    if (leaf->dir[CGROUP_MEMORY] >= 0 && wanted->memory_bytes != now->memory_bytes)
+        status = wanted->memory_bytes == 0
+            ? cgroup_write(leaf->dir[CGROUP_MEMORY], "memory.limit_in_bytes", "-1")
+            : cgroup_write_number(leaf->dir[CGROUP_MEMORY], "memory.limit_in_bytes", wanted->memory_bytes);
+    if (status == 0 && leaf->dir[CGROUP_PIDS] >= 0 && wanted->pids != now->pids)
+        status = wanted->pids == 0 ? cgroup_write(leaf->dir[CGROUP_PIDS], "pids.max", "max")
+                                   : cgroup_write_number(leaf->dir[CGROUP_PIDS], "pids.max", wanted->pids);
+    if (status == 0 && leaf->dir[CGROUP_CPU] >= 0 && wanted->cpu_percent != now->cpu_percent) // of 100 ms, the default
+        status = wanted->cpu_percent == 0
+            ? cgroup_write(leaf->dir[CGROUP_CPU], "cpu.cfs_quota_us", "-1")
+            : cgroup_write_number(leaf->dir[CGROUP_CPU], "cpu.cfs_quota_us", (uint64_t)wanted->cpu_percent * 1000);
     return status;
 }
 

@@ -19,18 +19,26 @@ static int open_leaf(cgroup_leaf *leaf) {
     return leaf->attach[CGROUP_MEMORY] < 0 ? -errno : 0;
 }
 
-static int limit(const cgroup_leaf *leaf, const wire_start *job) {
+static int limit_memory(int d, uint64_t bytes) {
+    if (bytes == 0) return cgroup_write(d, "memory.max", "max");
+    int status = cgroup_write_number(d, "memory.max", bytes);
+    if (status == 0) status = cgroup_write(d, "memory.oom.group", "1");
+    // Absent without swap: then there is nothing to forbid.
+    if (status == 0 && (status = cgroup_write(d, "memory.swap.max", "0")) == -ENOENT) status = 0;
+    return status;
+}
+
+static int limit(const cgroup_leaf *leaf, const struct limits *wanted) {
+    const struct limits *now = &leaf->limits;
     int d = directory(leaf), status = 0;
-    if (leaf->dir[CGROUP_MEMORY] >= 0 && job->memory_bytes > 0) {
-        status = cgroup_write_number(d, "memory.max", job->memory_bytes);
-        if (status == 0) status = cgroup_write(d, "memory.oom.group", "1");
-        // Absent without swap: then there is nothing to forbid.
-        if (status == 0 && (status = cgroup_write(d, "memory.swap.max", "0")) == -ENOENT) status = 0;
-    }
-    if (status == 0 && leaf->dir[CGROUP_PIDS] >= 0 && job->pids > 0) status = cgroup_write_number(d, "pids.max", job->pids);
-    if (status == 0 && leaf->dir[CGROUP_CPU] >= 0 && job->cpu_percent > 0) {
-        char text[48];
-        snprintf(text, sizeof text, "%llu 100000", (unsigned long long)job->cpu_percent * 1000);
+    if (leaf->dir[CGROUP_MEMORY] >= 0 && wanted->memory_bytes != now->memory_bytes)
+        status = limit_memory(d, wanted->memory_bytes);
+    if (status == 0 && leaf->dir[CGROUP_PIDS] >= 0 && wanted->pids != now->pids)
+        status = wanted->pids == 0 ? cgroup_write(d, "pids.max", "max") : cgroup_write_number(d, "pids.max", wanted->pids);
+    if (status == 0 && leaf->dir[CGROUP_CPU] >= 0 && wanted->cpu_percent != now->cpu_percent) {
+        char text[48] = "max 100000";
+        if (wanted->cpu_percent != 0)
+            snprintf(text, sizeof text, "%llu 100000", (unsigned long long)wanted->cpu_percent * 1000);
         status = cgroup_write(d, "cpu.max", text);
     }
     return status;

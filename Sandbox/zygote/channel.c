@@ -18,6 +18,7 @@ enum {
 void (*channel_sink)(frame *f);
 static queue spare;
 static unsigned held;
+static uint8_t copied[WIRE_FRAME_MAX]; ///< for frames that are copied together
 
 // ---- frames --------------------------------------------------------------------------------------------------------------
 
@@ -53,6 +54,16 @@ static frame *frame_new(void) {
     if (f == NULL) f = malloc(sizeof *f);
     if (f != NULL) held++;
     return f;
+}
+
+/// The pages that the first frames touch.
+void channel_prefault(void) {
+    enum { FIRST = 2 };
+    frame *frames[FIRST];
+    for (int i = 0; i < FIRST; i++)
+        if ((frames[i] = frame_new()) != NULL) memset(frames[i], 0, 2 * 4096);
+    for (int i = 0; i < FIRST; i++) frame_drop(frames[i]);
+    *(volatile uint8_t *)copied = 0;
 }
 
 // ---- receiving -----------------------------------------------------------------------------------------------------------
@@ -117,12 +128,11 @@ bool channel_send(uint8_t *packet, wire_head head) {
 }
 
 bool channel_send_copy(wire_head head, const void *payload, size_t size, const void *more, size_t more_size) {
-    static uint8_t packet[WIRE_FRAME_MAX];
     if (size + more_size > WIRE_PAYLOAD_MAX) return false;
-    if (size > 0) memcpy(packet + WIRE_HEAD_SIZE, payload, size);
-    if (more_size > 0) memcpy(packet + WIRE_HEAD_SIZE + size, more, more_size);
+    if (size > 0) memcpy(copied + WIRE_HEAD_SIZE, payload, size);
+    if (more_size > 0) memcpy(copied + WIRE_HEAD_SIZE + size, more, more_size);
     head.size = (uint32_t)(size + more_size);
-    return channel_send(packet, head);
+    return channel_send(copied, head);
 }
 
 // ---- logs ----------------------------------------------------------------------------------------------------------------

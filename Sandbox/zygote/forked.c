@@ -22,7 +22,7 @@
 #include "zygote.h"
 
 /// How long the control socket must be silent before a worker is prepared: a burst of starts comes first.
-enum { QUIET_MS = 2 };
+enum { QUIET_MS = 2, PREPARE_FAILURES_MAX = 3, LIMIT_AHEAD_MIN = 16 << 20 };
 
 enum state { FREE, PREPARING, READY, WORKING };
 
@@ -40,7 +40,9 @@ typedef struct worker {
 static zygote Z;
 static worker workers[WORKERS_MAX];
 static uint32_t next_slot;
+static wire_start latest; ///< a tenant's next job is likely to have the limits of its last one
 static bool announced, adopted;
+static uint32_t prepare_failures; ///< in a row
 
 uint64_t now_ns(void) {
     struct timespec t;
@@ -121,6 +123,9 @@ static void prepare_one(void) {
     worker *w = fork_worker(WIRE_KIND_HANDLER);
     if (w == NULL) cannot("prepare a worker", errno, "");
     w->counted = true;
+    // A very small limit comes with the job, not ahead: preparing takes memory too.
+    int status = latest.memory_bytes >= LIMIT_AHEAD_MIN ? cgroup_leaf_limit(&w->leaf, &latest) : 0;
+    if (status < 0) cannot("limit a worker", -status, "");
 }
 
 static void announce_when_ready(void) {
@@ -148,6 +153,7 @@ static void hear_parked(worker *w) {
     w->host_pid = hello.pid;
     if (w->state == PREPARING) w->state = READY;
     else tell_started(w);
+    prepare_failures = 0;
     announce_when_ready();
 }
 
@@ -181,6 +187,7 @@ static void start(const uint8_t *payload, size_t size, int channel) {
     if (status == 0) status = packet_pass(w->park, payload, size, channel);
     w->state = WORKING;
     w->number = number;
+    latest = checked.start;
     if (status < 0) kill(w->pid, SIGKILL);
     // A worker that was not ready yet tells its number in the host's pid namespace later.
     else if (w->host_pid != 0) tell_started(w);
@@ -254,7 +261,7 @@ static void bury(worker *w, int status, const struct rusage *used) {
         .words_size = size, .pid = w->host_pid};
     // Without a cgroup the process's own high-water mark is the next best.
     if (gone.memory_peak == 0) gone.memory_peak = (uint64_t)used->ru_maxrss * 1024u;
-    if (w->state == PREPARING && !announced) {
+    if (w->state == PREPARING && (!announced || ++prepare_failures == PREPARE_FAILURES_MAX)) {
         words[size] = 0;
         cannot("prepare a worker", ECHILD, words);
     }
@@ -373,7 +380,9 @@ int forked_main(options *o) {
             if (watched[i].revents != 0) hear_parked(at[i - 2]);
         if (watched[0].revents != 0) serve_host();
         struct signalfd_siginfo news;
-        while (read(signals, &news, sizeof news) > 0) {}
-        if (watched[1].revents != 0) reap();
+        bool ended = false;
+        // A signal may come after poll returned: what was read decides, not what poll saw.
+        while (read(signals, &news, sizeof news) > 0) ended = true;
+        if (ended) reap();
     }
 }

@@ -58,7 +58,11 @@ static bool read_option(options *o, int option, bool *json) {
     switch (option) {
     case CONTROL: o->control = atoi(optarg); return true;
     case KIT: o->kit = optarg; return true;
-    case RUNTIME: o->swift_runtime = optarg; return true;
+    case RUNTIME:
+        // Its real path, because inside the jail there is no link to follow.
+        o->swift_runtime = realpath(optarg, NULL);
+        if (o->swift_runtime == NULL) fprintf(stderr, "swiftlet-zygote: --swift-runtime %s: %s\n", optarg, strerror(errno));
+        return o->swift_runtime != NULL;
     case CGROUP_NAME: o->cgroup_name = optarg; return strchr(optarg, '/') == NULL && optarg[0] != '.' && optarg[0] != 0;
     case UID: o->uid_base = (uid_t)strtoul(optarg, NULL, 0); return o->uid_base != 0;
     case WITHOUT: return read_layers(optarg, &o->without);

@@ -2,7 +2,6 @@
 #include "worker.h"
 
 #include <errno.h>
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,17 +63,6 @@ static int32_t host_pid(void) {
     char text[16] = "";
     ssize_t length = readlinkat(FD_PROC, "self", text, sizeof text - 1);
     return length > 0 ? atoi(text) : 0;
-}
-
-/// Touches what the first job will touch: a page fault costs 2 us, and the fork left every page to be copied.
-static void fault_in(const zygote *z) {
-    if (z->warm_up != NULL) z->warm_up();
-    volatile char stack[65536];
-    for (size_t i = 0; i < sizeof stack; i += 4096) stack[i] = 0;
-    free(malloc(65536));
-    // The loader's own data, by way of a library that is never there.
-    dlopen("/app/./", RTLD_NOW | RTLD_LOCAL);
-    (void)dlerror();
 }
 
 // ---- the job -------------------------------------------------------------------------------------------------------------
@@ -190,7 +178,7 @@ void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *leaf, uint32
     parked hello = {.pid = host_pid()};
     confine_failure why;
     if (!confine_ahead(&c, kind, &why)) not_confined(&why);
-    fault_in(z);
+    prefault(z->warm_up);
     if (write(FD_CHANNEL, &hello, sizeof hello) != sizeof hello) _exit(0);
     wait_for_job(buffer, &j);
     uint64_t begin = now_ns();

@@ -41,8 +41,14 @@ bool channel_send(uint8_t *packet, wire_head head);
 /// The same for payloads that lie elsewhere; they are copied.
 bool channel_send_copy(wire_head head, const void *payload, size_t size, const void *more, size_t more_size);
 void channel_log(uint32_t id, int32_t level, swiftlet_bytes text);
+void channel_prefault(void);
 /// Turns what was written to stdout and stderr into log frames.
 void channel_log_output(uint32_t id);
+
+// ---- prefault.c -------------------------------------------------------------------------------------------------------------
+
+/// `warm_up`: SwiftletKit's, or NULL.
+void prefault(void (*warm_up)(void));
 
 // ---- worker.c ---------------------------------------------------------------------------------------------------------------
 
@@ -72,6 +78,7 @@ loaded loader_open(const job *j);
 
 // ---- handler.c, backend.c ------------------------------------------------------------------------------------------------------
 
+void handler_prefault(void);
 void handler_init(const loaded *l, const job *j);
 _Noreturn void handler_serve(const loaded *l);
 void backend_open(const loaded *l, const job *j);

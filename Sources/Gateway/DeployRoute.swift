@@ -51,10 +51,12 @@ extension Gateway {
     private static func publish(_ path: String, tenant: String, _ shared: GatewayShared) -> Result<Deployment, RuntimeError> {
         do throws(RuntimeError) {
             let probe = PluginProbe(host: shared.host)
-            let deployment = try PluginAdmission(store: shared.store).admit(archive: path, tenant: tenant) {
-                (deployment, root) throws(RuntimeError) in try probe.check(deployment, root: root)
-            }
+            let inUse = shared.registry.snapshot.digests
+            let deployment = try PluginAdmission(store: shared.store).admit(
+                archive: path, tenant: tenant, inUse: inUse.contains
+            ) { (deployment, root) throws(RuntimeError) in try probe.check(deployment, root: root) }
             try shared.registry.publish(deployment)
+            shared.refreshModels()
             shared.dispatcher.retire { $0.key == deployment.key && $0.directory != deployment.directoryName }
             return .success(deployment)
         } catch {

@@ -47,6 +47,9 @@ package struct ArtefactStore: Sendable {
         }
     }
 
+    /// Removes an artefact that nothing refers to.
+    package func remove(tenant: String, digest: String) { discard("\(root(of: tenant))/\(digest)") }
+
     func discard(_ directory: String) { try? FileManager.default.removeItem(atPath: directory) }
 
     private func make(_ directory: String) throws(RuntimeError) {

@@ -12,9 +12,12 @@ package struct PluginAdmission {
 
     package init(store: ArtefactStore) { self.store = store }
 
-    /// - Parameter probe: loads the plugin in a jailed worker; the directory it gets holds the artefact under its digest.
+    /// - Parameters:
+    ///   - inUse: whether a deployment refers to a digest already; then a failure leaves its files alone.
+    ///   - probe: loads the plugin in a jailed worker; the directory it gets holds the artefact under its digest.
     package func admit(
-        archive: String, tenant: String, probe: (Deployment, _ root: String) throws(RuntimeError) -> Void
+        archive: String, tenant: String, inUse: (String) -> Bool,
+        probe: (Deployment, _ root: String) throws(RuntimeError) -> Void
     ) throws(RuntimeError) -> Deployment {
         try checkTenant(tenant)
         let isPlatform = tenant == Deployment.platform
@@ -26,6 +29,7 @@ package struct PluginAdmission {
             return deployment
         } catch {
             store.discard(staged.directory)
+            if !inUse(staged.digest) { store.remove(tenant: tenant, digest: staged.digest) }
             throw error
         }
     }

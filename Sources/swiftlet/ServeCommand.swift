@@ -4,6 +4,7 @@ internal import Core
 internal import Gateway
 internal import Glibc
 internal import HTTP
+internal import Inference
 internal import Platform
 internal import PluginHost
 internal import Registry
@@ -24,9 +25,13 @@ enum ServeCommand {
 
         let loops = try (0..<options.loops).map { index in try EventLoop(index: index) }
         let background = try EventLoop(index: options.loops)
+        let (models, packets) = (loops[0], PacketBuffer())
+        let inference = InferenceService(loop: models) { [unowned models] spec, sink in
+            BackendWorker.start(spec.worker, host: host, loop: models, buffer: packets, sink: sink)
+        }
         let shared = GatewayShared(
             registry: registry, host: host, dispatcher: Dispatcher(host: host, control: loops[0].remote), store: store,
-            background: BackgroundQueue(background.remote))
+            inference: inference, background: BackgroundQueue(background.remote))
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []
         for (loop, descriptor) in zip(loops, listeners.take()) {

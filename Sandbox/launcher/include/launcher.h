@@ -50,6 +50,10 @@ typedef struct cgroup_leaf {
     uint32_t number;
     int dir[CGROUP_CONTROLLERS];
     int attach[CGROUP_CONTROLLERS]; ///< open for writing "0" by the worker itself
+    struct limits {
+        uint64_t memory_bytes;
+        uint32_t pids, cpu_percent;
+    } limits; ///< in force; 0 = none
 } cgroup_leaf;
 
 typedef struct cgroup_result {
@@ -66,7 +70,8 @@ int cgroup_remove(const cgroup_groups *groups);
 int cgroup_open(const cgroup_groups *groups, int dirs[CGROUP_CONTROLLERS]);
 
 int cgroup_leaf_make(uint32_t version, const int dirs[CGROUP_CONTROLLERS], uint32_t number, cgroup_leaf *leaf);
-int cgroup_leaf_limit(const cgroup_leaf *leaf, const wire_start *job);
+/// Writes only what differs from the limits in force.
+int cgroup_leaf_limit(cgroup_leaf *leaf, const wire_start *job);
 int cgroup_leaf_attach(const cgroup_leaf *leaf);
 cgroup_result cgroup_leaf_result(const cgroup_leaf *leaf);
 int cgroup_leaf_remove(cgroup_leaf *leaf, const int dirs[CGROUP_CONTROLLERS]);

@@ -1,1 +1,0 @@
-int swiftlet_launcher_placeholder;
