@@ -34,9 +34,12 @@ enum ServeCommand {
             inference: inference, background: BackgroundQueue(background.remote))
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []
+        var limits = HTTPLimits()
+        // Each route has a bound of its own; a backend's artefact is the largest body there is.
+        limits.bodyBytes = 9 << 30
         for (loop, descriptor) in zip(loops, listeners.take()) {
             let server = HTTPServer(
-                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), service: Gateway(shared, loop: loop))
+                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), limits: limits, service: Gateway(shared, loop: loop))
             try server.startAccepting()
             servers.append(server)
         }
