@@ -400,8 +400,9 @@ int forked_main(options *o) {
             if (watched[i].revents != 0) hear_parked(at[i - 2]);
         if (watched[0].revents != 0) serve_host();
         struct signalfd_siginfo news;
-        bool died = false;
-        while (read(signals, &news, sizeof news) > 0) died = true;
-        if (died) reap();
+        bool ended = false;
+        // A signal may come after poll returned: what was read decides, not what poll saw.
+        while (read(signals, &news, sizeof news) > 0) ended = true;
+        if (ended) reap();
     }
 }

@@ -105,6 +105,7 @@ extension Gateway {
                 throw RuntimeError(
                     .notFound, step: "remove \(key)", cause: "no such function is deployed", next: "see `swiftlet ls`")
             }
+            shared.refreshModels()
             shared.dispatcher.retire { $0.key == key }
             shared.log.forget(key)
             return .success(gone)

@@ -56,6 +56,7 @@ extension Gateway {
                 archive: path, tenant: tenant, inUse: inUse.contains
             ) { (deployment, root) throws(RuntimeError) in try probe.check(deployment, root: root) }
             try shared.registry.publish(deployment)
+            shared.refreshModels()
             shared.dispatcher.retire { $0.key == deployment.key && $0.directory != deployment.directoryName }
             return .success(deployment)
         } catch {

@@ -22,6 +22,7 @@ final class FunctionCall: InvocationSink {
     /// A head and its first bytes, held until the batch ends: a small answer then goes out whole, in one write.
     private var held: (status: Int, headers: HTTPHeaders, body: [UInt8])?
     private var isCold = false
+    private var openCalls: [UInt32: () -> Void] = [:]
 
     init(_ exchange: HTTPExchange, gateway: Gateway, deployment: Deployment, path: String, number: UInt64, requestID: String) {
         self.exchange = exchange
@@ -146,14 +147,20 @@ final class FunctionCall: InvocationSink {
     }
 
     func hostCall(_ call: UInt32, name: String, payload: [UInt8]) {
-        gateway.hostCall(name, payload: payload, caller: deployment) { [weak self] bytes, isEnd, isError in
+        var isOver = false
+        let giveUp = gateway.hostCall(name, payload: payload, caller: deployment) { [weak self] bytes, isEnd, isError in
+            isOver = isOver || isEnd
+            if isEnd { self?.openCalls[call] = nil }
             self?.run?.reply(call, bytes[...], isEnd: isEnd, isError: isError)
         }
+        if !isOver { openCalls[call] = giveUp }
     }
 
-    func cancelHostCall(_ call: UInt32) {}
+    func cancelHostCall(_ call: UInt32) { openCalls.removeValue(forKey: call)?() }
 
     func ended(_ outcome: Outcome, timings: InvocationTimings) {
+        for giveUp in openCalls.values { giveUp() }
+        openCalls = [:]
         gateway.shared.count { counters in
             counters.invocations[outcome.name, default: 0] += 1
             counters.coldStarts += isCold ? 1 : 0

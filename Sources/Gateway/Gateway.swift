@@ -1,6 +1,7 @@
 // The door: one Gateway a loop finds the route of each request; FunctionCall.swift and AdminRoutes.swift come next.
 internal import Core
 package import HTTP
+internal import Inference
 package import Platform
 internal import Registry
 internal import Workers
@@ -9,6 +10,7 @@ package final class Gateway: HTTPService {
     package let shared: GatewayShared
     package let loop: EventLoop
     let packets = PacketBuffer()
+    var parser = JSONParser()
     private var calls: [UInt64: FunctionCall] = [:]
 
     package init(_ shared: GatewayShared, loop: EventLoop) {
@@ -27,6 +29,9 @@ package final class Gateway: HTTPService {
         if path.hasPrefix("/fn/") { return callFunction(exchange, number: number, requestID: requestID) }
         if path.hasPrefix("/admin/v1/") { return admin(exchange, requestID: requestID) }
         switch path {
+        case "/v1/chat/completions": completions(exchange, kind: .chat, requestID: requestID)
+        case "/v1/completions": completions(exchange, kind: .text, requestID: requestID)
+        case "/v1/models": models(exchange, requestID: requestID)
         case "/healthz": text(exchange, 200, "ok\n", requestID)
         case "/readyz":
             let ready = shared.host.layers != nil && !shared.isDraining
@@ -35,7 +40,7 @@ package final class Gateway: HTTPService {
         default:
             answer(exchange, RuntimeError(
                 .notFound, step: "route \(exchange.request.method) \(path)", cause: "there is no such route",
-                next: "functions are at /fn/{tenant}/{function}/"), requestID: requestID)
+                next: "functions are at /fn/{tenant}/{function}/, models at /v1/chat/completions"), requestID: requestID)
         }
     }
 
@@ -87,14 +92,14 @@ package final class Gateway: HTTPService {
             status: status, headers: ["content-type": type, "x-request-id": requestID], body: Array(body.utf8))
     }
 
-    /// Serves one host call of a handler. No capability is offered yet but those of the models.
+    /// Serves one host call of a handler. Returns how to give it up.
     func hostCall(
         _ name: String, payload: [UInt8], caller: Deployment,
         reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
-    ) {
-        var body: [UInt8] = Array(#"{"error":{"type":"unknown_call","message":"#.utf8)
-        appendJSON("this host offers no call named \(name)", to: &body)
-        body.append(contentsOf: "}}".utf8)
-        reply(body, true, true)
+    ) -> () -> Void {
+        if name == "model.chat" { return callModel(payload, caller: caller, reply: reply) }
+        let message = jsonObject([("type", .text("unknown_call")), ("message", .text("this host offers no call named \(name)"))])
+        reply(Array("{\"error\":\(message)}".utf8), true, true)
+        return {}
     }
 }

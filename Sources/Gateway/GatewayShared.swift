@@ -1,5 +1,6 @@
 // What all loops share: the registry, the workers, the logs and the counters. Everything in it is Sendable.
 package import Core
+package import Inference
 package import PluginHost
 package import Registry
 package import Scheduler
@@ -20,6 +21,7 @@ package final class GatewayShared: Sendable {
     package let host: WorkerHost
     package let dispatcher: Dispatcher
     package let store: ArtefactStore
+    package let inference: InferenceService
     package let log = FunctionLog()
     /// Does what blocks: files and probes.
     package let background: BackgroundQueue
@@ -28,13 +30,21 @@ package final class GatewayShared: Sendable {
     private let draining = Atomic<Bool>(false)
 
     package init(
-        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, background: BackgroundQueue
+        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
+        background: BackgroundQueue
     ) {
+        self.inference = inference
         self.registry = registry
         self.host = host
         self.dispatcher = dispatcher
         self.store = store
         self.background = background
+        refreshModels()
+    }
+
+    /// Tells the inference service what the registry holds; call it after a backend was published or removed.
+    package func refreshModels() {
+        inference.setModels(registry.snapshot.models.values.map { ModelSpec($0, root: store.root(of: $0.tenant)) })
     }
 
     package var isDraining: Bool { draining.load(ordering: .relaxed) }

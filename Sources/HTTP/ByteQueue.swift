@@ -108,7 +108,9 @@ internal import Glibc
         var wanted = max(capacity, 512)
         while wanted < tail + size { wanted *= 2 }
         if wanted > capacity {
-            guard let grown = unsafe realloc(base, wanted) else { fatalError("HTTP: out of memory for \(wanted) bytes of output") }
+            guard let grown = unsafe realloc(base, wanted) else {
+                fatalError("HTTP: out of memory for \(wanted) bytes of output")
+            }
             unsafe base = grown
             capacity = wanted
         }

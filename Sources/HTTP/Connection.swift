@@ -32,6 +32,9 @@ final class Connection: EventHandler {
     /// Since when nothing moved: the socket's buffer is full, the first bytes are awaited, or the rest is being dropped.
     private var stalledSince: MonotonicTime
     private var opening = Opening()
+    private var tls: TLSSession?
+    /// The session stopped taking input while decrypted bytes were left, which no event will announce.
+    private var holdsInput = false
 
     init(_ socket: consuming FileDescriptor, peer: HTTPPeer, server: HTTPServer) {
         descriptor = socket.raw
@@ -41,7 +44,7 @@ final class Connection: EventHandler {
         stalledSince = server.loop.now
     }
 
-    var isTLS: Bool { false }
+    var isTLS: Bool { tls != nil }
     var isClosed: Bool { ending == .closed }
     var isEnding: Bool { ending != .no }
 
@@ -50,7 +53,10 @@ final class Connection: EventHandler {
         interest = EPOLLIN.rawValue | EPOLLRDHUP.rawValue
         guard let token = try? server.loop.add(descriptor, events: interest, handler: self) else { return false }
         self.token = token
-        return true
+        guard let context = server.tls else { return true }
+        tls = context.accept(descriptor)
+        if tls == nil { close() }
+        return tls != nil
     }
 
     // MARK: events
@@ -59,13 +65,17 @@ final class Connection: EventHandler {
         if case .lingering = ending { return dropInput() }
         if events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 { return close() }
         if events & EPOLLOUT.rawValue != 0 { isBlocked = false }
+        // What the session changes below is settled at the end of this call, so it needs no place in the batch's list: an
+        // answer given at once must not wait for the other connections of the batch.
+        isDirty = true
+        defer { settle() }
+        if let tls, !tls.isReady, !shakeHands(tls) { return }
         if events & EPOLLIN.rawValue != 0 {
             readInput(hangup: events & EPOLLRDHUP.rawValue != 0)
         } else if events & EPOLLRDHUP.rawValue != 0 {
             // There may be unread bytes before the end: look again when the session wants them.
             watchesHangup = false
         }
-        markDirty()
     }
 
     /// Has this connection settled and flushed at the end of the batch.
@@ -79,13 +89,36 @@ final class Connection: EventHandler {
     func settle() {
         isDirty = false
         if ending == .no { session?.settle() }
+        if holdsInput, ending == .no, wantsInput {
+            holdsInput = false
+            readInput(hangup: false)
+            session?.settle()
+        }
         flush()
         updateInterest()
+        if holdsInput, wantsInput { markDirty() }
     }
 
     // MARK: reading
 
+    /// True when the handshake is complete.
+    private func shakeHands(_ tls: TLSSession) -> Bool {
+        switch tls.handshake() {
+        case .bytes: break
+        case .wantsInput: return false
+        case .wantsOutput:
+            isBlocked = true
+            return false
+        case .ended:
+            close()
+            return false
+        }
+        if tls.agreedHTTP2 { session = HTTP2Session(self) }
+        return true
+    }
+
     private func readInput(hangup: Bool) {
+        if let tls { return readEncrypted(tls) }
         let buffer = unsafe server.readBuffer
         let size = unsafe read(descriptor, buffer.baseAddress, buffer.count)
         if size > 0 {
@@ -98,6 +131,24 @@ final class Connection: EventHandler {
         }
     }
 
+    private func readEncrypted(_ tls: TLSSession) {
+        // Bounded, because a fast client fills as quickly as we read.
+        for _ in 0..<16 where ending == .no {
+            guard wantsInput else { break }
+            let buffer = unsafe server.readBuffer
+            switch unsafe tls.read(into: buffer) {
+            case .bytes(let size): unsafe receive(UnsafeRawBufferPointer(rebasing: buffer[..<size]))
+            case .wantsInput: return
+            case .wantsOutput:
+                isBlocked = true
+                return
+            case .ended: return inputEnded()
+            }
+        }
+        holdsInput = true
+        if wantsInput { markDirty() }
+    }
+
     private func receive(_ bytes: UnsafeRawBufferPointer) {
         guard ending == .no else { return }
         if let session { return unsafe session.receive(bytes) }
@@ -108,8 +159,8 @@ final class Connection: EventHandler {
     private func open(with bytes: UnsafeRawBufferPointer) {
         if opening.isEmpty { stalledSince = server.loop.now }
         guard let started = unsafe opening.add(bytes) else { return }
-        session = HTTP1Session(self)
-        let held = opening.take(started)
+        session = started.isHTTP2 ? HTTP2Session(self) : HTTP1Session(self)
+        let held = opening.take()
         unsafe held.withUnsafeBytes { unsafe receive($0) }
         unsafe receive(UnsafeRawBufferPointer(rebasing: bytes[started.used...]))
     }
@@ -139,6 +190,10 @@ final class Connection: EventHandler {
     private func send() -> Bool {
         while !output.isEmpty {
             let bytes = unsafe output.readable
+            if let tls {
+                guard unsafe sendEncrypted(bytes, tls) else { return false }
+                continue
+            }
             let size = unsafe Glibc.send(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL))
             if size > 0 {
                 output.consume(size)
@@ -153,6 +208,24 @@ final class Connection: EventHandler {
             }
         }
         return true
+    }
+
+    private func sendEncrypted(_ bytes: UnsafeRawBufferPointer, _ tls: TLSSession) -> Bool {
+        switch unsafe tls.write(bytes) {
+        case .bytes(let size):
+            output.consume(size)
+            stalledSince = server.loop.now
+            return true
+        // A key update: the client's next bytes bring the writing on.
+        case .wantsInput: return false
+        case .wantsOutput:
+            isBlocked = true
+            stalledSince = server.loop.now
+            return false
+        case .ended:
+            close()
+            return false
+        }
     }
 
     private func updateInterest() {
@@ -190,7 +263,8 @@ final class Connection: EventHandler {
     func close(reset: Bool = false) {
         guard ending != .closed else { return }
         ending = .closed
-        if reset { clinux_reset_on_close(descriptor) }
+        if reset { clinux_reset_on_close(descriptor) } else { tls?.sayGoodbye() }
+        tls = nil
         if let token = token.take() { server.loop.remove(descriptor, token: token) }
         _ = socket.take()
         output.release()
@@ -203,6 +277,8 @@ final class Connection: EventHandler {
         ending = .lingering(bytesLeft: server.limits.lingerBytes)
         stalledSince = server.loop.now
         session.take()?.connectionClosed()
+        tls?.sayGoodbye()
+        tls = nil
         _ = shutdown(descriptor, CInt(SHUT_WR))
     }
 
@@ -227,7 +303,7 @@ final class Connection: EventHandler {
             close(reset: true)
         } else if let session {
             session.check(now)
-        } else if ending == .no, stalled >= (opening.isEmpty ? limits.idleTimeout : limits.headTimeout) {
+        } else if ending == .no, stalled >= (opening.isEmpty && tls?.isReady != false ? limits.idleTimeout : limits.headTimeout) {
             close()
         }
     }
@@ -269,7 +345,7 @@ struct Opening {
         return held.count == Self.preface.count ? Start(isHTTP2: true, used: used) : nil
     }
 
-    mutating func take(_ start: Start) -> [UInt8] {
+    mutating func take() -> [UInt8] {
         defer { held = [] }
         return held
     }

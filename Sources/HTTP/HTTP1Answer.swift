@@ -101,7 +101,8 @@ extension HTTP1Session: ExchangeCarrier {
 
     private func begin(status: Int, headers: HTTPHeaders, length: ResponseFraming.Length) {
         let keepsAlive = message?.keepsAlive ?? false
-        if !keepsAlive || connection.server.isDraining || (restIsExpensive && status >= 400) || mustHangUp { answer.closes = true }
+        let rejectsMuch = status >= 400 && restIsExpensive
+        if !keepsAlive || connection.server.isDraining || rejectsMuch || mustHangUp { answer.closes = true }
         answer.hasStarted = true
         connection.server.date.refresh()
         let framing = ResponseFraming(

@@ -39,7 +39,9 @@ extension HTTP1Message {
         let target = unsafe headers.bytes.withUnsafeBytes { bytes in
             unsafe RequestTarget(UnsafeRawBufferPointer(rebasing: bytes[parts.target]), isOptions: method == "OPTIONS")
         }
-        guard let target else { throw Refusal(status: 400, text: "The request target is malformed: send a path that begins with /.") }
+        guard let target else {
+            throw Refusal(status: 400, text: "The request target is malformed: send a path that begins with /.")
+        }
         let host = try Self.host(headers, target: target, version: version)
         try Self.checkTransferEncoding(headers, head: head, version: version)
         if head.has_length, head.length > limits.bodyBytes {
@@ -69,7 +71,9 @@ extension HTTP1Message {
             guard host == nil else { throw Refusal(status: 400, text: "There is more than one Host field: send one.") }
             host = headers.value(at: index)
         }
-        if let host, !isValidHost(host) { throw Refusal(status: 400, text: "The Host field is malformed: send host or host:port.") }
+        if let host, !isValidHost(host) {
+            throw Refusal(status: 400, text: "The Host field is malformed: send host or host:port.")
+        }
         guard host != nil || version == .http10 else {
             throw Refusal(status: 400, text: "The Host field is missing: HTTP/1.1 requires it.")
         }

@@ -131,7 +131,8 @@ internal import Platform
             case .CLLHTTP_END: endMessage()
             case .CLLHTTP_STOPPED: refuse(refusal ?? Refusal(status: 400, text: "The request was given up."))
             case .CLLHTTP_BAD:
-                refuse(Refusal(status: 400, text: unsafe "The request is malformed: \(String(cString: cllhttp_problem(parser)))."))
+                let problem = unsafe String(cString: cllhttp_problem(parser))
+                refuse(Refusal(status: 400, text: "The request is malformed: \(problem)."))
             }
         }
         return offset
@@ -266,7 +267,8 @@ internal import Platform
         case .body where !canParse || message?.hasBody == false: clock.restart(now)
         case .body:
             if clock.isTooSlow(now, limits: limits) {
-                refuse(Refusal(status: 408, text: "The body came too slowly: send at least \(limits.bodyMinimumRate) bytes a second."))
+                let rate = limits.bodyMinimumRate
+                refuse(Refusal(status: 408, text: "The body came too slowly: send at least \(rate) bytes a second."))
             }
         case .answering, .stopped: break
         }

@@ -106,11 +106,11 @@ package final class HTTPExchange {
     package var hasStarted: Bool { answer != .none }
     package var isOver: Bool { carrier == nil }
 
-    /// Answers in one go.
+    /// Answers in one go. A status that is no final one (below 200, above 999) is sent as 500.
     package func respond(status: Int, headers: HTTPHeaders = [:], body: [UInt8] = []) {
         guard answer == .none, let carrier else { return }
         answer = .finished
-        unsafe body.withUnsafeBytes { unsafe carrier.sendWhole(self, status: status, headers: headers, body: $0) }
+        unsafe body.withUnsafeBytes { unsafe carrier.sendWhole(self, status: Self.final(status), headers: headers, body: $0) }
         release()
     }
 
@@ -118,8 +118,10 @@ package final class HTTPExchange {
     package func start(status: Int, headers: HTTPHeaders = [:], contentLength: Int? = nil) {
         guard answer == .none, let carrier else { return }
         answer = .started
-        carrier.sendHead(self, status: status, headers: headers, contentLength: contentLength)
+        carrier.sendHead(self, status: Self.final(status), headers: headers, contentLength: contentLength)
     }
+
+    private static func final(_ status: Int) -> Int { (200...999).contains(status) ? status : 500 }
 
     /// Sends a piece. False: too much is waiting for the client; go on after `onDrain`.
     @discardableResult

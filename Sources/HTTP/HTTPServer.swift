@@ -24,6 +24,7 @@ package struct HTTPStatistics: Sendable {
     package private(set) var isDraining = false
 
     let service: any HTTPService
+    let tls: TLSContext?
     let readBuffer: UnsafeMutableRawBufferPointer
     var date = DateLine()
     private var listener: Listener?
@@ -34,11 +35,13 @@ package struct HTTPStatistics: Sendable {
 
     /// Takes over a listening descriptor that does not block.
     package init(
-        loop: EventLoop, listenDescriptor: consuming FileDescriptor, limits: HTTPLimits = HTTPLimits(), service: any HTTPService
+        loop: EventLoop, listenDescriptor: consuming FileDescriptor, limits: HTTPLimits = HTTPLimits(), tls: TLSContext? = nil,
+        service: any HTTPService
     ) {
         self.loop = loop
         self.limits = limits
         self.service = service
+        self.tls = tls
         unsafe readBuffer = .allocate(byteCount: 64 * 1024, alignment: 16)
         listener = Listener(listenDescriptor)
     }

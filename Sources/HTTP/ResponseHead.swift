@@ -37,7 +37,11 @@ extension ByteQueue {
         case .chunked: append("transfer-encoding: chunked\r\n")
         case .unsaid: break
         }
-        if framing.closes { append("connection: close\r\n") } else if framing.saysKeepAlive { append("connection: keep-alive\r\n") }
+        if framing.closes {
+            append("connection: close\r\n")
+        } else if framing.saysKeepAlive {
+            append("connection: keep-alive\r\n")
+        }
         append("\r\n")
     }
 

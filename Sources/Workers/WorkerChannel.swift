@@ -158,7 +158,9 @@ package final class WorkerChannel: EventHandler {
 
     package func receive(from descriptor: CInt) -> Received {
         guard let base = unsafe room.baseAddress else { return .closed }
-        let count = unsafe clinux_recv_packet(descriptor, base, room.count)
+        var count = unsafe clinux_recv_packet(descriptor, base, room.count)
+        // A peer that ended without reading what we sent: the kernel says so before it hands over the peer's last packets.
+        if count == -Int(ECONNRESET) { count = unsafe clinux_recv_packet(descriptor, base, room.count) }
         switch count {
         case 1...: return .packet(count)
         case 0: return .closed

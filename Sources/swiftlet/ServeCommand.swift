@@ -4,6 +4,7 @@ internal import Core
 internal import Gateway
 internal import Glibc
 internal import HTTP
+internal import Inference
 internal import Platform
 internal import PluginHost
 internal import Registry
@@ -24,14 +25,21 @@ enum ServeCommand {
 
         let loops = try (0..<options.loops).map { index in try EventLoop(index: index) }
         let background = try EventLoop(index: options.loops)
+        let (models, packets) = (loops[0], PacketBuffer())
+        let inference = InferenceService(loop: models) { [unowned models] spec, sink in
+            BackendWorker.start(spec.worker, host: host, loop: models, buffer: packets, sink: sink)
+        }
         let shared = GatewayShared(
             registry: registry, host: host, dispatcher: Dispatcher(host: host, control: loops[0].remote), store: store,
-            background: BackgroundQueue(background.remote))
+            inference: inference, background: BackgroundQueue(background.remote))
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []
+        var limits = HTTPLimits()
+        // Each route has a bound of its own; a backend's artefact is the largest body there is.
+        limits.bodyBytes = 9 << 30
         for (loop, descriptor) in zip(loops, listeners.take()) {
             let server = HTTPServer(
-                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), service: Gateway(shared, loop: loop))
+                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), limits: limits, service: Gateway(shared, loop: loop))
             try server.startAccepting()
             servers.append(server)
         }

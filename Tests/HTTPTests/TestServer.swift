@@ -20,7 +20,7 @@ final class TestServer: @unchecked Sendable {
     private let remote: LoopRemote
     private var thread: LoopThread?
 
-    init(limits: HTTPLimits = HTTPLimits(), _ body: @escaping @Sendable (HTTPExchange) -> Void) throws {
+    init(limits: HTTPLimits = HTTPLimits(), tls: TLSContext? = nil, _ body: @escaping @Sendable (HTTPExchange) -> Void) throws {
         var port: UInt16 = 0
         let listener = try check(unsafe clinux_listen("127.0.0.1", 0, 512, &port), "listen")
         self.port = port
@@ -29,7 +29,8 @@ final class TestServer: @unchecked Sendable {
             guard let loop = try? EventLoop(index: 0) else { return }
             loop.remote.submit { loop in
                 let server = HTTPServer(
-                    loop: loop, listenDescriptor: FileDescriptor(owning: listener), limits: limits, service: ClosureService(body))
+                    loop: loop, listenDescriptor: FileDescriptor(owning: listener), limits: limits, tls: tls,
+                    service: ClosureService(body))
                 try? server.startAccepting()
                 started.put((LoopBound(server, on: loop), loop.remote))
             }
@@ -134,6 +135,22 @@ final class RawClient {
             sent += size
         }
         return true
+    }
+
+    /// Sends until the server has not taken a byte for a while; returns how many it took.
+    func sendUntilFull(limit: Int) -> Int {
+        var wait = timeval(tv_sec: 0, tv_usec: 500_000)
+        unsafe setsockopt(socket.raw, SOL_SOCKET, SO_SNDTIMEO, &wait, socklen_t(MemoryLayout<timeval>.size))
+        let piece = [UInt8](repeating: 0x7a, count: 65_536)
+        var sent = 0
+        while sent < limit {
+            let size = unsafe piece.withUnsafeBytes {
+                unsafe Glibc.send(socket.raw, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL))
+            }
+            guard size > 0 else { break }
+            sent += size
+        }
+        return sent
     }
 
     func finishSending() { _ = shutdown(socket.raw, CInt(SHUT_WR)) }

@@ -161,7 +161,7 @@ class MainJob(unittest.TestCase):
         self.assertIn("hello-c", self.host.cli("ls").stdout)
         self.host.cli("invoke", "hello-c")
         workers = json.loads(self.host.cli("ps", "--json").stdout)["workers"]
-        mine = [w for w in workers if w["name"] == "hello-c"]
+        mine = [w for w in workers if w["name"] == "hello-c" and w["kind"] == "handler"]
         self.assertTrue(mine and mine[0]["pid"] > 0 and mine[0]["memory_bytes"] > 0, workers)
         self.assertIn("greeting", self.host.cli("logs", "hello-c").stdout)
 

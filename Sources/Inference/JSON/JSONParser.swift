@@ -1,4 +1,4 @@
-// Reads JSON that strangers sent, by simdjson; JSONValue.swift says what a reader can ask.
+// Reads JSON that strangers sent, by simdjson; JSONNode.swift says what a reader can ask.
 internal import CSimdJSON
 
 /// Why a text isn't JSON that we take, and at which byte.
@@ -28,7 +28,7 @@ package struct JSONFailure: Error, Equatable, CustomStringConvertible {
 
     /// Parses `text` and lends its root to `body`; no value may be kept after `body` returns.
     package mutating func read<Result, Failure: Error>(
-        _ text: Span<UInt8>, refuse: (JSONFailure) -> Failure, _ body: (JSONValue) throws(Failure) -> Result
+        _ text: Span<UInt8>, refuse: (JSONFailure) -> Failure, _ body: (JSONNode) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         var failure = unsafe csimdjson_failure(offset: 0, message: emptyMessage())
         let nodes = unsafe text.withUnsafeBufferPointer { bytes in
@@ -38,7 +38,7 @@ package struct JSONFailure: Error, Equatable, CustomStringConvertible {
         guard let nodes = unsafe nodes else {
             throw refuse(JSONFailure(offset: unsafe Int(failure.offset), message: unsafe String(cString: failure.message)))
         }
-        return try body(unsafe JSONValue(nodes: nodes, index: 0))
+        return try body(unsafe JSONNode(nodes: nodes, index: 0))
     }
 
     private func emptyMessage() -> UnsafePointer<CChar> {

@@ -114,7 +114,7 @@ extension ChatRequest {
         return text
     }
 
-    private static func text(of part: JSONValue, path: String) throws(OpenAIError) -> String {
+    private static func text(of part: JSONNode, path: String) throws(OpenAIError) -> String {
         let fields = try RequestFields(part, path: path)
         let type = try fields.string("type", maxBytes: 64)
         guard type == "text" else { throw .notOffered(fields.name(of: "type"), "only parts of type \"text\" are") }

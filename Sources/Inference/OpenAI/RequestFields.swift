@@ -5,10 +5,10 @@ struct RequestFields {
     private static let maxFields = 128
 
     private let path: String
-    private var fields: [(name: String, value: JSONValue)] = []
+    private var fields: [(name: String, value: JSONNode)] = []
 
     /// - Parameter path: what stands before a field's name in errors: `""` or `"messages[2]."`.
-    init(_ value: JSONValue, path: String = "") throws(OpenAIError) {
+    init(_ value: JSONNode, path: String = "") throws(OpenAIError) {
         self.path = path
         guard value.kind == .object else {
             throw .invalid(path.isEmpty ? nil : String(path.dropLast()), "\(Self.place(path)): must be an object")
@@ -28,7 +28,7 @@ struct RequestFields {
 
     private static func place(_ path: String) -> String { path.isEmpty ? "body" : String(path.dropLast()) }
 
-    subscript(_ name: String) -> JSONValue? {
+    subscript(_ name: String) -> JSONNode? {
         guard let value = fields.first(where: { $0.name == name })?.value, value.kind != .null else { return nil }
         return value
     }

@@ -150,7 +150,8 @@ typedef struct swiftlet_backend_v1 {
         void *SWIFTLET_NULLABLE model, uint32_t sequence, const swiftlet_sampling_v1 *SWIFTLET_NONNULL sampling);
 
     /// Advances every item's sequence by its tokens, all in one pass of the engine. Stores one output an item, in
-    /// their order. Returns OK when `outputs` is valid, or FAILED: then every sequence in the step is dropped.
+    /// their order. Returns OK when `outputs` is valid; INVALID: an item breaks the rules and nothing changed; or
+    /// FAILED: every sequence in the step is dropped.
     int32_t (*SWIFTLET_NULLABLE step)(
         void *SWIFTLET_NULLABLE model, const swiftlet_step_item *SWIFTLET_NONNULL items, size_t item_count,
         swiftlet_step_output *SWIFTLET_NONNULL outputs);

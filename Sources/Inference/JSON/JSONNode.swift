@@ -3,7 +3,7 @@ internal import CSimdJSON
 
 /// A value and, through it, what it contains.
 // SAFETY: `index` is below the number of nodes, because only the parser's own `next` and `count` lead to an index.
-@safe package struct JSONValue {
+@safe package struct JSONNode {
     package enum Kind: String {
         case null, boolean, integer, number, string, array, object
     }
@@ -52,13 +52,13 @@ internal import CSimdJSON
 
     /// The elements of an array, or the fields of an object, in order.
     package func forEachChild<Failure: Error>(
-        _ body: (_ key: String?, _ value: JSONValue) throws(Failure) -> Void
+        _ body: (_ key: String?, _ value: JSONNode) throws(Failure) -> Void
     ) throws(Failure) {
         var child = index + 1
         for _ in 0..<count {
             let node = unsafe nodes[Int(child)]
             let key = unsafe node.key == nil ? nil : unsafe Self.text(node.key, node.key_size)
-            try body(key, unsafe JSONValue(nodes: nodes, index: child))
+            try body(key, unsafe JSONNode(nodes: nodes, index: child))
             child = unsafe node.next
         }
     }

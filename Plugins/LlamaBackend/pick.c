@@ -1,0 +1,87 @@
+// Which token comes next, how likely it was, and which others were likely.
+#include "llama_backend.h"
+
+#include <math.h>
+
+static llama_token likeliest(const float *logits, uint32_t words) {
+    uint32_t best = 0;
+    for (uint32_t t = 1; t < words; t++) {
+        if (logits[t] > logits[best]) best = t;
+    }
+    return (llama_token)best;
+}
+
+/// Draws from what the chain left, by a number that hangs on seed and position only, so that a sequence picks the same
+/// whoever else is in the step, and goes on the same after save and restore.
+static llama_token draw(const llama_token_data_array *left, double point) {
+    double sum = 0, highest = left->data[0].logit;
+    for (size_t i = 1; i < left->size; i++) highest = fmax(highest, left->data[i].logit);
+    for (size_t i = 0; i < left->size; i++) sum += exp(left->data[i].logit - highest);
+    point *= sum;
+    for (size_t i = 0; i < left->size; i++) {
+        point -= exp(left->data[i].logit - highest);
+        if (point < 0) return left->data[i].id;
+    }
+    return left->data[left->size - 1].id;
+}
+
+static llama_token choose(llama_backend_model *m, uint32_t id, const float *logits) {
+    const sequence *s = sequence_find(&m->sequences, id);
+    uint32_t words = m->sequences.vocabulary;
+    if (m->chains[id] == NULL) return likeliest(logits, words);
+    for (uint32_t t = 0; t < words; t++) m->candidates[t] = (llama_token_data){(llama_token)t, logits[t], 0};
+    llama_token_data_array left = {m->candidates, words, -1, false};
+    llama_sampler_apply(m->chains[id], &left);
+    if (s->sampling.temperature > 0) return draw(&left, sequence_random(s));
+    size_t best = 0;
+    for (size_t i = 1; i < left.size; i++) {
+        if (left.data[i].logit > left.data[best].logit) best = i;
+    }
+    return left.data[best].id;
+}
+
+/// What to take from a logit to get a log probability.
+static float log_sum(const float *logits, uint32_t words) {
+    float highest = logits[likeliest(logits, words)];
+    double sum = 0;
+    for (uint32_t t = 0; t < words; t++) sum += expf(logits[t] - highest);
+    return highest + (float)log(sum);
+}
+
+/// The `wanted` likeliest tokens, likeliest first, by insertion into a short sorted list.
+static uint32_t find_top(const float *logits, uint32_t words, uint32_t wanted, swiftlet_token_logprob *top) {
+    uint32_t count = 0;
+    for (uint32_t t = 0; t < words; t++) {
+        if (count == wanted && logits[t] <= top[count - 1].logprob) continue;
+        if (count < wanted) count++;
+        uint32_t at = count - 1;
+        for (; at > 0 && top[at - 1].logprob < logits[t]; at--) top[at] = top[at - 1];
+        top[at] = (swiftlet_token_logprob){.token = (int32_t)t, .logprob = logits[t]};
+    }
+    return count;
+}
+
+static void report_likelihood(llama_backend_model *m, uint32_t id, const float *logits, swiftlet_step_output *output) {
+    uint32_t words = m->sequences.vocabulary, wanted = sequence_find(&m->sequences, id)->sampling.top_logprobs;
+    float base = log_sum(logits, words);
+    output->picked.logprob = logits[output->picked.token] - base;
+    if (wanted == 0) return;
+    swiftlet_token_logprob *top = m->top + 20 * (size_t)id;
+    output->top = top;
+    output->top_count = find_top(logits, words, wanted, top);
+    for (uint32_t i = 0; i < output->top_count; i++) {
+        top[i].logprob -= base;
+        top[i].piece = piece_of(m, top[i].token);
+    }
+}
+
+int32_t pick_token(llama_backend_model *m, uint32_t id, int32_t entry, swiftlet_step_output *output) {
+    const float *logits = llama_get_logits_ith(m->context, entry);
+    if (logits == NULL) return SWIFTLET_FAILED;
+    llama_token token = choose(m, id, logits);
+    output->end = llama_vocab_is_eog(m->vocabulary, token);
+    output->picked.token = token;
+    if (!output->end) output->picked.piece = piece_of(m, token);
+    if (sequence_find(&m->sequences, id)->sampling.want_logprobs) report_likelihood(m, id, logits, output);
+    return SWIFTLET_OK;
+}

@@ -1,0 +1,130 @@
+// Starting, copying, saving and ending sequences; step.c advances them.
+#include "llama_backend.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/// What a saved state begins with; the tokens follow, then llama.cpp's own bytes.
+typedef struct saved_state {
+    char magic[4];
+    uint32_t count;
+} saved_state;
+
+static bool add(struct llama_sampler *chain, struct llama_sampler *link) {
+    if (link != NULL) llama_sampler_chain_add(chain, link);
+    return link != NULL;
+}
+
+/// The cuts and weights of a sequence in llama.cpp's usual order; the draw itself is ours, see pick.c.
+/// False: no memory. `*chain` stays NULL when the likeliest token is all that is wanted.
+static bool make_chain(const swiftlet_sampling_v1 *s, uint32_t words, struct llama_sampler **chain) {
+    bool penalties = s->penalty_window != 0 && (s->repeat_penalty != 1 || s->frequency_penalty != 0 || s->presence_penalty != 0);
+    *chain = NULL;
+    if (s->temperature == 0 && !penalties) return true;
+    struct llama_sampler *c = llama_sampler_chain_init((struct llama_sampler_chain_params){.no_perf = true});
+    if (c == NULL) return false;
+    *chain = c;
+    bool good = true;
+    // The window is in tokens; "all" is more than any context holds, but not so much that its ring buffer hurts.
+    int32_t window = s->penalty_window < 0 || s->penalty_window > 131072 ? 131072 : s->penalty_window;
+    if (penalties) {
+        good = add(c, llama_sampler_init_penalties((int32_t)words, window, s->repeat_penalty, s->frequency_penalty, s->presence_penalty));
+    }
+    if (s->temperature == 0) return good;
+    if (s->top_k > 0) good = good && add(c, llama_sampler_init_top_k(s->top_k));
+    if (s->top_p < 1) good = good && add(c, llama_sampler_init_top_p(s->top_p, 1));
+    if (s->min_p > 0) good = good && add(c, llama_sampler_init_min_p(s->min_p, 1));
+    return good && add(c, llama_sampler_init_temp(s->temperature));
+}
+
+int32_t model_seq_start(void *model, uint32_t id, const swiftlet_sampling_v1 *sampling) {
+    llama_backend_model *m = model;
+    if (m->embeds) return refuse(SWIFTLET_UNSUPPORTED, "seq_start: this is an embedding model; use embed");
+    const char *why;
+    int32_t status = sequence_start(&m->sequences, id, sampling, &why);
+    if (status != SWIFTLET_OK) return refuse(status, "%s", why);
+    if (make_chain(sampling, m->sequences.vocabulary, &m->chains[id])) return SWIFTLET_OK;
+    model_seq_drop(m, id);
+    return refuse(SWIFTLET_FAILED, "seq_start: no memory for the sampler; drop a sequence");
+}
+
+/// The started, empty sequence `id`, or NULL after `refuse`.
+static sequence *empty_sequence(const llama_backend_model *m, uint32_t id, const char *step) {
+    sequence *s = sequence_find(&m->sequences, id);
+    if (s != NULL && s->count == 0) return s;
+    refuse(SWIFTLET_INVALID, "%s: sequence %u is not started and empty", step, id);
+    return NULL;
+}
+
+/// Makes our books of `id` say what llama.cpp holds now.
+static int32_t adopt(llama_backend_model *m, uint32_t id, const int32_t *tokens, uint32_t count) {
+    if (!sequence_append(sequence_find(&m->sequences, id), tokens, count)) {
+        model_seq_drop(m, id);
+        return refuse(SWIFTLET_FAILED, "no memory for the tokens of sequence %u; it is dropped", id);
+    }
+    for (uint32_t i = 0; m->chains[id] != NULL && i < count; i++) llama_sampler_accept(m->chains[id], tokens[i]);
+    return SWIFTLET_OK;
+}
+
+int32_t model_seq_copy(void *model, uint32_t from, uint32_t to, uint32_t tokens) {
+    llama_backend_model *m = model;
+    const sequence *source = sequence_find(&m->sequences, from);
+    if (source == NULL || tokens > source->count || from == to) {
+        return refuse(SWIFTLET_INVALID, "seq_copy: sequence %u does not hold %u tokens", from, tokens);
+    }
+    // Separate stores and recurrent states can only be copied whole; llama.cpp would abort the process.
+    if (!m->shares_prefixes) return SWIFTLET_UNSUPPORTED;
+    if (empty_sequence(m, to, "seq_copy") == NULL) return SWIFTLET_INVALID;
+    llama_memory_seq_cp(llama_get_memory(m->context), (llama_seq_id)from, (llama_seq_id)to, 0, (llama_pos)tokens);
+    return adopt(m, to, source->tokens, tokens);
+}
+
+int32_t model_seq_drop(void *model, uint32_t id) {
+    llama_backend_model *m = model;
+    if (sequence_find(&m->sequences, id) == NULL) return SWIFTLET_OK;
+    llama_memory_seq_rm(llama_get_memory(m->context), (llama_seq_id)id, -1, -1);
+    if (m->chains[id] != NULL) llama_sampler_free(m->chains[id]);
+    m->chains[id] = NULL;
+    sequence_drop(&m->sequences, id);
+    return SWIFTLET_OK;
+}
+
+static bool make_room(llama_backend_model *m, size_t size) {
+    if (size <= m->state_room) return true;
+    free(m->state);
+    m->state = malloc(size);
+    m->state_room = m->state == NULL ? 0 : size;
+    return m->state != NULL;
+}
+
+int32_t model_seq_save(void *model, uint32_t id, swiftlet_bytes *state) {
+    llama_backend_model *m = model;
+    const sequence *s = sequence_find(&m->sequences, id);
+    if (s == NULL) return refuse(SWIFTLET_INVALID, "seq_save: sequence %u was not started", id);
+    size_t own = sizeof(saved_state) + s->count * sizeof(int32_t);
+    size_t engine = llama_state_seq_get_size(m->context, (llama_seq_id)id);
+    if (!make_room(m, own + engine)) return refuse(SWIFTLET_FAILED, "seq_save: no memory for %zu bytes", own + engine);
+    saved_state head = {{'L', 'L', 'M', '1'}, s->count};
+    memcpy(m->state, &head, sizeof head);
+    if (s->count > 0) memcpy(m->state + sizeof head, s->tokens, s->count * sizeof(int32_t));
+    size_t got = llama_state_seq_get_data(m->context, m->state + own, engine, (llama_seq_id)id);
+    if (got == 0) return refuse(SWIFTLET_FAILED, "seq_save: %s", last_error());
+    *state = (swiftlet_bytes){m->state, own + got};
+    return SWIFTLET_OK;
+}
+
+int32_t model_seq_restore(void *model, uint32_t id, swiftlet_bytes state) {
+    llama_backend_model *m = model;
+    if (empty_sequence(m, id, "seq_restore") == NULL) return SWIFTLET_INVALID;
+    saved_state head = {{0}, 0};
+    if (state.size >= sizeof head) memcpy(&head, state.data, sizeof head);
+    size_t own = sizeof head + head.count * sizeof(int32_t);
+    if (memcmp(head.magic, "LLM1", 4) != 0 || state.size <= own || head.count > m->sequence_tokens) {
+        return refuse(SWIFTLET_INVALID, "seq_restore: the bytes are not a state that seq_save lent");
+    }
+    const unsigned char *bytes = state.data;
+    if (llama_state_seq_set_data(m->context, bytes + own, state.size - own, (llama_seq_id)id) == 0) {
+        return refuse(SWIFTLET_FAILED, "seq_restore: no room for %u tokens, or a state of another model", head.count);
+    }
+    return adopt(m, id, (const int32_t *)(bytes + sizeof head), head.count);
+}

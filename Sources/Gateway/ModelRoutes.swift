@@ -1,0 +1,180 @@
+// The OpenAI routes, and the same models as host calls of handlers; Inference does the work on its own loop.
+internal import Core
+internal import FoundationEssentials
+internal import HTTP
+internal import Inference
+internal import Platform
+
+extension Gateway {
+    /// The largest body of an OpenAI request.
+    private static let requestLimit = 8 << 20
+
+    func models(_ exchange: HTTPExchange, requestID: String) {
+        exchange.respond(
+            status: 200, headers: ["content-type": "application/json", "x-request-id": requestID],
+            body: OpenAIWriter.models(shared.inference.models))
+    }
+
+    func completions(_ exchange: HTTPExchange, kind: AnswerHead.Kind, requestID: String) {
+        guard exchange.request.method == "POST" else {
+            return answer(exchange, OpenAIError(status: 405, type: "invalid_request_error", message: "use POST"), requestID)
+        }
+        exchange.collectBody(limit: Self.requestLimit) { [weak self] result in
+            guard let self else { return }
+            switch result {
+            case .failure(.interrupted): return
+            case .failure(.tooLarge(let limit)):
+                answer(exchange, OpenAIError(status: 413, type: "invalid_request_error", message: "the body is larger than \(limit) bytes"), requestID)
+            case .success(let body): begin(exchange, kind: kind, body: body, requestID: requestID)
+            }
+        }
+    }
+
+    private func begin(_ exchange: HTTPExchange, kind: AnswerHead.Kind, body: [UInt8], requestID: String) {
+        do throws(OpenAIError) {
+            let work = try readWork(kind, body)
+            let answer = ModelAnswer(exchange, head: head(kind, model: work.model), options: work.options, requestID: requestID, gateway: self)
+            let own = LoopBound(answer, on: loop)
+            let remote = loop.remote
+            let handle = work.start(shared.inference, "public") { event in remote.submit { _ in own.value.receive(event) } }
+            exchange.onClose = { handle.cancel() }
+        } catch {
+            answer(exchange, error, requestID)
+        }
+    }
+
+    /// A request that was read, whichever of the two shapes it had.
+    private struct Work {
+        let model: String
+        let options: GenerationOptions
+        let start: (InferenceService, _ tenant: String, @escaping GenerationSink) -> GenerationHandle
+    }
+
+    private func readWork(_ kind: AnswerHead.Kind, _ body: [UInt8]) throws(OpenAIError) -> Work {
+        switch kind {
+        case .chat:
+            let request = try ChatRequest(body.span, parser: &parser)
+            return Work(model: request.model, options: request.options) { $0.chat(request, tenant: $1, deliver: $2) }
+        case .text:
+            let request = try CompletionRequest(body.span, parser: &parser)
+            return Work(model: request.model, options: request.options) { $0.complete(request, tenant: $1, deliver: $2) }
+        }
+    }
+
+    private func head(_ kind: AnswerHead.Kind, model: String) -> AnswerHead {
+        let id = shared.requestIDs.name(nil, number: shared.requestIDs.number()).dropFirst(4)
+        return AnswerHead(
+            kind: kind, id: (kind == .chat ? "chatcmpl-" : "cmpl-") + id, created: Int64(Date().timeIntervalSince1970), model: model)
+    }
+
+    func answer(_ exchange: HTTPExchange, _ error: OpenAIError, _ requestID: String) {
+        var headers: HTTPHeaders = ["content-type": "application/json", "x-request-id": requestID]
+        if let wait = error.retryAfterMilliseconds {
+            _ = headers.append("retry-after", "\((wait + 999) / 1000)")
+            _ = headers.append("retry-after-ms", "\(wait)")
+        }
+        exchange.respond(status: error.status, headers: headers, body: error.body)
+    }
+
+    /// Host call `model.chat`: the request is that of the OpenAI route. Returns how to give it up.
+    func callModel(
+        _ payload: [UInt8], caller: Deployment, reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
+    ) -> () -> Void {
+        do throws(OpenAIError) {
+            let work = try readWork(.chat, payload)
+            guard caller.manifest.models.contains(work.model) else {
+                throw OpenAIError(
+                    status: 403, type: "permission_error", code: "model_not_allowed", param: "model",
+                    message: "\(caller.key) may not call the model \(work.model); name it in `models` of its manifest")
+            }
+            let relay = LoopBound(HostCallRelay(head: head(.chat, model: work.model), options: work.options, reply: reply), on: loop)
+            let remote = loop.remote
+            let handle = work.start(shared.inference, caller.tenant) { event in remote.submit { _ in relay.value.receive(event) } }
+            return { handle.cancel() }
+        } catch {
+            reply(error.body, true, true)
+            return {}
+        }
+    }
+}
+
+/// Turns the events of one request into an HTTP answer, streamed or whole.
+private final class ModelAnswer {
+    private let exchange: HTTPExchange
+    private let requestID: String
+    private let streams: Bool
+    private var stream: StreamWriter
+    private var collector: AnswerCollector
+    private unowned let gateway: Gateway
+
+    init(_ exchange: HTTPExchange, head: AnswerHead, options: GenerationOptions, requestID: String, gateway: Gateway) {
+        self.exchange = exchange
+        self.requestID = requestID
+        self.gateway = gateway
+        streams = options.stream
+        stream = StreamWriter(head, options: options)
+        collector = AnswerCollector(head, options: options)
+    }
+
+    func receive(_ event: GenerationEvent) {
+        if streams { receiveStreaming(event) } else { receiveWhole(event) }
+    }
+
+    private func receiveStreaming(_ event: GenerationEvent) {
+        if case .failed(let error) = event, !exchange.hasStarted { return gateway.answer(exchange, error, requestID) }
+        let bytes = stream.write(event)
+        if !bytes.isEmpty {
+            if !exchange.hasStarted {
+                exchange.start(
+                    status: 200,
+                    headers: ["content-type": StreamWriter.contentType, "cache-control": "no-store", "x-request-id": requestID])
+            }
+            exchange.write(bytes)
+        }
+        if event.isLast { exchange.finish() }
+    }
+
+    private func receiveWhole(_ event: GenerationEvent) {
+        switch collector.add(event) {
+        case nil: return
+        case .failure(let error): gateway.answer(exchange, error, requestID)
+        case .success(let body):
+            let timings = collector.timings
+            let timing = [("load", timings.load), ("queue", timings.queue), ("prefill", timings.prefill), ("decode", timings.decode)]
+                .map { "\($0.0);dur=\($0.1 / 1_000_000)" }.joined(separator: ", ")
+            exchange.respond(
+                status: 200, headers: ["content-type": "application/json", "x-request-id": requestID, "server-timing": timing],
+                body: body)
+        }
+    }
+}
+
+/// Turns the events of one request into the replies of a host call: whole JSON objects, without event-stream framing.
+private final class HostCallRelay {
+    private let streams: Bool
+    private var stream: StreamWriter
+    private var collector: AnswerCollector
+    private let reply: (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
+
+    init(head: AnswerHead, options: GenerationOptions, reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void) {
+        streams = options.stream
+        stream = StreamWriter(head, options: options)
+        collector = AnswerCollector(head, options: options)
+        self.reply = reply
+    }
+
+    func receive(_ event: GenerationEvent) {
+        if case .failed(let error) = event { return reply(error.body, true, true) }
+        guard streams else {
+            if case .success(let body) = collector.add(event) { reply(body, true, false) }
+            return
+        }
+        for object in Self.objects(in: stream.write(event)) { reply(object, false, false) }
+        if event.isLast { reply([], true, false) }
+    }
+
+    /// The JSON objects of `data: {…}\n\n` events; JSON of ours holds no raw line feed.
+    private static func objects(in events: [UInt8]) -> [[UInt8]] {
+        events.split(separator: UInt8(ascii: "\n")).map { Array($0.dropFirst(6)) }.filter { $0.first == UInt8(ascii: "{") }
+    }
+}

@@ -1,0 +1,97 @@
+// The door to the models for every thread: the gateway's loops and handlers' host calls ask here.
+package import Platform
+internal import Synchronization
+
+/// Serves chat and text completions. All models live on one loop; requests and events cross over as values.
+package final class InferenceService: Sendable {
+    private struct Directory {
+        var specs: [ModelSpec] = []
+        var counters: [String: ModelCounters] = [:]
+    }
+
+    private let loop: LoopRemote
+    private let catalogue: LoopBound<ModelCatalogue>
+    private let directory = Mutex(Directory())
+    private let nextID = Atomic<UInt64>(1)
+
+    /// - Parameters:
+    ///   - loop: where the models' workers are read.
+    ///   - start: starts a worker, on that loop; see `BackendWorker.start`.
+    package init(loop: EventLoop, start: @escaping BackendStart) {
+        self.loop = loop.remote
+        catalogue = LoopBound(ModelCatalogue(loop: loop, start: start), on: loop)
+    }
+
+    // MARK: the catalogue
+
+    /// What can be named, by name.
+    package var models: [ModelSpec] { directory.withLock(\.specs) }
+
+    package func model(named name: String) -> ModelSpec? { models.first { $0.name == name } }
+
+    /// Replaces the catalogue. Running answers go on; models that are gone unload when they have nothing left to do.
+    package func setModels(_ specs: [ModelSpec]) {
+        let counters = directory.withLock { directory in
+            directory.specs = specs.sorted { $0.name < $1.name }
+            for spec in specs where directory.counters[spec.name] == nil {
+                directory.counters[spec.name] = ModelCounters()
+            }
+            return directory.counters
+        }
+        loop.submit { [catalogue] _ in catalogue.value.replace(specs, counters: counters) }
+    }
+
+    /// The counters of every model that was ever in the catalogue, by name.
+    package var metrics: [(name: String, values: ModelMetrics)] {
+        directory.withLock(\.counters).map { ($0.key, $0.value.now) }.sorted { $0.name < $1.name }
+    }
+
+    // MARK: requests
+
+    package func chat(_ request: ChatRequest, tenant: String, deliver: @escaping GenerationSink) -> GenerationHandle {
+        let prompt = GenerationRequest.Prompt.chat(request.messages)
+        return generate(
+            GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
+            deliver: deliver)
+    }
+
+    package func complete(
+        _ request: CompletionRequest, tenant: String, deliver: @escaping GenerationSink
+    ) -> GenerationHandle {
+        let prompt = GenerationRequest.Prompt.text(request.prompt)
+        return generate(
+            GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
+            deliver: deliver)
+    }
+
+    private func generate(
+        _ request: GenerationRequest, model: String, deliver: @escaping GenerationSink
+    ) -> GenerationHandle {
+        let id = GenerationID(nextID.wrappingAdd(1, ordering: .relaxed).oldValue)
+        loop.submit { [catalogue] _ in catalogue.value.submit(id, model: model, request, sink: deliver) }
+        return GenerationHandle(id: id, loop: loop, catalogue: catalogue)
+    }
+
+    /// Ends all workers; what runs fails.
+    package func close() {
+        loop.submit { [catalogue] _ in catalogue.value.shutDown() }
+    }
+}
+
+/// A request on its way.
+package struct GenerationHandle: Sendable {
+    package let id: GenerationID
+    private let loop: LoopRemote
+    private let catalogue: LoopBound<ModelCatalogue>
+
+    init(id: GenerationID, loop: LoopRemote, catalogue: LoopBound<ModelCatalogue>) {
+        self.id = id
+        self.loop = loop
+        self.catalogue = catalogue
+    }
+
+    /// The caller left: the request leaves its model before the next step. Late and repeated calls are fine.
+    package func cancel() {
+        loop.submit { [id, catalogue] _ in catalogue.value.cancel(id) }
+    }
+}

@@ -1,0 +1,57 @@
+// What is asked of a model and what comes back, as values that cross threads; InferenceService takes and gives them.
+
+/// One answer to be made.
+package struct GenerationRequest: Sendable {
+    package enum Prompt: Sendable, Equatable {
+        case chat([ChatMessage])
+        case text(String)
+    }
+
+    package var tenant: String
+    package var prompt: Prompt
+    package var options: GenerationOptions
+
+    package init(tenant: String, prompt: Prompt, options: GenerationOptions) {
+        self.tenant = tenant
+        self.prompt = prompt
+        self.options = options
+    }
+}
+
+/// Tokens that an answer took.
+package struct TokenUsage: Equatable, Sendable {
+    package var promptTokens = 0
+    /// Prompt tokens that did not have to be read again.
+    package var cachedTokens = 0
+    package var completionTokens = 0
+
+    package init() {}
+}
+
+/// Where the time of an answer went, in nanoseconds.
+package struct GenerationTimings: Equatable, Sendable {
+    /// Waiting for the model to be loaded.
+    package var load: UInt64 = 0
+    /// Waiting for a place in the running model.
+    package var queue: UInt64 = 0
+    /// From its place to the first token.
+    package var prefill: UInt64 = 0
+    /// From the first token to the last.
+    package var decode: UInt64 = 0
+
+    package init() {}
+}
+
+/// What happens to a request. `.finished` or `.failed` comes last, once.
+package enum GenerationEvent: Sendable {
+    /// It waits; `loading`: for the model to be loaded.
+    case queued(loading: Bool)
+    /// Its prompt is being read.
+    case started(promptTokens: Int)
+    case text(String, logprobs: [TokenLogprob])
+    case finished(FinishReason, TokenUsage, GenerationTimings)
+    case failed(OpenAIError)
+}
+
+/// Receives the events of one request on the loop of the models: hand them on, don't work there.
+package typealias GenerationSink = @Sendable (GenerationEvent) -> Void

@@ -1,0 +1,65 @@
+// The models that can be named, each with its worker when it is awake. Loop-confined; InferenceService is its door.
+internal import Platform
+internal import Workers
+
+final class ModelCatalogue {
+    private let loop: EventLoop
+    private let start: BackendStart
+    private var models: [String: ServedModel] = [:]
+    /// Taken out of the catalogue, still answering what they had begun.
+    private var leaving: [ObjectIdentifier: ServedModel] = [:]
+    private var owners: [GenerationID: ServedModel] = [:]
+
+    init(loop: EventLoop, start: @escaping BackendStart) {
+        self.loop = loop
+        self.start = start
+    }
+
+    /// Replaces the catalogue. A model whose artefact changed gets a new worker; its old one finishes what it has.
+    func replace(_ specs: [ModelSpec], counters: [String: ModelCounters]) {
+        var next: [String: ServedModel] = [:]
+        for spec in specs {
+            if let model = models[spec.name], model.spec.worker.directory == spec.worker.directory {
+                next[spec.name] = model
+            } else if let counters = counters[spec.name] {
+                next[spec.name] = ServedModel(spec, loop: loop, counters: counters, start: start) { [weak self] model in
+                    self?.leaving[ObjectIdentifier(model)] = nil
+                }
+            }
+        }
+        let old = models.values.filter { next[$0.spec.name] !== $0 }
+        models = next
+        for model in old where !model.isCold {
+            leaving[ObjectIdentifier(model)] = model
+            model.retire()
+        }
+    }
+
+    func submit(_ id: GenerationID, model name: String, _ request: GenerationRequest, sink: @escaping GenerationSink) {
+        guard let model = models[name] else { return sink(.failed(.modelNotFound(name))) }
+        owners[id] = model
+        let own = LoopBound(self, on: loop)
+        model.submit(id, request) { event in
+            // The sink runs on this loop, whoever it belongs to.
+            if event.isLast { own.value.owners[id] = nil }
+            sink(event)
+        }
+    }
+
+    func cancel(_ id: GenerationID) { owners[id]?.cancel(id) }
+
+    /// Ends all workers.
+    func shutDown() {
+        for model in models.values { model.shutDown() }
+        for model in leaving.values { model.shutDown() }
+    }
+}
+
+extension GenerationEvent {
+    package var isLast: Bool {
+        switch self {
+        case .finished, .failed: true
+        case .queued, .started, .text: false
+        }
+    }
+}

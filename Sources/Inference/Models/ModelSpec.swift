@@ -1,0 +1,49 @@
+// One model of the catalogue: what to start for it, and the rules for its use.
+package import Core
+package import Workers
+
+/// A model that clients may name.
+package struct ModelSpec: Sendable {
+    package var name: String
+    /// Seconds since 1970.
+    package var created: Int64
+    package var worker: WorkerSpec
+    package var keepAliveMilliseconds: UInt64
+    package var loadTimeoutMilliseconds: UInt64 = 120_000
+    /// Requests that may wait for this model, and how many of them one tenant may have.
+    package var maxWaiting = 256
+    package var maxWaitingPerTenant = 128
+    /// Tokens of an answer whose request sets no limit; its memory is kept free for it, so it is not the whole context.
+    package var defaultMaxTokens = 1024
+
+    package init(name: String, created: Int64, worker: WorkerSpec, keepAliveMilliseconds: UInt64) {
+        self.name = name
+        self.created = created
+        self.worker = worker
+        self.keepAliveMilliseconds = keepAliveMilliseconds
+    }
+
+    /// The model that a backend deployment serves.
+    /// - Parameter root: the directory that holds the platform's artefacts.
+    package init(_ deployment: Deployment, root: String) {
+        let manifest = deployment.manifest
+        var worker = WorkerSpec(
+            purpose: .backend, key: deployment.key, trust: "platform:\(deployment.name)", root: root,
+            directory: deployment.directoryName, library: manifest.libraryFile, limits: manifest.limits)
+        worker.model = manifest.model ?? ""
+        worker.config = manifest.config
+        worker.contextTokens = manifest.contextTokens
+        worker.maxSequences = manifest.maxSequences
+        worker.maxStepTokens = manifest.maxStepTokens
+        self.init(
+            name: deployment.name, created: deployment.createdAt / 1000, worker: worker,
+            keepAliveMilliseconds: UInt64(max(0, manifest.keepAliveMilliseconds)))
+    }
+
+    var lifecyclePolicy: ModelLifecycle.Policy {
+        var policy = ModelLifecycle.Policy()
+        policy.keepAliveMilliseconds = keepAliveMilliseconds
+        policy.loadTimeoutMilliseconds = loadTimeoutMilliseconds
+        return policy
+    }
+}

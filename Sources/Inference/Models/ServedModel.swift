@@ -1,0 +1,199 @@
+// One model of the catalogue at work: does what ModelLifecycle decides, and gives loaded models to a ModelRunner.
+internal import Platform
+
+/// Starts a worker for a model, or returns nil and sends `.exited` later. Events never come before it has returned.
+package typealias BackendStart = (ModelSpec, _ sink: @escaping (BackendEvent) -> Void) -> (any BackendConnection)?
+
+/// Loop-confined.
+final class ServedModel {
+    private struct Waiter {
+        let request: GenerationRequest
+        let sink: GenerationSink
+        let arrived: MonotonicTime
+    }
+
+    let spec: ModelSpec
+    private let loop: EventLoop
+    private let start: BackendStart
+    private let counters: ModelCounters
+    private let cold: (ServedModel) -> Void
+
+    private var lifecycle: ModelLifecycle
+    private var room: WaitingRoom
+    private var waiters: [GenerationID: Waiter] = [:]
+    private var connection: (any BackendConnection)?
+    private var runner: ModelRunner?
+    /// Counts starts, so that a late word of an old worker isn't taken for the new one's.
+    private var incarnation: UInt64 = 0
+    private var loadBegan = MonotonicTime(nanoseconds: 0)
+    private var timer: TimerToken?
+    private var shuttingDown = false
+
+    /// - Parameter cold: called whenever no worker is left.
+    init(
+        _ spec: ModelSpec, loop: EventLoop, counters: ModelCounters, start: @escaping BackendStart,
+        cold: @escaping (ServedModel) -> Void
+    ) {
+        self.spec = spec
+        self.loop = loop
+        self.counters = counters
+        self.start = start
+        self.cold = cold
+        lifecycle = ModelLifecycle(policy: spec.lifecyclePolicy)
+        room = WaitingRoom(maxInAll: spec.maxWaiting, maxPerTenant: spec.maxWaitingPerTenant)
+    }
+
+    var isCold: Bool { lifecycle.state == .cold }
+
+    // MARK: requests
+
+    func submit(_ id: GenerationID, _ request: GenerationRequest, sink: @escaping GenerationSink) {
+        counters.update { $0.requests += 1 }
+        do throws(OpenAIError) {
+            try room.enter(id, tenant: request.tenant)
+        } catch {
+            counters.update { $0.refused += 1 }
+            return sink(.failed(error))
+        }
+        waiters[id] = Waiter(request: request, sink: sink, arrived: .now)
+        if runner == nil { sink(.queued(loading: true)) } else { sink(.queued(loading: false)) }
+        handle(.request(id))
+    }
+
+    func cancel(_ id: GenerationID) {
+        if let waiter = waiters.removeValue(forKey: id) {
+            room.leave(id)
+            counters.update { $0.cancelled += 1 }
+            waiter.sink(.finished(.cancelled, TokenUsage(), GenerationTimings()))
+            return handle(.cancelled(id))
+        }
+        runner?.cancel(id)
+    }
+
+    /// Unloads as soon as nothing runs or waits.
+    func retire() { handle(.retire) }
+
+    /// Ends the worker now; its requests fail.
+    func shutDown() {
+        shuttingDown = true
+        retire()
+        connection?.close()
+    }
+
+    // MARK: the lifecycle
+
+    private func handle(_ event: ModelLifecycle.Event) {
+        for action in lifecycle.handle(event, now: .now) { perform(action) }
+        publish()
+    }
+
+    private func perform(_ action: ModelLifecycle.Action) {
+        switch action {
+        case .start: startWorker()
+        case .close:
+            counters.update { $0.unloads += 1 }
+            connection?.close()
+        case .run(let ids): run(ids)
+        case .refuse(let ids, let refusal): refuse(ids, refusal)
+        case .wake(let time):
+            if let timer { loop.cancel(timer) }
+            timer = loop.schedule(at: time) { [weak self] in self?.handle(.tick) }
+        }
+    }
+
+    private func startWorker() {
+        incarnation += 1
+        loadBegan = .now
+        connection = start(spec) { [weak self, incarnation] event in
+            guard let self, self.incarnation == incarnation else { return }
+            received(event)
+        }
+    }
+
+    private func run(_ ids: [GenerationID]) {
+        for id in ids {
+            guard let runner, let waiter = waiters.removeValue(forKey: id) else { continue }
+            let waited = MonotonicTime.now.since(waiter.arrived)
+            runner.submit(id, waiter.request, loadNanoseconds: waited, sink: waiter.sink)
+        }
+    }
+
+    private func refuse(_ ids: [GenerationID], _ refusal: ModelLifecycle.Refusal) {
+        let error: OpenAIError =
+            switch refusal {
+            case .loadFailed(let cause):
+                .modelUnavailable(spec.name, "can't be loaded: \(cause)", retryAfterMilliseconds: 1000)
+            case .backingOff(let cause, let wait):
+                .modelUnavailable(spec.name, "keeps failing; next try in \(wait) ms: \(cause)", retryAfterMilliseconds: wait)
+            }
+        counters.update { $0.failed += UInt64(ids.count) }
+        for id in ids {
+            room.leave(id)
+            waiters.removeValue(forKey: id)?.sink(.failed(error))
+        }
+    }
+
+    // MARK: the worker
+
+    private func received(_ event: BackendEvent) {
+        switch event {
+        case .ready(let info): ready(info)
+        case .failed(let cause):
+            Log.error("a model can't be loaded", [("model", spec.name), ("cause", cause)])
+            counters.update { $0.crashes += 1 }
+            handle(.failed(cause))
+        case .result(let request, let status, let payload): runner?.received(request, status: status, payload: payload)
+        case .log(let level, let text):
+            if level >= 2 { Log.error(text, [("model", spec.name)]) } else { Log.info(text, [("model", spec.name)]) }
+        case .exited(let cause): exited(cause)
+        }
+    }
+
+    private func ready(_ info: ModelInfo) {
+        // Given up in the meantime: its end is on the way.
+        guard let connection, case .loading = lifecycle.state else { return }
+        let took = MonotonicTime.now.since(loadBegan)
+        counters.update {
+            $0.loads += 1
+            $0.loadNanoseconds += took
+        }
+        runner = ModelRunner(
+            spec, info: info, connection: connection, counters: counters,
+            started: { [unowned self] id in room.leave(id) },
+            ended: { [unowned self] id in
+                room.leave(id)
+                handle(.finished)
+            })
+        handle(.loaded)
+    }
+
+    private func exited(_ cause: String) {
+        if lifecycle.state != .unloading, !shuttingDown {
+            Log.error("a model's worker ended unexpectedly", [("model", spec.name), ("cause", cause)])
+            counters.update { $0.crashes += 1 }
+        }
+        let lost = runner
+        runner = nil
+        connection = nil
+        if let timer { loop.cancel(timer) }
+        timer = nil
+        for id in lost?.failAll(.modelFailed(spec.name, cause)) ?? [] { room.leave(id) }
+        handle(.exited(cause))
+        if isCold { cold(self) }
+    }
+
+    private func publish() {
+        let waiting = room.count
+        let phase: ModelMetrics.Phase =
+            switch lifecycle.state {
+            case .cold: .cold
+            case .loading: .loading
+            case .ready: .ready
+            case .unloading: .unloading
+            }
+        counters.update {
+            $0.waiting = waiting
+            $0.phase = phase
+        }
+    }
+}

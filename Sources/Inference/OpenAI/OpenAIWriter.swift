@@ -1,0 +1,161 @@
+// The JSON of answers, field by field as OpenAI clients check them; StreamWriter and AnswerCollector call it.
+internal import Core
+internal import Workers
+
+/// What every part of one answer carries.
+package struct AnswerHead: Sendable {
+    package enum Kind: Sendable {
+        case chat, text
+    }
+
+    package var kind: Kind
+    /// `chatcmpl-…` or `cmpl-…`
+    package var id: String
+    /// Seconds since 1970.
+    package var created: Int64
+    package var model: String
+
+    package init(kind: Kind, id: String, created: Int64, model: String) {
+        self.kind = kind
+        self.id = id
+        self.created = created
+        self.model = model
+    }
+}
+
+/// Writes whole objects.
+package enum OpenAIWriter {
+    /// `chat.completion` or `text_completion`
+    package static func answer(
+        _ head: AnswerHead, text: String, reason: FinishReason, usage: TokenUsage, logprobs: [TokenLogprob]?
+    ) -> [UInt8] {
+        var json = JSONWriter(reserving: 512 + text.utf8.count)
+        switch head.kind {
+        case .chat:
+            begin(&json, head, object: "chat.completion")
+            json.raw("{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":")
+            json.string(text)
+            json.raw(",\"refusal\":null},\"logprobs\":")
+            chatLogprobs(&json, logprobs)
+        case .text:
+            begin(&json, head, object: "text_completion")
+            json.raw("{\"index\":0,\"text\":")
+            json.string(text)
+            json.raw(",\"logprobs\":")
+            textLogprobs(&json, logprobs, offset: 0)
+        }
+        json.raw(",\"finish_reason\":")
+        json.string(word(for: reason))
+        json.raw("}],\"usage\":")
+        self.usage(&json, usage)
+        json.raw("}")
+        return json.bytes
+    }
+
+    /// `{"object":"list","data":[…]}`
+    package static func models(_ models: [ModelSpec]) -> [UInt8] {
+        var json = JSONWriter()
+        json.raw("{\"object\":\"list\",\"data\":")
+        json.array(models) { json, model in self.model(&json, model) }
+        json.raw("}")
+        return json.bytes
+    }
+
+    package static func model(_ model: ModelSpec) -> [UInt8] {
+        var json = JSONWriter()
+        self.model(&json, model)
+        return json.bytes
+    }
+
+    private static func model(_ json: inout JSONWriter, _ model: ModelSpec) {
+        json.raw("{\"id\":")
+        json.string(model.name)
+        json.raw(",\"object\":\"model\",\"created\":")
+        json.integer(model.created)
+        json.raw(",\"owned_by\":")
+        json.string(model.worker.key.tenant)
+        json.raw("}")
+    }
+
+    // MARK: parts
+
+    /// Everything up to the one choice.
+    static func begin(_ json: inout JSONWriter, _ head: AnswerHead, object: String) {
+        json.raw("{\"id\":")
+        json.string(head.id)
+        json.raw(",\"object\":")
+        json.string(object)
+        json.raw(",\"created\":")
+        json.integer(head.created)
+        json.raw(",\"model\":")
+        json.string(head.model)
+        json.raw(",\"system_fingerprint\":null,\"choices\":[")
+    }
+
+    static func usage(_ json: inout JSONWriter, _ usage: TokenUsage) {
+        json.raw("{\"prompt_tokens\":")
+        json.integer(usage.promptTokens)
+        json.raw(",\"completion_tokens\":")
+        json.integer(usage.completionTokens)
+        json.raw(",\"total_tokens\":")
+        json.integer(usage.promptTokens + usage.completionTokens)
+        json.raw(",\"prompt_tokens_details\":{\"cached_tokens\":")
+        json.integer(usage.cachedTokens)
+        json.raw("}}")
+    }
+
+    /// The word OpenAI has for it. Nobody reads the answer of a cancelled request to its end.
+    static func word(for reason: FinishReason) -> String { reason == .length ? "length" : "stop" }
+
+    static func chatLogprobs(_ json: inout JSONWriter, _ logprobs: [TokenLogprob]?) {
+        guard let logprobs else { return json.raw("null") }
+        json.raw("{\"content\":")
+        json.array(logprobs) { json, token in
+            self.token(&json, token.piece, token.logprob)
+            json.raw(",\"top_logprobs\":")
+            json.array(token.top) { json, other in
+                self.token(&json, other.piece, other.logprob)
+                json.raw("}")
+            }
+            json.raw("}")
+        }
+        json.raw(",\"refusal\":null}")
+    }
+
+    /// Opens an object and leaves it open.
+    private static func token(_ json: inout JSONWriter, _ piece: [UInt8], _ logprob: Float) {
+        json.raw("{\"token\":")
+        json.string(String(decoding: piece, as: UTF8.self))
+        json.raw(",\"logprob\":")
+        json.number(logprob)
+        json.raw(",\"bytes\":")
+        json.array(piece) { json, byte in json.integer(byte) }
+    }
+
+    /// The older shape. `offset`: characters of the answer before these tokens.
+    static func textLogprobs(_ json: inout JSONWriter, _ logprobs: [TokenLogprob]?, offset: Int) {
+        guard let logprobs else { return json.raw("null") }
+        json.raw("{\"tokens\":")
+        json.array(logprobs) { json, token in json.string(String(decoding: token.piece, as: UTF8.self)) }
+        json.raw(",\"token_logprobs\":")
+        json.array(logprobs) { json, token in json.number(token.logprob) }
+        json.raw(",\"top_logprobs\":")
+        json.array(logprobs) { json, token in
+            json.raw("{")
+            for (index, other) in token.top.enumerated() {
+                if index > 0 { json.raw(",") }
+                json.string(String(decoding: other.piece, as: UTF8.self))
+                json.raw(":")
+                json.number(other.logprob)
+            }
+            json.raw("}")
+        }
+        var place = offset
+        json.raw(",\"text_offset\":")
+        json.array(logprobs) { json, token in
+            json.integer(place)
+            place += String(decoding: token.piece, as: UTF8.self).unicodeScalars.count
+        }
+        json.raw("}")
+    }
+}
