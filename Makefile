@@ -1,6 +1,6 @@
 # The words of this house; `make help` lists them.
 PREFIX := .build/swiftlet
-.PHONY: help setup build run demo test check bench fmt clean
+.PHONY: help setup build run demo test check clean
 
 help: ## list these words
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -20,14 +20,8 @@ run: build ## start a host with the examples on 127.0.0.1:8080 and leave it runn
 test: build ## run everything that proves something
 	@scripts/test $(PREFIX)
 
-check: build ## format, layers, and the fast tests
+check: build ## layers, and the fast tests
 	@scripts/check $(PREFIX)
-
-bench: build ## measure against peers in the same run; ONLY=cold runs a part
-	@scripts/bench $(PREFIX) $(ONLY)
-
-fmt: ## format the Swift sources in place
-	@swift format format --in-place --recursive --parallel Sources Tests Package.swift examples
 
 clean: ## remove what was built; .deps stays
 	@rm -rf .build
