@@ -19,14 +19,24 @@ static void print(const char *name, uint64_t *times, size_t count) {
            (double)times[count * 99 / 100] / 1000, count);
 }
 
-void bench_cold(host *h, const char *label) {
+static wire_start bench_job(void) {
+    wire_start job = job_default();
+    job.memory_bytes = 256u << 20;
+    return job;
+}
+
+void bench_cold(host *h, const char *library, const char *label) {
     static uint64_t whole[ROUNDS], until_ready[ROUNDS], confine[ROUNDS], load[ROUNDS], seal[ROUNDS], warm[ROUNDS];
     for (int i = 0; i < ROUNDS; i++) {
         usleep(6000); // the pool refills while nobody waits
         uint64_t begin = clock_ns();
-        worker w = host_worker(h, job_default(), "subject.so", "{}");
+        worker w = host_worker(h, bench_job(), library, "{}");
         send_invoke(w.channel, 1, "/echo", "hello", 5, true);
         packet p = receive(w.channel, 5000);
+        if (p.head.type != WIRE_READY) {
+            fprintf(stderr, "bench: %s: worker says %u: %s\n", library, p.head.type, text_of(&p));
+            exit(2);
+        }
         until_ready[i] = clock_ns() - begin;
         wire_ready ready;
         memcpy(&ready, p.bytes, sizeof ready);
