@@ -27,6 +27,7 @@ static wire_start bench_job(void) {
 
 void bench_cold(host *h, const char *library, const char *label) {
     static uint64_t whole[ROUNDS], until_ready[ROUNDS], confine[ROUNDS], load[ROUNDS], seal[ROUNDS], warm[ROUNDS];
+    uint64_t peak = 0;
     for (int i = 0; i < ROUNDS; i++) {
         usleep(6000); // the pool refills while nobody waits
         uint64_t begin = clock_ns();
@@ -50,7 +51,8 @@ void bench_cold(host *h, const char *library, const char *label) {
         receive(w.channel, 5000);
         warm[i] = clock_ns() - begin;
         close(w.channel);
-        host_exited(h, w.number);
+        exited e = host_exited(h, w.number);
+        if (e.told.memory_peak > peak) peak = e.told.memory_peak;
     }
     printf("%s\n", label);
     print("START to first answer", whole, ROUNDS);
@@ -59,4 +61,5 @@ void bench_cold(host *h, const char *library, const char *label) {
     print("  load", load, ROUNDS);
     print("  seal", seal, ROUNDS);
     print("second invocation", warm, ROUNDS);
+    printf("%-28s     %8llu kB at most\n", "memory of a worker's life", (unsigned long long)peak / 1024);
 }
