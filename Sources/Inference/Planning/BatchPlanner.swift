@@ -34,8 +34,10 @@ package struct BatchPlanner {
 
     package init(limits: Limits) {
         self.limits = limits
+        // One token of a step is never a running answer's, so that prompts are read however many answers run.
+        let together = min(limits.maxSequences, max(1, limits.maxStepTokens - 1))
         // The lowest slot is taken first.
-        freeSlots = (0..<UInt32(limits.maxSequences)).reversed()
+        freeSlots = (0..<UInt32(max(0, together))).reversed()
     }
 
     package var waiting: Int { sequences.count { $0.phase == .waiting } }
