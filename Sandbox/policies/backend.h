@@ -9,7 +9,6 @@ static const policy_line BACKEND_LOADING[] = {
     LINE(clone, ALLOW, THREAD_ONLY, "compute threads"),
     LINE(sched_setaffinity, ALLOW, ALWAYS, "engines bind compute threads to cores"),
     LINE(stat, ALLOW, ALWAYS, "engines look at the model file; Landlock says which files open"),
-    LINE(newfstatat, ALLOW, ALWAYS, "as stat"),
     LINE(getdents64, ALLOW, ALWAYS, "engines list their own directory for kernels of this processor"),
     LINE(fadvise64, ALLOW, ALWAYS, "reading a model ahead"),
     LINE(readv, ALLOW, ALWAYS, "reading a model"),

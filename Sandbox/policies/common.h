@@ -111,6 +111,7 @@ static const policy_line CORE[] = {
 static const policy_line LOADING[] = {
     LINE(openat, ALLOW, READ_ONLY, "the loader opens libraries; Landlock says which"),
     LINE(pread64, ALLOW, ALWAYS, "the loader reads headers"),
+    LINE(newfstatat, ALLOW, ALWAYS, "the loader asks which directories of its search path exist, and skips the others for good"),
     LINE(readlink, ALLOW, ALWAYS, "the loader resolves $ORIGIN"),
     LINE(access, ALLOW, ALWAYS, "the loader looks for /etc/ld.so.preload"),
     LINE(mmap, ALLOW, NOT_WRITE_EXEC, "the loader maps code and data"),

@@ -19,14 +19,25 @@ static void print(const char *name, uint64_t *times, size_t count) {
            (double)times[count * 99 / 100] / 1000, count);
 }
 
-void bench_cold(host *h, const char *label) {
+static wire_start bench_job(void) {
+    wire_start job = job_default();
+    job.memory_bytes = 256u << 20;
+    return job;
+}
+
+void bench_cold(host *h, const char *library, const char *label) {
     static uint64_t whole[ROUNDS], until_ready[ROUNDS], confine[ROUNDS], load[ROUNDS], seal[ROUNDS], warm[ROUNDS];
+    uint64_t peak = 0;
     for (int i = 0; i < ROUNDS; i++) {
         usleep(6000); // the pool refills while nobody waits
         uint64_t begin = clock_ns();
-        worker w = host_worker(h, job_default(), "subject.so", "{}");
+        worker w = host_worker(h, bench_job(), library, "{}");
         send_invoke(w.channel, 1, "/echo", "hello", 5, true);
         packet p = receive(w.channel, 5000);
+        if (p.head.type != WIRE_READY) {
+            fprintf(stderr, "bench: %s: worker says %u: %s\n", library, p.head.type, text_of(&p));
+            exit(2);
+        }
         until_ready[i] = clock_ns() - begin;
         wire_ready ready;
         memcpy(&ready, p.bytes, sizeof ready);
@@ -40,7 +51,8 @@ void bench_cold(host *h, const char *label) {
         receive(w.channel, 5000);
         warm[i] = clock_ns() - begin;
         close(w.channel);
-        host_exited(h, w.number);
+        exited e = host_exited(h, w.number);
+        if (e.told.memory_peak > peak) peak = e.told.memory_peak;
     }
     printf("%s\n", label);
     print("START to first answer", whole, ROUNDS);
@@ -49,4 +61,5 @@ void bench_cold(host *h, const char *label) {
     print("  load", load, ROUNDS);
     print("  seal", seal, ROUNDS);
     print("second invocation", warm, ROUNDS);
+    printf("%-28s     %8llu kB at most\n", "memory of a worker's life", (unsigned long long)peak / 1024);
 }

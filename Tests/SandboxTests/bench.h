@@ -4,6 +4,6 @@
 
 #include "host.h"
 
-void bench_cold(host *h, const char *label);
+void bench_cold(host *h, const char *library, const char *label);
 
 #endif

@@ -159,6 +159,13 @@ static void test_probe(host *h) {
     close(w.channel);
 }
 
+static void test_bundled_libraries(host *h) {
+    worker w = host_worker(h, job_default(), "bundled.so", "{}");
+    packet p = receive(w.channel, 5000);
+    CHECK(p.head.type == WIRE_READY, "type %u: %s", p.head.type, text_of(&p));
+    leave(h, w);
+}
+
 /// Ten at once, more than are prepared.
 static void test_burst(host *h) {
     worker w[10];
@@ -190,6 +197,7 @@ const test HANDLER_TESTS[] = {
     {"logs", test_logs},
     {"failure text", test_failure_text},
     {"probe", test_probe},
+    {"bundled libraries", test_bundled_libraries},
     {"burst", test_burst},
     {NULL, NULL},
 };

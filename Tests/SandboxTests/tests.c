@@ -42,7 +42,8 @@ static int bench(void) {
     host h = host_start(NULL);
     host_zygote(&h, 1, 4);
     host_adopt(&h);
-    bench_cold(&h, "C handler, prepared worker");
+    bench_cold(&h, "subject.so", "C handler, prepared worker");
+    if (getenv("SWIFT_PLUGIN") != NULL) bench_cold(&h, "swift.so", "Swift handler, prepared worker");
     return host_stop(&h);
 }
 
