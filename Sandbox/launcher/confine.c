@@ -30,7 +30,7 @@ static const step AHEAD[] = {
     {"capabilities", WIRE_LAYER_CAPS, creds_capabilities, "after the user change, which needed them: root's last powers go"},
     {"parent-death", 0, process_parent_death, "after the user change, which clears it: no worker outlives its zygote"},
     {"not-dumpable", 0, process_not_dumpable, "after the user change, which resets it: nobody of the same user looks inside"},
-    {"no-new-privs", WIRE_LAYER_CAPS, process_no_new_privileges, "nothing executed gains rights; Landlock and filters need it"},
+    {"no-new-privs", 0, process_no_new_privileges, "nothing executed gains rights; Landlock and filters need it"},
     {"speculation", 0, process_speculation, "indirect branches are not steered by a neighbour on the same core"},
     {"mdwe", WIRE_LAYER_MDWE, process_memory_deny_write_execute, "memory that was written never becomes code"},
 };

@@ -33,3 +33,23 @@ int creds_capabilities(const confine *c) {
         if ((now[i].effective | now[i].permitted | now[i].inheritable) != 0) return -EPERM;
     return 0;
 }
+
+int creds_keep_few(void) {
+    static const unsigned KEPT[] = {
+        CAP_SYS_ADMIN,  // namespaces, mounts at the adoption
+        CAP_SYS_CHROOT, // entering a mount namespace
+        CAP_SETUID, CAP_SETGID, // each worker's own user
+        CAP_SETPCAP,    // locking a worker's security bits
+        CAP_KILL,       // ending workers of other users
+        CAP_DAC_READ_SEARCH, // reaching a tenant's directory through its owner's private ones
+    };
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct now[2], few[2] = {0};
+    if (syscall(SYS_capget, &head, now) < 0) return -errno;
+    for (size_t i = 0; i < sizeof KEPT / sizeof KEPT[0]; i++) few[KEPT[i] / 32].permitted |= 1u << KEPT[i] % 32;
+    for (int i = 0; i < 2; i++) {
+        few[i].permitted &= now[i].permitted;
+        few[i].effective = few[i].permitted;
+    }
+    return syscall(SYS_capset, &head, few) < 0 ? -errno : 0;
+}

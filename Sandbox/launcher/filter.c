@@ -32,7 +32,7 @@ static int add(scmp_filter_ctx f, int call, unsigned count, struct scmp_arg_cmp 
 }
 
 #define MASKED(n, mask, value) SCMP_CMP64(n, SCMP_CMP_MASKED_EQ, (mask), (value))
-#define EQUAL(n, value) SCMP_CMP64(n, SCMP_CMP_EQ, (value))
+#define EQUAL(n, value) SCMP_CMP64(n, SCMP_CMP_EQ, (value), 0)
 
 static int allow_when(scmp_filter_ctx f, int call, enum when when) {
     struct scmp_arg_cmp unused = {0};

@@ -38,6 +38,28 @@ const char *const *root_library_directories(void) {
     return used;
 }
 
+static bool holds_a_library(const char *place) {
+    for (size_t i = 0; i < sizeof LIBRARIES / sizeof LIBRARIES[0]; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s/%s", place, LIBRARIES[i]);
+        if (access(path, R_OK) == 0) return true;
+    }
+    return false;
+}
+
+void root_find_libraries(void) {
+    int count = 0;
+    for (int i = 0; i < PLACE_COUNT; i++) {
+        struct stat now, before;
+        if (stat(PLACES[i], &now) < 0 || !holds_a_library(PLACES[i])) continue;
+        bool known = false;
+        for (int j = 0; j < count; j++)
+            known = known || (stat(used[j], &before) == 0 && before.st_ino == now.st_ino && before.st_dev == now.st_dev);
+        if (!known) used[count++] = PLACES[i];
+    }
+    used[count] = NULL;
+}
+
 static int make_directories(const char *path) {
     char partial[PATH_MAX];
     if (strlen(path) >= sizeof partial) return -ENAMETOOLONG;
@@ -115,19 +137,6 @@ static int fill(const char *swift_runtime, const char **step) {
     return mkdir(WORKSHOP "/app", 0755) < 0 ? -errno : 0;
 }
 
-static void note_library_directories(void) {
-    int count = 0;
-    for (int i = 0; i < PLACE_COUNT; i++) {
-        struct stat now, before;
-        if (stat(PLACES[i], &now) < 0) continue;
-        bool known = false;
-        for (int j = 0; j < count; j++)
-            known = known || (stat(used[j], &before) == 0 && before.st_ino == now.st_ino && before.st_dev == now.st_dev);
-        if (!known) used[count++] = PLACES[i];
-    }
-    used[count] = NULL;
-}
-
 int root_build(jail *j, const char *swift_runtime, const char **step) {
     *step = "root: namespace";
     j->outside = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
@@ -150,17 +159,23 @@ int root_build(jail *j, const char *swift_runtime, const char **step) {
     if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0) return -errno;
     struct mount_attr sealed = {.attr_set = MOUNT_ATTR_RDONLY};
     if (mount_setattr(AT_FDCWD, "/", 0, &sealed, sizeof sealed) < 0) return -errno;
-    note_library_directories();
     return 0;
+}
+
+int root_path(int proc, int directory, char *path, size_t room) {
+    char link[64];
+    snprintf(link, sizeof link, "self/fd/%d", directory);
+    ssize_t length = readlinkat(proc, link, path, room - 1);
+    if (length < 0) return -errno;
+    path[length] = 0;
+    return (size_t)length == room - 1 ? -ENAMETOOLONG : 0;
 }
 
 /// The same directory, seen from the namespace we are in: a mount of another namespace can't be copied.
 static int reopen(int proc, int directory) {
-    char link[64], path[PATH_MAX];
-    snprintf(link, sizeof link, "self/fd/%d", directory);
-    ssize_t length = readlinkat(proc, link, path, sizeof path - 1);
-    if (length < 0) return -errno;
-    path[length] = 0;
+    char path[PATH_MAX];
+    int status = root_path(proc, directory, path, sizeof path);
+    if (status < 0) return status;
     int again = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (again < 0) return -errno;
     struct stat given, found;

@@ -177,7 +177,7 @@ static worker *worker_for(uint32_t kind) {
 
 static void start(const uint8_t *payload, size_t size, int channel) {
     static job checked;
-    const char *wrong = job_read(&checked, payload, size);
+    const char *wrong = job_read(&checked, Z.app, payload, size);
     uint32_t number = checked.start.worker;
     if (wrong == NULL && channel < 0) wrong = "start: no channel came with the job";
     if (wrong != NULL) return exited_without_start(number, wrong);
@@ -193,11 +193,27 @@ static void start(const uint8_t *payload, size_t size, int channel) {
     else if (w->host_pid != 0) tell_started(w);
 }
 
+/// No mount namespaces: workers read the tenant's directory where it is. Those that wait don't know it yet: new ones.
+static int adopt_in_place(int directory, const char **step) {
+    static char path[APP_MAX];
+    *step = "adopt: find the directory's path";
+    int status = root_path(Z.proc, directory, path, sizeof path);
+    if (status < 0) return status;
+    Z.app = path;
+    for (uint32_t i = 0; i < WORKERS_MAX; i++)
+        if (workers[i].counted) {
+            workers[i].counted = false;
+            kill(workers[i].pid, SIGKILL);
+        }
+    return 0;
+}
+
 static void adopt(const uint8_t *payload, size_t size, int directory) {
     (void)payload;
     const char *step = "";
     if (adopted || size != sizeof(wire_adopt) || directory < 0) cannot("adopt: a second one, or malformed", EPROTO, "");
-    int status = (Z.options->have & WIRE_LAYER_MOUNT) == 0 ? 0 : root_adopt(&Z.jail, Z.proc, directory, &step);
+    int status = (Z.options->have & WIRE_LAYER_MOUNT) != 0 ? root_adopt(&Z.jail, Z.proc, directory, &step)
+                                                           : adopt_in_place(directory, &step);
     if (status < 0) cannot(step, -status, "");
     adopted = true;
     packet_send(Z.control, WIRE_ADOPTED, NULL, 0, NULL, 0);
@@ -261,7 +277,7 @@ static void bury(worker *w, int status, const struct rusage *used) {
         .words_size = size, .pid = w->host_pid};
     // Without a cgroup the process's own high-water mark is the next best.
     if (gone.memory_peak == 0) gone.memory_peak = (uint64_t)used->ru_maxrss * 1024u;
-    if (w->state == PREPARING && (!announced || ++prepare_failures == PREPARE_FAILURES_MAX)) {
+    if (w->state == PREPARING && w->counted && (!announced || ++prepare_failures == PREPARE_FAILURES_MAX)) {
         words[size] = 0;
         cannot("prepare a worker", ECHILD, words);
     }
@@ -315,6 +331,7 @@ static void set_up(const options *o) {
     const char *step = "";
     Z.options = o;
     Z.control = o->control;
+    Z.app = "/app";
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) cannot("parent death signal", errno, "");
     fcntl(Z.control, F_SETFD, FD_CLOEXEC);
     // Workers inherit it as their standard input.
@@ -342,6 +359,7 @@ static void set_up(const options *o) {
     if ((status = namespaces_enter(o->have, &step)) < 0) cannot(step, -status, "");
     if ((o->have & WIRE_LAYER_MOUNT) != 0 && (status = root_build(&Z.jail, o->swift_runtime, &step)) < 0)
         cannot(step, -status, "");
+    root_find_libraries();
 }
 
 static int watch_signals(void) {
@@ -359,6 +377,8 @@ static int watch_signals(void) {
 
 int forked_main(options *o) {
     set_up(o);
+    int status = creds_keep_few();
+    if (status < 0) cannot("drop capabilities", -status, "");
     int signals = watch_signals();
     for (uint32_t i = 0; i < WORKERS_MAX; i++) workers[i].park = -1;
     announce_when_ready();

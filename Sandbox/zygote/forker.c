@@ -29,6 +29,7 @@ typedef struct forker {
     uint32_t have;
     uid_t uid;
     gid_t gid;
+    bool user_namespace; ///< not root, and the machine lets anyone have one
     cgroup_groups top;
     child *children;
 } forker;
@@ -82,7 +83,7 @@ static void describe(const forker *f, const child *c, uint32_t slot, uint32_t pr
     argue_number(a, "--uid-first", f->options->uid_base + slot * WORKERS_MAX);
     argue_text(a, "--kit", f->options->kit);
     argue_text(a, "--swift-runtime", f->options->swift_runtime);
-    if (f->uid != 0) argue(a, "--user-namespace");
+    if (f->user_namespace) argue(a, "--user-namespace");
     argue_number(a, "--cgroup-version", c->groups.version);
     argue_text(a, "--cgroup-memory", c->groups.path[CGROUP_MEMORY]);
     argue_text(a, "--cgroup-pids", c->groups.path[CGROUP_PIDS]);
@@ -95,7 +96,7 @@ _Noreturn static void become_zygote(const forker *f, const arguments *a, int con
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    if (f->uid != 0 && user_namespace_map(f->uid, f->gid) < 0) _exit(EXIT_CANNOT);
+    if (f->user_namespace && user_namespace_map(f->uid, f->gid) < 0) _exit(EXIT_CANNOT);
     // Out of the way first: 3 may be the program's own descriptor.
     int high = fcntl(f->program, F_DUPFD_CLOEXEC, 16);
     int passed = fcntl(control, F_DUPFD_CLOEXEC, 16);
@@ -131,7 +132,7 @@ static void spawn(forker *f, const wire_spawn *wanted, int control) {
     describe(f, c, slot, wanted->prepare > WORKERS_MAX / 2 ? WORKERS_MAX / 2 : wanted->prepare, &a);
     // A pid namespace around zygote and workers: when the zygote ends, the kernel ends all of them.
     uint64_t flags = (f->have & WIRE_LAYER_PID) != 0 ? CLONE_NEWPID : 0;
-    if (f->uid != 0) flags |= CLONE_NEWUSER;
+    if (f->user_namespace) flags |= CLONE_NEWUSER;
     pid_t pid = clone_process(flags);
     if (pid == 0) become_zygote(f, &a, control);
     if (pid < 0) {
@@ -229,6 +230,8 @@ static void prepare(forker *f) {
     if (f->program < 0 || f->signals < 0 || f->children == NULL) cannot(f, "prepare", errno);
     layer found[LAYER_COUNT];
     f->have = layers_probe(found, &f->top, o->uid_base) & ~o->without;
+    uint32_t namespaces = WIRE_LAYER_PID | WIRE_LAYER_NET | WIRE_LAYER_MOUNT | WIRE_LAYER_IPC;
+    f->user_namespace = f->uid != 0 && (f->have & namespaces) != 0;
     if (f->uid == 0 && (f->have & WIRE_LAYER_USER) == 0 && (o->without & WIRE_LAYER_USER) == 0)
         cannot(f, "user ids: --uid-base must lie in /proc/self/uid_map", EINVAL);
     wire_layers layers = {.version = WIRE_VERSION, .have = f->have, .cgroup = f->top.version, .pid = getpid()};

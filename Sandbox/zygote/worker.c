@@ -80,7 +80,7 @@ static bool relative(const char *text, size_t size) {
     return plain(text, size);
 }
 
-const char *job_read(job *j, const uint8_t *payload, size_t size) {
+const char *job_read(job *j, const char *app, const uint8_t *payload, size_t size) {
     *j = (job){0};
     if (size < sizeof j->start || size > JOB_MAX) return "start: the frame is too short or too long";
     memcpy(&j->start, payload, sizeof j->start);
@@ -94,7 +94,7 @@ const char *job_read(job *j, const uint8_t *payload, size_t size) {
     if (!relative(directory, s->directory_size) || !relative(library, s->library_size) || !relative(model, s->model_size))
         return "start: a name leads out of the directory";
     if (s->library_size == 0) return "start: no library is named";
-    snprintf(j->directory, sizeof j->directory, "/app%s%.*s", s->directory_size == 0 ? "" : "/", (int)s->directory_size, directory);
+    snprintf(j->directory, sizeof j->directory, "%s%s%.*s", app, s->directory_size == 0 ? "" : "/", (int)s->directory_size, directory);
     snprintf(j->library, sizeof j->library, "%s/%.*s", j->directory, (int)s->library_size, library);
     if (s->model_size > 0) snprintf(j->model, sizeof j->model, "%s/%.*s", j->directory, (int)s->model_size, model);
     j->config = model + s->model_size;
@@ -103,11 +103,11 @@ const char *job_read(job *j, const uint8_t *payload, size_t size) {
 }
 
 /// Waits for the job and puts the channel in its place. The zygote's end of file is the end.
-static void wait_for_job(uint8_t *buffer, job *j) {
+static void wait_for_job(const char *app, uint8_t *buffer, job *j) {
     int channel;
     ssize_t got = packet_receive(FD_CHANNEL, buffer, JOB_MAX, &channel, 0);
     if (got <= 0) _exit(0);
-    const char *wrong = job_read(j, buffer, (size_t)got);
+    const char *wrong = job_read(j, app, buffer, (size_t)got);
     if (channel < 0 || dup2(channel, FD_CHANNEL) < 0) _exit(EXIT_CANNOT);
     close(channel);
     has_channel = true;
@@ -180,7 +180,7 @@ void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *leaf, uint32
     if (!confine_ahead(&c, kind, &why)) not_confined(&why);
     prefault(z->warm_up);
     if (write(FD_CHANNEL, &hello, sizeof hello) != sizeof hello) _exit(0);
-    wait_for_job(buffer, &j);
+    wait_for_job(z->app, buffer, &j);
     uint64_t begin = now_ns();
     c.job = &j.start;
     c.directory = j.directory;

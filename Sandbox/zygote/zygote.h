@@ -45,10 +45,13 @@ typedef struct zygote {
     int proc; ///< the host's /proc
     int groups[CGROUP_CONTROLLERS];
     jail jail;
+    const char *app; ///< where the tenant's directory is: /app, or its own path where there are no mount namespaces
     filter_set filters;
     uint64_t data_base;
     void (*warm_up)(void); ///< SwiftletKit's, or NULL
 } zygote;
+
+enum { APP_MAX = 1024 };
 
 /// What a prepared worker says to its zygote, once.
 typedef struct parked {
@@ -62,15 +65,15 @@ _Noreturn void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *le
 /// A job as the worker holds it: fixed part and strings in one buffer.
 typedef struct job {
     wire_start start;
-    char directory[512]; ///< "/app/…"
-    char library[1024];  ///< absolute
-    char model[1024];    ///< absolute, or empty
+    char directory[1536]; ///< "/app/…"
+    char library[2048];   ///< absolute
+    char model[2048];     ///< absolute, or empty
     const char *config;
     size_t config_size;
 } job;
 
 /// Checks and takes apart a START payload. Returns NULL, or what is wrong with it.
-const char *job_read(job *j, const uint8_t *payload, size_t size);
+const char *job_read(job *j, const char *app, const uint8_t *payload, size_t size);
 
 uint64_t now_ns(void);
 

@@ -35,7 +35,8 @@ public struct Context: Sendable {
         do {
             return try JSON.decode(type, from: answer)
         } catch {
-            throw HostCallError(call: name, type: "unexpected_answer", message: "the answer is not \(type): \(describe(error))")
+            throw HostCallError(
+                call: name, type: "unexpected_answer", message: "the answer is not \(type): \(describe(error))")
         }
     }
 

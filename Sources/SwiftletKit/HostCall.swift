@@ -38,7 +38,8 @@ public struct HostCallError: Error, Sendable, CustomStringConvertible {
         }
         let cause = try? JSON.decode(Envelope.self, from: json).error
         self.init(
-            call: call, type: cause?.type ?? "unknown", message: cause?.message ?? String(decoding: json, as: UTF8.self))
+            call: call, type: cause?.type ?? "unknown", message: cause?.message ?? String(decoding: json, as: UTF8.self)
+        )
     }
 
     public var description: String { "\(call): \(message) (\(type))" }

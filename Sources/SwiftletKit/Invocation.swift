@@ -66,7 +66,9 @@ package final class Invocation: @unchecked Sendable {
         try reach { () throws(HostFailure) in try host.flush() }
     }
 
-    func readBody(upTo capacity: Int) throws -> [UInt8] { try reach { () throws(HostFailure) in try host.readBody(upTo: capacity) } }
+    func readBody(upTo capacity: Int) throws -> [UInt8] {
+        try reach { () throws(HostFailure) in try host.readBody(upTo: capacity) }
+    }
 
     // MARK: host calls
 

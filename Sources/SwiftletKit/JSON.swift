@@ -7,7 +7,8 @@ package enum JSON {
     }
 
     /// Decodes bytes that stay where they are: the coder reads them before this returns.
-    package static func decode<Value: Decodable>(_ type: Value.Type, from bytes: UnsafeRawBufferPointer) throws -> Value {
+    package static func decode<Value: Decodable>(_ type: Value.Type, from bytes: UnsafeRawBufferPointer) throws -> Value
+    {
         guard let base = bytes.baseAddress else { return try JSONDecoder().decode(type, from: Data()) }
         let start = unsafe UnsafeMutableRawPointer(mutating: base)
         let lent = unsafe Data(bytesNoCopy: start, count: bytes.count, deallocator: .none)

@@ -37,7 +37,8 @@ public struct Model: Sendable {
 
     /// Asks for a whole answer.
     public func chat(
-        _ messages: [ChatMessage], temperature: Double? = nil, maxTokens: Int? = nil, topP: Double? = nil, seed: Int? = nil,
+        _ messages: [ChatMessage], temperature: Double? = nil, maxTokens: Int? = nil, topP: Double? = nil,
+        seed: Int? = nil,
         stop: [String]? = nil
     ) async throws -> ChatReply {
         let request = ChatRequest(
@@ -54,7 +55,8 @@ public struct Model: Sendable {
 
     /// Asks for an answer that arrives as it is made; dropping it stops the model.
     public func chatStream(
-        _ messages: [ChatMessage], temperature: Double? = nil, maxTokens: Int? = nil, topP: Double? = nil, seed: Int? = nil,
+        _ messages: [ChatMessage], temperature: Double? = nil, maxTokens: Int? = nil, topP: Double? = nil,
+        seed: Int? = nil,
         stop: [String]? = nil
     ) throws -> ChatStream {
         let request = ChatRequest(

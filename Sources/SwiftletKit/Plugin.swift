@@ -34,7 +34,8 @@ public enum Plugin {
         let plugin = UnsafeMutablePointer<swiftlet_plugin>.allocate(capacity: 1)
         unsafe plugin.initialize(
             to: swiftlet_plugin(
-                size: UInt32(MemoryLayout<swiftlet_plugin>.size), abi: SWIFTLET_ABI_VERSION, kind: UInt32(SWIFTLET_KIND_HANDLER),
+                size: UInt32(MemoryLayout<swiftlet_plugin>.size), abi: SWIFTLET_ABI_VERSION,
+                kind: UInt32(SWIFTLET_KIND_HANDLER),
                 reserved: 0, name: UnsafePointer(strdup(name)), version: UnsafePointer(strdup(version)),
                 table: UnsafeRawPointer(table)))
         return unsafe UnsafePointer(plugin)
@@ -82,7 +83,8 @@ private func release(_ state: UnsafeMutableRawPointer?) {
 }
 
 private func serve(
-    state: UnsafeMutableRawPointer?, invocation: UnsafePointer<swiftlet_invocation_v1>, host: UnsafePointer<swiftlet_host_v1>
+    state: UnsafeMutableRawPointer?, invocation: UnsafePointer<swiftlet_invocation_v1>,
+    host: UnsafePointer<swiftlet_host_v1>
 ) -> Int32 {
     guard let state = unsafe state else { return Int32(SWIFTLET_INVALID) }
     let handler = unsafe Unmanaged<Box>.fromOpaque(state).takeUnretainedValue().handler
@@ -97,16 +99,20 @@ func answer(_ lent: swiftlet_invocation_v1, with handler: any Handler, through h
     invocation.task = Task { invocation.finish(await outcome(of: handler, request, invocation)) }
     let ending = RunLoop.shared.run(invocation)
     let status = report(ending, invocation)
-    RunLoop.shared.runAfterwork()
     body.close()
     invocation.close()
+    // After the close, because it ends the calls that work left behind may still wait for.
+    RunLoop.shared.runAfterwork()
     RunLoop.shared.shedTimers()
     return status
 }
 
-private func outcome(of handler: any Handler, _ request: Request, _ invocation: Invocation) async -> Result<Void, any Error> {
+private func outcome(of handler: any Handler, _ request: Request, _ invocation: Invocation) async -> Result<
+    Void, any Error
+> {
     do {
-        try await deliver(try await handler.respond(to: request, context: Context(invocation: invocation)), to: invocation)
+        try await deliver(
+            try await handler.respond(to: request, context: Context(invocation: invocation)), to: invocation)
     } catch let refusal as HTTPError where !invocation.hasResponded {
         do { try await deliver(refusal.response(), to: invocation) } catch { return .failure(error) }
     } catch {

@@ -21,7 +21,10 @@ public struct Query: Sendable {
     public var pairs: [(name: String, value: String)] {
         raw.utf8.split(separator: UInt8(ascii: "&")).map { pair in
             let sides = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
-            return (percentDecoded(sides[0], plusIsSpace: true), sides.count == 2 ? percentDecoded(sides[1], plusIsSpace: true) : "")
+            return (
+                percentDecoded(sides[0], plusIsSpace: true),
+                sides.count == 2 ? percentDecoded(sides[1], plusIsSpace: true) : ""
+            )
         }
     }
 }

@@ -7,7 +7,9 @@ public struct ResponseWriter: Sendable {
     public func write(_ text: String) async throws { try invocation.write(text) }
 
     /// Hands bytes to the host, which gathers up to 32 KiB. Waits while the client reads slowly.
-    public func write(_ bytes: [UInt8]) async throws { try unsafe bytes.withUnsafeBytes { try unsafe invocation.write($0) } }
+    public func write(_ bytes: [UInt8]) async throws {
+        try unsafe bytes.withUnsafeBytes { try unsafe invocation.write($0) }
+    }
 
     /// Sends at once what was written.
     public func flush() async throws { try invocation.flush() }

@@ -49,7 +49,8 @@ final class RunLoop: @unchecked Sendable {
 
     func requireOwnThread() {
         precondition(
-            pthread_equal(pthread_self(), owner) != 0, "a handler's Swift tasks belong to the worker's thread: resume them there")
+            pthread_equal(pthread_self(), owner) != 0,
+            "a handler's Swift tasks belong to the worker's thread: resume them there")
     }
 
     /// Turns until the invocation has a result, is given up, or waits for something that can never come.
@@ -66,7 +67,9 @@ final class RunLoop: @unchecked Sendable {
                 guard let giveUp, tidy(now: now, until: giveUp) else { return .abandoned }
             } else if hasReady {
                 guard now - lastGlance > Self.glance else { continue }
-                for _ in 0..<Self.eventsAtOnce { guard invocation.takeEvent(timeout: 0), !invocation.isCancelled else { break } }
+                for _ in 0..<Self.eventsAtOnce {
+                    guard invocation.takeEvent(timeout: 0), !invocation.isCancelled else { break }
+                }
                 lastGlance = now
             } else {
                 guard let timeout = patience(invocation, now: now) else { return .stalled }

@@ -1,6 +1,6 @@
 // Jobs that wait for a moment, earliest first; a pure heap with `now` passed in.
 
-struct Timers<Job> {
+package struct Timers<Job> {
     private struct Entry {
         let due: UInt64
         let order: UInt64
@@ -12,11 +12,12 @@ struct Timers<Job> {
     private var heap: [Entry] = []
     private var nextOrder: UInt64 = 0
 
-    var isEmpty: Bool { heap.isEmpty }
-    var count: Int { heap.count }
-    var earliest: UInt64? { heap.first?.due }
+    package init() {}
 
-    mutating func insert(_ job: Job, due: UInt64) {
+    package var count: Int { heap.count }
+    package var earliest: UInt64? { heap.first?.due }
+
+    package mutating func insert(_ job: Job, due: UInt64) {
         heap.append(Entry(due: due, order: nextOrder, job: job))
         nextOrder += 1
         var child = heap.count - 1
@@ -27,7 +28,7 @@ struct Timers<Job> {
     }
 
     /// Takes the earliest job when its moment has come.
-    mutating func popDue(now: UInt64) -> Job? {
+    package mutating func popDue(now: UInt64) -> Job? {
         guard let first = heap.first, first.due <= now else { return nil }
         heap.swapAt(0, heap.count - 1)
         heap.removeLast()

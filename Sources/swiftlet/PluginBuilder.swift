@@ -21,7 +21,8 @@ package struct PluginBuildError: Error, CustomStringConvertible {
     package var diagnostics = ""
 
     package var description: String {
-        (diagnostics.isEmpty ? "" : diagnostics + (diagnostics.hasSuffix("\n") ? "" : "\n")) + "build: \(step): \(cause)"
+        (diagnostics.isEmpty ? "" : diagnostics + (diagnostics.hasSuffix("\n") ? "" : "\n"))
+            + "build: \(step): \(cause)"
     }
 }
 
@@ -44,19 +45,22 @@ package struct PluginBuilder: Sendable {
     /// - `handlerType`: the Swift type that is the handler; a C handler exports its entry itself.
     /// - `sources`: paths in `directory`; empty: every source file in it, or in its `Sources` folder.
     package func build(
-        directory: String, language: Language, handlerType: String?, name: String, version: String, sources: [String] = [],
+        directory: String, language: Language, handlerType: String?, name: String, version: String,
+        sources: [String] = [],
         output: String
     ) throws(PluginBuildError) -> String {
         try requirePlain("name", name)
         try requirePlain("version", version)
-        let files = try sources.isEmpty ? Self.findSources(in: directory, language) : sources.map { "\(directory)/\($0)" }
+        let files =
+            try sources.isEmpty ? Self.findSources(in: directory, language) : sources.map { "\(directory)/\($0)" }
         let scratch = try makeScratch()
         defer { removeScratch(scratch) }
         let built = "\(scratch)/plugin.so"
         switch language {
         case .swift:
             guard let handlerType else {
-                throw PluginBuildError(step: "manifest", cause: "no handler type: add `handler: \"YourType\"` to swiftlet.json5")
+                throw PluginBuildError(
+                    step: "manifest", cause: "no handler type: add `handler: \"YourType\"` to swiftlet.json5")
             }
             try requirePlain("handler", handlerType)
             let glue = "\(scratch)/Entry.swift"
@@ -73,7 +77,7 @@ package struct PluginBuilder: Sendable {
     // MARK: sources and glue
 
     /// The only code between a handler and the C world; the handler's file stays free of pointers.
-    static func glue(handlerType: String, name: String, version: String) -> String {
+    package static func glue(handlerType: String, name: String, version: String) -> String {
         """
         import SwiftletKit
 
@@ -112,7 +116,8 @@ package struct PluginBuilder: Sendable {
     private func requirePlain(_ field: String, _ value: String) throws(PluginBuildError) {
         let isPlain = value.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-+".contains($0)) }
         guard isPlain, !value.isEmpty, !value.hasPrefix("-") else {
-            throw PluginBuildError(step: "manifest", cause: "\(field) \"\(value)\": use letters, digits, '.', '-' and '_'")
+            throw PluginBuildError(
+                step: "manifest", cause: "\(field) \"\(value)\": use letters, digits, '.', '-' and '_'")
         }
     }
 
@@ -120,7 +125,9 @@ package struct PluginBuilder: Sendable {
 
     private func swiftArguments(_ files: [String], name: String, scratch: String, output: String) -> [String] {
         let module = "plugin_" + name.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "_" }
-        let linker = ["-z", "relro", "-z", "now", "-z", "noexecstack", "-z", "defs", "--as-needed", "-soname=\(name).so"]
+        let linker = [
+            "-z", "relro", "-z", "now", "-z", "noexecstack", "-z", "defs", "--as-needed", "-soname=\(name).so",
+        ]
         let hidden = ["--version-script=\(scratch)/exports.map"]
         return [
             "-emit-library", "-O", "-whole-module-optimization", "-parse-as-library", "-swift-version", "6",
@@ -148,16 +155,22 @@ package struct PluginBuilder: Sendable {
 
     private func makeScratch() throws(PluginBuildError) -> String {
         var template = Array("/tmp/swiftlet-build-XXXXXX".utf8CString)
-        guard unsafe mkdtemp(&template) != nil else { throw PluginBuildError(step: "mkdtemp in /tmp", cause: lastError()) }
+        guard unsafe mkdtemp(&template) != nil else {
+            throw PluginBuildError(step: "mkdtemp in /tmp", cause: lastError())
+        }
         return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
     private func removeScratch(_ path: String) { _ = try? Subprocess.run("rm", ["-rf", "--", path]) }
 
     private func write(_ text: String, to path: String) throws(PluginBuildError) {
-        guard let file = unsafe fopen(path, "w") else { throw PluginBuildError(step: "write \(path)", cause: lastError()) }
+        guard let file = unsafe fopen(path, "w") else {
+            throw PluginBuildError(step: "write \(path)", cause: lastError())
+        }
         let written = unsafe fputs(text, file)
-        guard unsafe fclose(file) == 0, written >= 0 else { throw PluginBuildError(step: "write \(path)", cause: lastError()) }
+        guard unsafe fclose(file) == 0, written >= 0 else {
+            throw PluginBuildError(step: "write \(path)", cause: lastError())
+        }
     }
 
     /// Copies beside the target first, because /tmp is often another file system and a half-written plugin must not load.
@@ -165,7 +178,9 @@ package struct PluginBuilder: Sendable {
         let beside = output + ".new"
         let (status, text) = try Subprocess.run("cp", ["--", built, beside])
         guard status == 0 else { throw PluginBuildError(step: "write \(beside)", cause: text) }
-        guard unsafe rename(beside, output) == 0 else { throw PluginBuildError(step: "rename to \(output)", cause: lastError()) }
+        guard unsafe rename(beside, output) == 0 else {
+            throw PluginBuildError(step: "rename to \(output)", cause: lastError())
+        }
     }
 }
 
@@ -183,7 +198,8 @@ private enum Subprocess {
         defer { close(ends[0]) }
         guard case .success(let child) = spawned else {
             throw PluginBuildError(
-                step: tool, cause: "can't start it: install it (Swift 6.3 for swiftc, build-essential for cc) and put it on PATH")
+                step: tool,
+                cause: "can't start it: install it (Swift 6.3 for swiftc, build-essential for cc) and put it on PATH")
         }
         let output = readAll(ends[0])
         var status: Int32 = 0

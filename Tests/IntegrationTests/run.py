@@ -314,6 +314,140 @@ class ScaleToZero(unittest.TestCase):
         host.stop()
 
 
+class Models(unittest.TestCase):
+    """A real model, and openai-python as it comes from PyPI."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.host = Host()
+        for plugin in ["smollm2", "echo"]:
+            cls.host.cli("deploy", str(PREFIX / "plugins" / plugin))
+        cls.host.cli("deploy", str(ROOT / "examples" / "chat"))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.host.stop()
+
+    def chat(self, content, **fields):
+        body = {"model": "smollm2", "temperature": 0, "max_tokens": 24, "messages": [{"role": "user", "content": content}], **fields}
+        status, text, _ = self.host.request("POST", "/v1/chat/completions", json.dumps(body))
+        return status, json.loads(text)
+
+    def answer(self, content, **fields):
+        status, body = self.chat(content, **fields)
+        self.assertEqual(status, 200, body)
+        return body["choices"][0]["message"]["content"]
+
+    def test_the_answer_is_real_and_differs_with_the_prompt(self):
+        paris = self.answer("What is the capital of France?")
+        self.assertIn("Paris", paris)
+        self.assertNotEqual(paris, self.answer("Write one word about the sea."))
+
+    def test_a_seed_repeats_an_answer(self):
+        first = self.answer("Tell me a story.", temperature=1.2, seed=7)
+        self.assertEqual(first, self.answer("Tell me a story.", temperature=1.2, seed=7))
+        self.assertNotEqual(first, self.answer("Tell me a story.", temperature=1.2, seed=8))
+
+    def test_a_handler_streams_the_models_answer(self):
+        status, body, _ = self.host.request("GET", "/fn/default/chat/?q=What%20is%20the%20capital%20of%20France%3F")
+        self.assertEqual(status, 200)
+        self.assertIn(b"Paris", body)
+
+    def test_several_at_once(self):
+        answers = {}
+
+        def ask(n):
+            answers[n] = self.answer(f"What comes after the number {n}?")
+
+        threads = [threading.Thread(target=ask, args=(n,)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(answers), 6)
+
+    def test_an_unknown_model(self):
+        status, body = self.chat("hello", model="nobody")
+        self.assertEqual((status, body["error"]["code"]), (404, "model_not_found"))
+
+    def test_bad_requests_are_told_which_field(self):
+        self.assertEqual(self.chat("x", temperature=99)[1]["error"]["param"], "temperature")
+        self.assertEqual(self.chat("x", max_tokens=0)[0], 400)
+        status, text, _ = self.host.request("POST", "/v1/chat/completions", b"{")
+        self.assertEqual(status, 400, text)
+
+    def test_a_disconnect_ends_the_work(self):
+        import socket
+        body = json.dumps({"model": "smollm2", "stream": True, "max_tokens": 400, "messages": [{"role": "user", "content": "Go on."}]})
+        with socket.create_connection(("127.0.0.1", self.host.port)) as client:
+            client.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+            self.assertIn(b"200", client.recv(64))
+        self.assertIn("Paris", self.answer("What is the capital of France?"))
+
+    def test_openai_python(self):
+        script = """
+import sys, openai
+client = openai.OpenAI(base_url=sys.argv[1] + "/v1", api_key="none")
+assert "smollm2" in [m.id for m in client.models.list()]
+ask = dict(model="smollm2", temperature=0, max_tokens=24, messages=[{"role": "user", "content": "What is the capital of France?"}])
+whole = client.chat.completions.create(**ask)
+assert "Paris" in whole.choices[0].message.content, whole
+assert whole.usage.completion_tokens > 0
+parts = [c for c in client.chat.completions.create(stream=True, stream_options={"include_usage": True}, **ask)]
+text = "".join(c.choices[0].delta.content or "" for c in parts if c.choices)
+assert text == whole.choices[0].message.content, (text, whole)
+assert parts[-1].usage.total_tokens > 0
+try:
+    client.chat.completions.create(**{**ask, "model": "nobody"})
+    raise SystemExit("an unknown model was served")
+except openai.NotFoundError:
+    pass
+"""
+        done = subprocess.run(
+            [ROOT / ".deps/clients/bin/python", "-c", script, self.host.url], capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_missing_model_file(self):
+        folder = self.host.work / "broken"
+        shutil.copytree(PREFIX / "plugins/smollm2", folder, ignore=lambda d, names: [n for n in names if n.endswith(".gguf")])
+        done = self.host.cli("deploy", str(folder), check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(".gguf", done.stderr)
+
+    def test_a_truncated_model_file(self):
+        folder = self.host.work / "cut"
+        shutil.copytree(PREFIX / "plugins/smollm2", folder, ignore=lambda d, names: [n for n in names if n.endswith(".gguf")])
+        name = "SmolLM2-135M-Instruct.Q4_0.gguf"
+        (folder / name).write_bytes((PREFIX / "plugins/smollm2" / name).read_bytes()[:1_000_000])
+        manifest = folder / "swiftlet.json5"
+        manifest.write_text(manifest.read_text().replace('"smollm2"', '"cut"', 1))
+        self.assertEqual(self.host.cli("deploy", str(folder), check=False).returncode, 0)
+        status, body = self.chat("hello", model="cut")
+        self.assertGreaterEqual(status, 500)
+        self.assertIn("model", body["error"]["message"])
+        self.assertIn("Paris", self.answer("What is the capital of France?"))
+
+
+class ModelScaleToZero(unittest.TestCase):
+    def test_an_idle_model_unloads_and_the_next_request_works(self):
+        host = Host("--zygotes", "0")
+        try:
+            folder = host.work / "echo"
+            shutil.copytree(PREFIX / "plugins/echo", folder)
+            manifest = folder / "swiftlet.json5"
+            import re
+            manifest.write_text(re.sub(r"keep_alive_s: [0-9.]+", "keep_alive_s: 0.5", manifest.read_text()))
+            host.cli("deploy", str(folder))
+            ask = json.dumps({"model": "echo", "max_tokens": 8, "temperature": 0, "messages": [{"role": "user", "content": "ping"}]})
+            for _ in range(2):
+                status, text, _ = host.request("POST", "/v1/chat/completions", ask)
+                self.assertEqual(status, 200, text)
+                wait_for(lambda: "0 workers, 0 tenants" in host.cli("ps").stdout, "asleep")
+                wait_for(lambda: len(zygote_processes(host.process.pid)) == 1, "only the forker is left")
+        finally:
+            host.stop()
+
+
 class Starting(unittest.TestCase):
     def run_serve(self, *words):
         return subprocess.run([SWIFTLET, "serve", *words], capture_output=True, text=True, timeout=30)

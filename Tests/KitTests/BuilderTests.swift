@@ -1,5 +1,5 @@
 // What `swiftlet build` makes of good and bad source folders.
-@testable internal import swiftlet
+internal import swiftlet
 import Testing
 
 @Suite struct Builder {
@@ -9,6 +9,21 @@ import Testing
         let dynamic = try Workshop.shell("readelf -dlW '\(try Workshop.helloSwift.get())'")
         #expect(dynamic.contains("[libSwiftletKit.so]") && !dynamic.contains("RUNPATH") && !dynamic.contains("RPATH"))
         #expect(!dynamic.contains("libFoundation.so") && dynamic.contains("BIND_NOW") && !dynamic.contains("RWE"))
+    }
+
+    @Test func aPluginOfAnotherKitIsRefusedInWords() throws {
+        let folder = try Workshop.scratch("older")
+        let entry = PluginBuilder.glue(handlerType: "Hello", name: "older", version: "1")
+            .replacing("Plugin.revision", with: "0").replacing("swiftletPluginEntry", with: "entry")
+        let sdk = try Workshop.scratch("sdk")
+        try Workshop.shell("mkdir -p '\(folder)' && cat > '\(folder)/Entry.swift' <<'END'\n\(entry)END")
+        try Workshop.shell(
+            "swiftc -emit-library -O -parse-as-library -module-name older -I '\(sdk)/modules' -I '\(sdk)/include' "
+                + "-L '\(sdk)/../lib' -lSwiftletKit -o '\(folder)/older.so' '\(folder)/Entry.swift' "
+                + "'\(Workshop.repository)/examples/hello-swift/Hello.swift'")
+        let report = try Workshop.drive(.success(folder + "/older.so"))
+        #expect(report["init"] == "-1")
+        #expect(report["fail"]?.contains("revision 0, this host has 1: build it again") == true)
     }
 
     @Test func compilerWordsAreShown() throws {
@@ -33,7 +48,8 @@ import Testing
         let builder = PluginBuilder(sdk: PluginSDK(prefix: "/nowhere"), swiftc: "no-such-swiftc")
         let error = try #require(throws: PluginBuildError.self) {
             try builder.build(
-                directory: Workshop.repository + "/examples/hello-swift", language: .swift, handlerType: "Hello", name: "x",
+                directory: Workshop.repository + "/examples/hello-swift", language: .swift, handlerType: "Hello",
+                name: "x",
                 version: "1", output: "/nowhere/x.so")
         }
         #expect(error.cause.contains("install it"))

@@ -1,6 +1,6 @@
 // Builds the SDK, the driver and the plugins once, then runs the driver in real child processes.
 internal import Glibc
-@testable internal import swiftlet
+internal import swiftlet
 
 enum Workshop {
     struct Broken: Error { let what: String }
@@ -14,7 +14,9 @@ enum Workshop {
         let build = try buildDirectory()
         let directory = build + "/kit-tests"
         try shell("rm -rf '\(directory)' && '\(repository)/scripts/build-sdk' '\(directory)' '\(build)'")
-        try shell("cc -O1 -Wall -I '\(directory)/sdk/include' '\(repository)/Tests/KitTests/driver.c' -o '\(directory)/driver' -ldl")
+        try shell(
+            "cc -O1 -Wall -I '\(directory)/sdk/include' '\(repository)/Tests/KitTests/driver.c' -o '\(directory)/driver' -ldl"
+        )
         return directory
     }
 
@@ -60,7 +62,9 @@ enum Workshop {
         let directory = try directory.get()
         // As a zygote does: the Kit is there before any plugin.
         let words = [try plugin.get(), "--kit", try kit.get()] + options
-        let quoted = words.map { "'" + $0.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'" }
+        let quoted = words.map {
+            "'" + $0.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+        }
         return Report(text: try shell("timeout 20 '\(directory)/driver' \(quoted.joined(separator: " "))"))
     }
 
@@ -79,7 +83,9 @@ enum Workshop {
         var path = [UInt8](repeating: 0, count: 4096)
         let size = unsafe readlink("/proc/self/exe", &path, path.count)
         let own = String(decoding: path.prefix(max(0, size)), as: UTF8.self)
-        for folder in [own, repository + "/.build/debug/x"].map({ $0.split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 } })
+        for folder in [own, repository + "/.build/debug/x"].map({
+            $0.split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 }
+        })
         where unsafe access(folder + "/libSwiftletKit.so", R_OK) == 0 { return folder }
         throw Broken(what: "libSwiftletKit.so is not built: run swift build --product SwiftletKit")
     }

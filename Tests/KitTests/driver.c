@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "swiftlet_handler.h"
 
@@ -192,6 +194,18 @@ static int32_t invoke_once(const swiftlet_handler_v1 *handler, void *state, int 
     return handler->invoke(state, &invocation, &host);
 }
 
+/// Does the rest in `children` forks, one after the other, as a zygote's workers do. Answers 1 in a child.
+static int fork_children(int children) {
+    for (int i = 0; i < children; i++) {
+        fflush(stdout);
+        const pid_t child = fork();
+        if (child == 0) return 1;
+        int status;
+        if (waitpid(child, &status, 0) != child || status) printf("child %d ended with %d\n", i, status);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv) {
     const char *kit = option(argc, argv, "--kit", "");
     if (*kit) {
@@ -202,6 +216,8 @@ int main(int argc, char **argv) {
         if (*option(argc, argv, "--warm", "")) ((void (*)(void))dlsym(library, "swiftlet_kit_warm_up"))();
         printf("kit_rss_kb warm %ld\nkit_threads %d\nkit_fds %d\n", resident_kb(), count("/proc/self/task"), count("/proc/self/fd"));
     }
+    const int children = atoi(option(argc, argv, "--fork", "0"));
+    if (children && !fork_children(children)) return 0;
     const uint64_t load = now();
     void *library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
     if (!library) return printf("dlopen %s\n", dlerror()), 1;
@@ -231,7 +247,7 @@ int main(int argc, char **argv) {
         if (i == repeat / 4) { settled = mallinfo2().uordblks; warm = now(); }
         if (invoke_once(handler, state, argc, argv) != status) return printf("changed its mind at %d\n", i), 1;
     }
-    if (repeat) printf("warm_us %.2f\ngrowth_bytes %ld\n", (double)(now() - warm) / 1e3 / (repeat - repeat / 4),
+    if (repeat) printf("last %.*s\nwarm_us %.2f\ngrowth_bytes %ld\n", (int)body_size, body, (double)(now() - warm) / 1e3 / (repeat - repeat / 4),
                        (long)(mallinfo2().uordblks - settled));
     printf("threads %d\nrss_kb %ld\n", count("/proc/self/task"), resident_kb());
     if (handler->shutdown) handler->shutdown(state);

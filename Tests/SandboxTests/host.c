@@ -1,5 +1,5 @@
 // The test's host: sockets, frames and the life of a forker; tests.c and bench.c use it.
-#include "host.h"
+#include "check.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 const char *PROGRAM, *APP, *KIT;
 
 _Noreturn static void broken(const char *what) {
-    fprintf(stderr, "test host: %s: %s\n", what, strerror(errno));
+    fprintf(stderr, "test host: %s: %s (in %s)\n", what, strerror(errno), check_current);
     exit(2);
 }
 
@@ -232,6 +232,10 @@ packet receive_type(int channel, uint16_t type) {
 
 const uint8_t *response_body(const packet *p, uint32_t *status, size_t *size, wire_finished *finished) {
     wire_response head;
+    *status = 0;
+    *size = 0;
+    *finished = (wire_finished){.status = 1};
+    if (p->ended || p->head.type != WIRE_RESPONSE) return p->bytes;
     memcpy(&head, p->bytes, sizeof head);
     *status = head.status;
     size_t at = sizeof head;
@@ -241,7 +245,6 @@ const uint8_t *response_body(const packet *p, uint32_t *status, size_t *size, wi
         at += sizeof sizes + sizes[0] + sizes[1];
     }
     size_t end = p->size;
-    *finished = (wire_finished){.status = 1};
     if ((p->head.flags & WIRE_FLAG_FINISHED) != 0) {
         end -= sizeof *finished;
         memcpy(finished, p->bytes + end, sizeof *finished);

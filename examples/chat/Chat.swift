@@ -22,7 +22,8 @@ struct Chat: Handler {
         let question = try await question(in: request)
         let messages: [ChatMessage] = [.system(settings.system), .user(question)]
         context.log.info("asking \(settings.model): \(question)")
-        let answer = try context.model(settings.model).chatStream(messages, temperature: 0.2, maxTokens: settings.max_tokens)
+        let answer = try context.model(settings.model).chatStream(
+            messages, temperature: 0.2, maxTokens: settings.max_tokens)
         return request.headers["accept"]?.contains("text/event-stream") == true ? events(answer) : plain(answer)
     }
 

@@ -24,7 +24,8 @@ static int32_t invoke(void *state, const swiftlet_invocation_v1 *invocation, con
     const swiftlet_bytes name = name_in(invocation->query);
     const swiftlet_header type = {text("content-type"), text("text/plain; charset=utf-8")};
     char answer[256];
-    const int size = snprintf(answer, sizeof answer, "hello %.*s\n", name.size > 200 ? 200 : (int)name.size, (const char *)name.data);
+    const int shown = name.size > 200 ? 200 : (int)name.size;
+    const int size = snprintf(answer, sizeof answer, "hello %.*s\n", shown, (const char *)name.data);
 
     host->log(SWIFTLET_LOG_INFO, text("greeting"));
     const int32_t status = host->respond(200, &type, 1);

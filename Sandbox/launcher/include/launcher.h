@@ -102,7 +102,11 @@ typedef struct jail {
 int root_build(jail *jail, const char *swift_runtime, const char **step);
 /// Mounts the directory at /app, read-only, for all workers present and future; forgets the way out.
 int root_adopt(jail *jail, int proc, int directory, const char **step);
-/// Directories of shared libraries inside the jail, for Landlock; NULL-terminated.
+/// Where an open directory is, in the namespace we are in. 0 or -errno.
+int root_path(int proc, int directory, char *path, size_t room);
+/// Notes which directories hold shared libraries, in the root that workers will see.
+void root_find_libraries(void);
+/// Those directories, for Landlock; NULL-terminated.
 const char *const *root_library_directories(void);
 
 // ---- confine.c: THE ORDER -----------------------------------------------------------------------------------------------
@@ -143,6 +147,8 @@ int rlimits_fixed(const confine *c);
 int rlimits_job(const confine *c);
 int creds_user(const confine *c);
 int creds_capabilities(const confine *c);
+/// The zygote itself keeps only what its work takes.
+int creds_keep_few(void);
 int process_session(const confine *c);
 int process_signals(const confine *c);
 int process_parent_death(const confine *c);

@@ -45,8 +45,10 @@ struct Probe: Handler {
         print("printed")
         let remaining = context.deadline.map { ContinuousClock.now.duration(to: $0) > .seconds(9) } ?? false
         let facts = [
-            request.method, request.path, request.pathComponents.joined(separator: "|"), request.tenant, request.function,
-            request.headers["X-Test"] ?? "", request.query.dictionary["a b"] ?? "", "\(remaining)", "\(context.isCancelled)",
+            request.method, request.path, request.pathComponents.joined(separator: "|"), request.tenant,
+            request.function,
+            request.headers["X-Test"] ?? "", request.query.dictionary["a b"] ?? "", "\(remaining)",
+            "\(context.isCancelled)",
         ]
         return try Response(json: facts, status: 201, headers: ["X-Facts": "\(facts.count)"])
     }
@@ -88,11 +90,11 @@ struct Probe: Handler {
             return Response(text: "\(last)")
         case "/sleep":
             let start = ContinuousClock.now
-            async let short: Void = Task.sleep(for: .milliseconds(20))
-            try await Task.sleep(for: .milliseconds(30))
+            async let short: Void = Task.sleep(for: .milliseconds(200))
+            try await Task.sleep(for: .milliseconds(250))
             try await short
             try await Task.sleep(until: .now + .milliseconds(1), clock: .suspending)
-            return Response(text: start.duration(to: .now) < .milliseconds(45) ? "overlapped" : "queued")
+            return Response(text: start.duration(to: .now) < .milliseconds(440) ? "overlapped" : "queued")
         case "/task":
             let plain = Task {
                 for _ in 0..<10 { await Task.yield() }
@@ -108,7 +110,9 @@ struct Probe: Handler {
             return Response(text: "answered")
         case "/timeout":
             let first = try await withThrowingTaskGroup(of: String.self) { group in
-                group.addTask { String(decoding: try await context.call("echo", json: Array("quick".utf8)), as: UTF8.self) }
+                group.addTask {
+                    String(decoding: try await context.call("echo", json: Array("quick".utf8)), as: UTF8.self)
+                }
                 group.addTask {
                     try await Task.sleep(for: .seconds(30))
                     return "late"
@@ -156,10 +160,13 @@ struct Probe: Handler {
         switch request.path {
         case "/chat":
             let reply = try await model.chat(messages, temperature: 0, maxTokens: 4)
-            return Response(text: "\(reply.text) \(reply.finishReason ?? "-") \(reply.promptTokens)+\(reply.completionTokens)")
+            return Response(
+                text: "\(reply.text) \(reply.finishReason ?? "-") \(reply.promptTokens)+\(reply.completionTokens)")
         case "/events":
             return .events { writer in
-                for try await delta in try model.chatStream(messages) { try await writer.event(data: delta.text, name: "token") }
+                for try await delta in try model.chatStream(messages) {
+                    try await writer.event(data: delta.text, name: "token")
+                }
             }
         case "/late":
             return .stream { _ in throw HTTPError(409, "before the first byte") }

@@ -1,0 +1,79 @@
+// Every forbidden act of Sandbox/attempts, tried by a real plugin in a real worker: in its constructor and in invoke.
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../Sandbox/attempts/attempts.h"
+#include "check.h"
+
+static const attempt *find(const char *name) {
+    for (size_t i = 0; i < ATTEMPT_COUNT; i++)
+        if (strcmp(ATTEMPTS[i].name, name) == 0) return &ATTEMPTS[i];
+    return NULL;
+}
+
+void attempts_all(host *h, const char *library, const char *path) {
+    worker w;
+    packet p = ask(h, &w, library, path);
+    uint32_t status;
+    size_t size = 0;
+    wire_finished finished;
+    CHECK(!p.ended, "%s: type %u %s", library, p.head.type, text_of(&p));
+    const uint8_t *body = response_body(&p, &status, &size, &finished);
+    char *text = p.ended ? NULL : strndup((const char *)body, size), *rest = NULL;
+    int tried = 0;
+    for (char *line = text == NULL ? NULL : strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+        char *number = strchr(line, ' ');
+        *number++ = 0;
+        tried++;
+        const attempt *a = find(line);
+        CHECK(a != NULL && atoi(number) != 0, "%s worked (%s)", line, path);
+    }
+    CHECK(tried > 20, "only %d attempts", tried);
+    free(text);
+    close(w.channel);
+    exited e = host_exited(h, w.number);
+    CHECK(e.came, "no exit");
+}
+
+static void test_serving(host *h) {
+    attempts_all(h, "attempts.so", "/all");
+}
+
+static void test_constructor(host *h) {
+    attempts_all(h, "attempts-constructor.so", "/report");
+}
+
+/// Those with no innocent use end the process at once, by SIGSYS.
+static void test_ended(host *h) {
+    for (size_t i = 0; i < ATTEMPT_COUNT; i++) {
+        if (ATTEMPTS[i].outcome != ENDED) continue;
+        char path[64];
+        snprintf(path, sizeof path, "/%s", ATTEMPTS[i].name);
+        worker w = host_worker(h, job_default(), "attempts.so", "{}");
+        send_invoke(w.channel, 1, path, "", 0, true);
+        exited e = host_exited(h, w.number);
+        CHECK(e.came && WIFSIGNALED(e.told.status) && WTERMSIG(e.told.status) == SIGSYS, "%s: status %x", path, e.told.status);
+        close(w.channel);
+    }
+}
+
+static void test_ended_in_constructor(host *h) {
+    static const char *const LIBRARIES[] = {"attempts-ptrace.so", "attempts-unshare-user.so", "attempts-int80.so"};
+    for (size_t i = 0; i < 3; i++) {
+        worker w = host_worker(h, job_default(), LIBRARIES[i], "{}");
+        exited e = host_exited(h, w.number);
+        CHECK(e.came && WIFSIGNALED(e.told.status) && WTERMSIG(e.told.status) == SIGSYS, "%s: status %x", LIBRARIES[i], e.told.status);
+        close(w.channel);
+    }
+}
+
+const test ATTEMPT_TESTS[] = {
+    {"while serving", test_serving},
+    {"in a constructor", test_constructor},
+    {"no innocent use", test_ended},
+    {"no innocent use, in a constructor", test_ended_in_constructor},
+    {NULL, NULL},
+};

@@ -1,0 +1,161 @@
+// From the first process to the last: what is left behind, who dies with whom, and machines that give less.
+#include <errno.h>
+#include <glob.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static size_t groups_named(const char *name) {
+    static const char *const PLACES[] = {"/sys/fs/cgroup/%s", "/sys/fs/cgroup/*/%s", "/sys/fs/cgroup/*/*/%s"};
+    size_t count = 0;
+    for (size_t i = 0; i < 3; i++) {
+        char pattern[256];
+        glob_t found;
+        snprintf(pattern, sizeof pattern, PLACES[i], name);
+        if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) count += found.gl_pathc;
+        globfree(&found);
+    }
+    return count;
+}
+
+/// A zombie is gone too: it waits for a parent that is not ours to wake.
+static bool gone(pid_t pid) {
+    for (int i = 0; i < 200; i++) {
+        char path[32], state = 0;
+        snprintf(path, sizeof path, "/proc/%d/stat", pid);
+        FILE *file = fopen(path, "r");
+        if (file == NULL) return true;
+        int read = fscanf(file, "%*d (%*[^)]) %c", &state);
+        fclose(file);
+        if (read == 1 && state == 'Z') return true;
+        usleep(5000);
+    }
+    return false;
+}
+
+static int32_t pid_of(worker w) {
+    packet p = receive(w.channel, 5000);
+    wire_ready ready = {0};
+    if (p.head.type == WIRE_READY) memcpy(&ready, p.bytes, sizeof ready);
+    return ready.pid;
+}
+
+void test_nothing_left(void) {
+    host h = host_start(NULL);
+    for (uint32_t round = 1; round <= 3; round++) {
+        host_zygote(&h, round, 2);
+        host_adopt(&h);
+        worker w = host_worker(&h, job_default(), "subject.so", "{}");
+        int32_t pid = pid_of(w);
+        CHECK(pid > 1 && kill(pid, 0) == 0, "worker %d", pid);
+        host_drop_zygote(&h); // with a worker alive
+        CHECK(gone(pid) && gone(h.zygote_pid), "worker %d or zygote %d stayed", pid, h.zygote_pid);
+        close(w.channel);
+        char name[96];
+        snprintf(name, sizeof name, "%s/z%u", h.cgroup, round);
+        CHECK(groups_named(name) == 0, "cgroups of %s stayed", name);
+    }
+    CHECK(host_stop(&h) == 0, "forker");
+    CHECK(groups_named(h.cgroup) == 0, "cgroups of %s stayed", h.cgroup);
+}
+
+void test_forker_killed(void) {
+    host h = host_start(NULL);
+    host_zygote(&h, 1, 2);
+    host_adopt(&h);
+    worker w = host_worker(&h, job_default(), "subject.so", "{}");
+    int32_t pid = pid_of(w);
+    kill(h.forker, SIGKILL);
+    host_stop(&h);
+    CHECK(gone(pid) && gone(h.zygote_pid), "worker %d or zygote %d outlived the forker", pid, h.zygote_pid);
+    close(w.channel);
+    // Its groups stay: the next host removes those of a host that is gone. Ours carries this process's number, so we do.
+    char pattern[256];
+    snprintf(pattern, sizeof pattern, "find /sys/fs/cgroup -depth -type d -path '*%s*' -exec rmdir {} + 2>/dev/null", h.cgroup);
+    CHECK(system(pattern) == 0, "rmdir");
+    CHECK(groups_named(h.cgroup) == 0, "cgroups of %s stayed", h.cgroup);
+}
+
+void test_host_gone(void) {
+    host h = host_start(NULL);
+    host_zygote(&h, 1, 2);
+    pid_t zygote = h.zygote_pid;
+    close(h.forker_socket); // the zygote's socket stays open: the forker must end it
+    waitpid(h.forker, NULL, 0);
+    CHECK(gone(zygote), "zygote %d stayed", zygote);
+    CHECK(groups_named(h.cgroup) == 0, "cgroups of %s stayed", h.cgroup);
+    close(h.zygote);
+}
+
+void test_second_adoption(void) {
+    host h = host_start(NULL);
+    host_zygote(&h, 1, 1);
+    host_adopt(&h);
+    wire_adopt again = {.version = WIRE_VERSION};
+    send_frame(h.zygote, (wire_head){.type = WIRE_ADOPT}, &again, sizeof again);
+    packet p = receive(h.zygote, 5000);
+    CHECK(p.head.type == WIRE_ZYGOTE_FAILED && strstr(text_of(&p), "adopt") != NULL, "type %u", p.head.type);
+    CHECK(gone(h.zygote_pid), "the zygote stayed");
+    host_stop(&h);
+}
+
+/// Each layer off in turn: what another layer stands against must still fail. It proves that none is a decoration.
+void test_each_layer_off(void) {
+    static const char *const LAYERS[] = {"user", "pid", "net", "ipc", "mount", "landlock", "seccomp", "caps", "rlimits", "mdwe",
+                                         "cgroup-memory", "cgroup-pids", "cgroup-cpu"};
+    for (size_t i = 0; i < sizeof LAYERS / sizeof LAYERS[0]; i++) {
+        check_current = LAYERS[i];
+        host h = host_start(LAYERS[i]);
+        host_zygote(&h, 1, 1);
+        host_adopt(&h);
+        char path[32];
+        snprintf(path, sizeof path, "/without/%s", LAYERS[i]);
+        attempts_all(&h, "attempts.so", path);
+        CHECK(host_stop(&h) == 0, "%s", LAYERS[i]);
+    }
+}
+
+static void unprivileged_child(void) {
+    enum { NOBODY = 65534 };
+    if (setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0) exit(3);
+    host h = host_start(NULL);
+    CHECK((h.have & (WIRE_LAYER_USER | WIRE_LAYER_CGROUP_MEMORY)) == 0, "layers %x", h.have);
+    uint32_t needed = WIRE_LAYER_PID | WIRE_LAYER_NET | WIRE_LAYER_MOUNT | WIRE_LAYER_IPC | WIRE_LAYER_CAPS | WIRE_LAYER_SECCOMP;
+    CHECK((h.have & needed) == needed, "layers %x", h.have);
+    host_zygote(&h, 1, 2);
+    host_adopt(&h);
+    run_tests("handlers", HANDLER_TESTS, &h);
+    run_tests("failures", FAILURE_TESTS, &h);
+    run_tests("attempts", ATTEMPT_TESTS, &h);
+    CHECK(host_stop(&h) == 0, "forker");
+    // A machine that gives no namespace at all, such as most containers: what is left must hold too.
+    check_current = "no namespaces";
+    h = host_start("pid,net,mount,ipc");
+    host_zygote(&h, 1, 2);
+    host_adopt(&h);
+    run_tests("handlers", HANDLER_TESTS, &h);
+    attempts_all(&h, "attempts.so", "/all");
+    CHECK(host_stop(&h) == 0, "forker");
+    exit(check_failures > 0 ? 1 : 0);
+}
+
+void test_unprivileged(void) {
+    if (geteuid() != 0) {
+        printf("skip unprivileged: the whole run is, since it was not started by root\n");
+        return;
+    }
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        check_failures = 0;
+        unprivileged_child();
+    }
+    int status;
+    waitpid(child, &status, 0);
+    CHECK(status == 0, "status %x", status);
+}

@@ -1,0 +1,83 @@
+// The smallest engine that has something to say: tokens are bytes, and the next token is the last one; it uses a thread.
+#include <pthread.h>
+#include <string.h>
+
+#include "swiftlet_backend.h"
+
+static void *work(void *argument) {
+    *(int *)argument += 1;
+    return NULL;
+}
+
+/// Engines compute in threads, when they open a model and in each step.
+static int compute(void) {
+    int done = 0;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, work, &done) != 0) return 0;
+    pthread_join(thread, NULL);
+    return done;
+}
+
+static int32_t open_model(const swiftlet_open_v1 *options, void **model) {
+    *model = NULL;
+    if (options->config.size == 4 && memcmp(options->config.data, "fail", 4) == 0) {
+        options->fail((swiftlet_bytes){.data = "no model here", .size = 13});
+        return SWIFTLET_FAILED;
+    }
+    return compute() == 1 ? SWIFTLET_OK : SWIFTLET_FAILED;
+}
+
+static int32_t describe(void *model, swiftlet_model_info_v1 *info) {
+    (void)model;
+    info->capabilities = SWIFTLET_CAN_GENERATE;
+    info->vocabulary = 256;
+    info->max_sequences = 4;
+    return SWIFTLET_OK;
+}
+
+static int32_t tokenize(void *model, swiftlet_bytes text, uint32_t special, uint32_t start, int32_t *tokens, size_t *count) {
+    (void)model;
+    (void)special;
+    size_t needed = text.size + (start != 0), at = 0;
+    int32_t status = *count < needed ? SWIFTLET_TOO_SMALL : SWIFTLET_OK;
+    *count = needed;
+    if (status != SWIFTLET_OK) return status;
+    if (start != 0) tokens[at++] = 1;
+    for (size_t i = 0; i < text.size; i++) tokens[at++] = ((const uint8_t *)text.data)[i];
+    return SWIFTLET_OK;
+}
+
+static int32_t seq_start(void *model, uint32_t sequence, const swiftlet_sampling_v1 *sampling) {
+    (void)model;
+    return sequence < 4 && sampling->version == 1 ? SWIFTLET_OK : SWIFTLET_INVALID;
+}
+
+static int32_t step(void *model, const swiftlet_step_item *items, size_t count, swiftlet_step_output *outputs) {
+    static char piece[4];
+    static swiftlet_token_logprob top[4];
+    (void)model;
+    if (compute() != 1) return SWIFTLET_FAILED;
+    for (size_t i = 0; i < count && i < 4; i++) {
+        int32_t last = items[i].tokens[items[i].count - 1];
+        piece[i] = (char)last;
+        top[i] = (swiftlet_token_logprob){.token = last, .piece = {.data = &piece[i], .size = 1}};
+        outputs[i] = (swiftlet_step_output){.sequence = items[i].sequence, .top_count = 1, .picked = top[i], .top = &top[i]};
+    }
+    return SWIFTLET_OK;
+}
+
+static int32_t seq_drop(void *model, uint32_t sequence) {
+    (void)model;
+    (void)sequence;
+    return SWIFTLET_OK;
+}
+
+SWIFTLET_EXPORT const swiftlet_plugin *swiftlet_plugin_entry(uint32_t host_abi) {
+    static const swiftlet_backend_v1 TABLE = {
+        .size = sizeof TABLE, .version = 1, .open = open_model, .describe = describe, .tokenize = tokenize,
+        .seq_start = seq_start, .step = step, .seq_drop = seq_drop};
+    static const swiftlet_plugin PLUGIN = {
+        .size = sizeof PLUGIN, .abi = 1, .kind = SWIFTLET_KIND_BACKEND, .name = "engine", .version = "1", .table = &TABLE};
+    (void)host_abi;
+    return &PLUGIN;
+}
