@@ -20,7 +20,6 @@ constexpr size_t kept_bytes = 256 * 1024;
 
 struct walk {
     csimdjson_parser &parser;
-    const char *start;
     uint32_t max_depth;
     uint32_t max_nodes;
     const char *refusal; // our own reason to stop, when simdjson has none
@@ -143,9 +142,6 @@ error_code visit_scalar(ondemand::value value, ondemand::json_type type, csimdjs
 
 error_code visit(walk &walk, ondemand::value value, uint32_t index, uint32_t depth) {
     ondemand::json_type type;
-    const char *place;
-    if (auto error = value.current_location().get(place)) return error;
-    walk.parser.nodes[index].offset = static_cast<uint32_t>(place - walk.start);
     if (auto error = value.type().get(type)) return error;
     error_code error;
     if (type != ondemand::json_type::object && type != ondemand::json_type::array) {
@@ -207,7 +203,7 @@ extern "C" const csimdjson_node *csimdjson_parse(
     parser->node_count = 0;
 
     ondemand::document document;
-    walk walk{*parser, parser->text, max_depth, max_nodes, nullptr};
+    walk walk{*parser, max_depth, max_nodes, nullptr};
     error_code error = parser->parser.iterate(parser->text, size, parser->text_room).get(document);
     if (error) return fail(failure, 0, simdjson::error_message(error));
     error = visit_root(walk, document);

@@ -107,7 +107,8 @@ private func settle(_ planner: inout BatchPlanner) {
     for seed in 0..<300 {
         var generator = SeededGenerator(seed: UInt64(seed))
         let step = Int.random(in: 1...64, using: &generator)
-        var planner = planner(sequences: Int.random(in: 1...6, using: &generator), step: step, context: 600, sequence: 300)
+        var planner = planner(
+            sequences: Int.random(in: 1...6, using: &generator), step: step, context: 600, sequence: 300)
         var prompts: [GenerationID: Int] = [:]
         var held: [GenerationID: Int] = [:]
         var budget: [GenerationID: Int] = [:]
@@ -136,7 +137,11 @@ private func settle(_ planner: inout BatchPlanner) {
                 budget[id(next)] = answer
                 next += 1
             }
-            if Int.random(in: 0..<20, using: &generator) == 0, let victim = prompts.keys.min(by: { $0.value < $1.value }) { leave(victim) }
+            if Int.random(in: 0..<20, using: &generator) == 0,
+                let victim = prompts.keys.min(by: { $0.value < $1.value })
+            {
+                leave(victim)
+            }
             for start in planner.admit() {
                 #expect(slots[start.slot] == nil, "seed \(seed): a slot was given twice")
                 slots[start.slot] = start.id

@@ -31,7 +31,8 @@ private let full = #"""
 @Test func absentAndNullFieldsMeanTheDefault() throws {
     let plain = try chatRequest(#"{"model":"m","messages":[{"role":"user","content":"x"}]}"#)
     let nulls = try chatRequest(
-        #"{"model":"m","messages":[{"role":"user","content":"x"}],"stop":null,"n":null,"tools":null,"temperature":null}"#)
+        #"{"model":"m","messages":[{"role":"user","content":"x"}],"stop":null,"n":null,"tools":null,"temperature":null}"#
+    )
     #expect(plain == nulls)
     #expect(plain.options == GenerationOptions())
 }
@@ -39,7 +40,8 @@ private let full = #"""
 private func with(_ field: String) -> String { #"{"model":"m","messages":[{"role":"user","content":"x"}],\#(field)}"# }
 
 @Test(arguments: [
-    (#""temperature":2.1"#, "temperature"), (#""temperature":"1""#, "temperature"), (#""temperature":-0.1"#, "temperature"),
+    (#""temperature":2.1"#, "temperature"), (#""temperature":"1""#, "temperature"),
+    (#""temperature":-0.1"#, "temperature"),
     (#""top_p":1.01"#, "top_p"), (#""min_p":1"#, "min_p"), (#""top_k":1.5"#, "top_k"), (#""top_k":-2"#, "top_k"),
     (#""seed":18446744073709551615"#, "seed"), (#""n":2"#, "n"), (#""n":0"#, "n"), (#""stop":"""#, "stop"),
     (#""stop":["a",1]"#, "stop"), (#""stop":{"a":1}"#, "stop"), (#""max_tokens":0"#, "max_tokens"),
@@ -79,9 +81,12 @@ func namesTheMessage(_ body: String, _ param: String) {
 }
 
 @Test(arguments: [
-    "", " ", "null", "1", "\"x\"", "[]", "{", "}", "{}}", "{} {}", #"{"a":NaN}"#, #"{"a":Infinity}"#, #"{"a":1e999}"#, #"{"a":01}"#,
-    #"{"a":nul}"#, #"{"a":"\x"}"#, #"{"a":"\ud800"}"#, "{\"a\":\"\n\"}", #"{"a":1,}"#, #"{'a':1}"#, #"{"a" 1}"#, "{\"a\":1}x", "\u{0}",
-    #"{"a":[1}"#, #"{"a":tru}"#, #"{"a":truex}"#, #"{"a":1.}"#, #"{"a":-}"#, #"{"a":.5}"#, #"{"a":"x}"#, #"["a":1]"#, #"{"a"}"#,
+    "", " ", "null", "1", "\"x\"", "[]", "{", "}", "{}}", "{} {}", #"{"a":NaN}"#, #"{"a":Infinity}"#, #"{"a":1e999}"#,
+    #"{"a":01}"#,
+    #"{"a":nul}"#, #"{"a":"\x"}"#, #"{"a":"\ud800"}"#, "{\"a\":\"\n\"}", #"{"a":1,}"#, #"{'a':1}"#, #"{"a" 1}"#,
+    "{\"a\":1}x", "\u{0}",
+    #"{"a":[1}"#, #"{"a":tru}"#, #"{"a":truex}"#, #"{"a":1.}"#, #"{"a":-}"#, #"{"a":.5}"#, #"{"a":"x}"#, #"["a":1]"#,
+    #"{"a"}"#,
 ])
 func refusesWhatIsNotJSON(_ body: String) {
     let error = refusal(body)
@@ -89,7 +94,8 @@ func refusesWhatIsNotJSON(_ body: String) {
 }
 
 @Test func refusesInvalidUTF8AndSaysWhere() {
-    let body = Array(#"{"model":"m","messages":[{"role":"user","content":"x"#.utf8) + [0xC3, 0x28] + Array(#""}]}"#.utf8)
+    let body =
+        Array(#"{"model":"m","messages":[{"role":"user","content":"x"#.utf8) + [0xC3, 0x28] + Array(#""}]}"#.utf8)
     #expect(throws: OpenAIError.self) { try chatRequest(body) }
     let error = refusal(#"{"model":"m","messages":[}"#)
     #expect(error?.code == "invalid_json")
@@ -122,7 +128,9 @@ func refusesWhatIsNotJSON(_ body: String) {
     for round in 0..<20_000 {
         var body = bytes
         if round % 4 == 0 {
-            body = (0..<Int.random(in: 0...200, using: &generator)).map { _ in UInt8.random(in: 0...255, using: &generator) }
+            body = (0..<Int.random(in: 0...200, using: &generator)).map { _ in
+                UInt8.random(in: 0...255, using: &generator)
+            }
         } else {
             for _ in 0..<Int.random(in: 1...4, using: &generator) {
                 body[Int.random(in: 0..<body.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
@@ -148,7 +156,8 @@ func refusesWhatIsNotJSON(_ body: String) {
     #expect(request.prompt == "Once" && request.options.maxTokens == 16)
     #expect(request.options.wantLogprobs && request.options.topLogprobs == 2)
     for body in [
-        #"{"model":"m"}"#, #"{"model":"m","prompt":""}"#, #"{"model":"m","prompt":["a","b"]}"#, #"{"model":"m","prompt":[1,2]}"#,
+        #"{"model":"m"}"#, #"{"model":"m","prompt":""}"#, #"{"model":"m","prompt":["a","b"]}"#,
+        #"{"model":"m","prompt":[1,2]}"#,
         #"{"model":"m","prompt":"a","echo":true}"#, #"{"model":"m","prompt":"a","suffix":"b"}"#,
         #"{"model":"m","prompt":"a","best_of":3}"#, #"{"model":"m","prompt":"a","logprobs":6}"#,
     ] {

@@ -4,7 +4,9 @@ import Platform
 import Testing
 
 private func id(_ number: Int) -> GenerationID { GenerationID(UInt64(number)) }
-private func at(_ milliseconds: UInt64) -> MonotonicTime { MonotonicTime(nanoseconds: 0).adding(milliseconds: milliseconds) }
+private func at(_ milliseconds: UInt64) -> MonotonicTime {
+    MonotonicTime(nanoseconds: 0).adding(milliseconds: milliseconds)
+}
 
 private func lifecycle() -> ModelLifecycle {
     var policy = ModelLifecycle.Policy()
@@ -51,7 +53,10 @@ private func lifecycle() -> ModelLifecycle {
     var model = lifecycle()
     _ = model.handle(.request(id(1)), now: at(0))
     _ = model.handle(.request(id(2)), now: at(0))
-    #expect(model.handle(.failed("open: truncated"), now: at(1)) == [.refuse([id(1), id(2)], .loadFailed("open: truncated"))])
+    #expect(
+        model.handle(.failed("open: truncated"), now: at(1)) == [
+            .refuse([id(1), id(2)], .loadFailed("open: truncated"))
+        ])
     #expect(model.handle(.exited("gone"), now: at(2)) == [])
     #expect(model.state == .cold)
     #expect(model.handle(.request(id(3)), now: at(3)).first == .start)
@@ -128,7 +133,7 @@ private func lifecycle() -> ModelLifecycle {
                     active += ids.count
                     for id in ids { #expect(open.remove(id) != nil, "seed \(seed)") }
                 case .refuse(let ids, _): for id in ids { #expect(open.remove(id) != nil, "seed \(seed)") }
-                case .close: #expect(alive && active == 0 , "seed \(seed): closed while busy")
+                case .close: #expect(alive && active == 0, "seed \(seed): closed while busy")
                 case .wake(let time): #expect(time >= at(now))
                 }
             }

@@ -38,7 +38,8 @@ private let stepPayload: [UInt8] =
     let result = StepResult(stepPayload)
     #expect(result?.nanoseconds == 5)
     #expect(result?.outputs.map(\.slot) == [3, 4] && result?.outputs.map(\.token) == [8, 9])
-    #expect(result?.outputs.first?.picked.piece == [65, 66] && result?.outputs.first?.picked.top.map(\.piece) == [[67], []])
+    #expect(
+        result?.outputs.first?.picked.piece == [65, 66] && result?.outputs.first?.picked.top.map(\.piece) == [[67], []])
 }
 
 @Test func damagedResultsAreRefusedNotTrusted() {

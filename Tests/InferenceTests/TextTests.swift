@@ -30,17 +30,24 @@ private func assemble(_ pieces: [[UInt8]], stops: [String] = []) -> (text: Strin
     let words = ["a", "é", "€", "😀", "\n", "\u{0}", "🏳️‍🌈", "漢", "z", "\u{10FFFF}", "\u{7FF}", "\u{D7FF}"]
     for seed in 0..<2_000 {
         var generator = SeededGenerator(seed: UInt64(seed))
-        let whole = (0..<Int.random(in: 0...20, using: &generator)).map { _ in words.randomElement(using: &generator) ?? "" }.joined()
+        let whole = (0..<Int.random(in: 0...20, using: &generator)).map { _ in
+            words.randomElement(using: &generator) ?? ""
+        }.joined()
         #expect(assemble(cut(Array(whole.utf8), &generator)).text == whole, "seed \(seed)")
     }
 }
 
 @Test func brokenBytesBecomeWhatTheWholeWouldBecome() {
-    let lead: [UInt8] = [0x41, 0x80, 0xBF, 0xC0, 0xC2, 0xC3, 0xE0, 0xA0, 0xED, 0x9F, 0xEF, 0xF0, 0x90, 0xF4, 0x8F, 0xF5, 0xFF]
+    let lead: [UInt8] = [
+        0x41, 0x80, 0xBF, 0xC0, 0xC2, 0xC3, 0xE0, 0xA0, 0xED, 0x9F, 0xEF, 0xF0, 0x90, 0xF4, 0x8F, 0xF5, 0xFF,
+    ]
     for seed in 0..<5_000 {
         var generator = SeededGenerator(seed: UInt64(seed))
-        let bytes = (0..<Int.random(in: 0...12, using: &generator)).map { _ in lead.randomElement(using: &generator) ?? 0 }
-        #expect(assemble(cut(bytes, &generator)).text == String(decoding: bytes, as: UTF8.self), "seed \(seed): \(bytes)")
+        let bytes = (0..<Int.random(in: 0...12, using: &generator)).map { _ in
+            lead.randomElement(using: &generator) ?? 0
+        }
+        #expect(
+            assemble(cut(bytes, &generator)).text == String(decoding: bytes, as: UTF8.self), "seed \(seed): \(bytes)")
     }
 }
 
@@ -60,7 +67,9 @@ private func assemble(_ pieces: [[UInt8]], stops: [String] = []) -> (text: Strin
 private func reference(_ whole: String, _ stops: [String]) -> (text: String, stopped: Bool) {
     let bytes = Array(whole.utf8)
     for end in 0...bytes.count {
-        let ending = stops.map { Array($0.utf8) }.filter { $0.count <= end && bytes[(end - $0.count)..<end].elementsEqual($0) }
+        let ending = stops.map { Array($0.utf8) }.filter {
+            $0.count <= end && bytes[(end - $0.count)..<end].elementsEqual($0)
+        }
         if let longest = ending.map(\.count).max() {
             return (String(decoding: bytes[..<(end - longest)], as: UTF8.self), true)
         }
@@ -73,7 +82,8 @@ private func reference(_ whole: String, _ stops: [String]) -> (text: String, sto
     for seed in 0..<5_000 {
         var generator = SeededGenerator(seed: UInt64(seed))
         func word(_ lengths: ClosedRange<Int>) -> String {
-            (0..<Int.random(in: lengths, using: &generator)).map { _ in alphabet.randomElement(using: &generator) ?? "" }.joined()
+            (0..<Int.random(in: lengths, using: &generator)).map { _ in alphabet.randomElement(using: &generator) ?? ""
+            }.joined()
         }
         let whole = word(0...16)
         let stops = (0..<Int.random(in: 1...3, using: &generator)).map { _ in word(1...4) }
@@ -99,5 +109,6 @@ private func reference(_ whole: String, _ stops: [String]) -> (text: String, sto
     #expect(assembler.push(Array("st".utf8), logprob: token("st")).logprobs == [])
     #expect(assembler.push(Array("x".utf8), logprob: token("x")).logprobs == [token("st"), token("x")])
     #expect(assembler.push(Array("sto".utf8), logprob: token("sto")).logprobs == [])
-    #expect(assembler.push(Array("p".utf8), logprob: token("p")) == AssembledText(text: "", logprobs: [], stopped: true))
+    #expect(
+        assembler.push(Array("p".utf8), logprob: token("p")) == AssembledText(text: "", logprobs: [], stopped: true))
 }

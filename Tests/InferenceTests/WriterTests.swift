@@ -59,7 +59,9 @@ private func usage() -> TokenUsage {
     #expect(read?.bytes == [0xC3] && read?.token == "\u{FFFD}" && read?.top_logprobs.first?.logprob == -0.5)
 }
 
-private func streamed(_ events: [GenerationEvent], _ options: GenerationOptions, kind: AnswerHead.Kind = .chat) -> [String] {
+private func streamed(_ events: [GenerationEvent], _ options: GenerationOptions, kind: AnswerHead.Kind = .chat)
+    -> [String]
+{
     var head = head
     head.kind = kind
     var writer = StreamWriter(head, options: options)
@@ -76,8 +78,10 @@ private func streamed(_ events: [GenerationEvent], _ options: GenerationOptions,
     var options = GenerationOptions()
     options.includeUsage = true
     let lines = streamed(
-        [.queued(loading: true), .started(promptTokens: 5), .text(nasty, logprobs: []), .text("b", logprobs: []),
-            .finished(.stop, usage(), GenerationTimings())], options)
+        [
+            .queued(loading: true), .started(promptTokens: 5), .text(nasty, logprobs: []), .text("b", logprobs: []),
+            .finished(.stop, usage(), GenerationTimings()),
+        ], options)
     #expect(lines.last == "[DONE]")
     let chunks = try lines.dropLast().map { try decode(Answer.self, Array($0.utf8)) }
     #expect(chunks.allSatisfy { $0.object == "chat.completion.chunk" && $0.id == "chatcmpl-1" })
@@ -93,7 +97,10 @@ private func streamed(_ events: [GenerationEvent], _ options: GenerationOptions,
     options.wantLogprobs = true
     let token = TokenLogprob(piece: Array("é".utf8), logprob: -1)
     let lines = streamed(
-        [.started(promptTokens: 1), .text("é", logprobs: [token]), .text("é", logprobs: [token]), .failed(.modelFailed("m", "crashed"))],
+        [
+            .started(promptTokens: 1), .text("é", logprobs: [token]), .text("é", logprobs: [token]),
+            .failed(.modelFailed("m", "crashed")),
+        ],
         options, kind: .text)
     #expect(lines[0].contains("\"text_offset\":[0]") && lines[1].contains("\"text_offset\":[1]"))
     #expect(lines.last?.hasPrefix("{\"error\":{\"message\":\"model m: crashed\"") == true)
@@ -114,7 +121,9 @@ private func streamed(_ events: [GenerationEvent], _ options: GenerationOptions,
 @Test func anyTextSurvivesTheWriter() throws {
     for seed in 0..<500 {
         var generator = SeededGenerator(seed: UInt64(seed))
-        let bytes = (0..<Int.random(in: 0...64, using: &generator)).map { _ in UInt8.random(in: 0...255, using: &generator) }
+        let bytes = (0..<Int.random(in: 0...64, using: &generator)).map { _ in
+            UInt8.random(in: 0...255, using: &generator)
+        }
         let text = String(decoding: bytes, as: UTF8.self)
         var json = JSONWriter()
         json.array([text]) { json, text in json.string(text) }

@@ -34,7 +34,7 @@ typedef struct csimdjson_node {
     uint32_t kind;
     uint32_t next;   ///< index of the first node behind this value
     uint32_t count;  ///< children of a container
-    uint32_t offset; ///< where the value begins in the text
+    uint32_t reserved;
 } csimdjson_node;
 
 /// What was wrong, and where. `message` is static.

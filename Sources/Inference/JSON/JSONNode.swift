@@ -44,9 +44,6 @@ internal import CSimdJSON
         return unsafe Self.text(nodes[Int(index)].text, nodes[Int(index)].text_size)
     }
 
-    /// The byte at which the value begins.
-    package var offset: Int { Int(unsafe nodes[Int(index)].offset) }
-
     /// How many children a container has.
     package var count: Int { Int(unsafe nodes[Int(index)].count) }
 

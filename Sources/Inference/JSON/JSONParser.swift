@@ -36,7 +36,8 @@ package struct JSONFailure: Error, Equatable, CustomStringConvertible {
                 parser, bytes.baseAddress, bytes.count, UInt32(Self.maxDepth), UInt32(Self.maxValues), &failure)
         }
         guard let nodes = unsafe nodes else {
-            throw refuse(JSONFailure(offset: unsafe Int(failure.offset), message: unsafe String(cString: failure.message)))
+            throw refuse(
+                JSONFailure(offset: unsafe Int(failure.offset), message: unsafe String(cString: failure.message)))
         }
         return try body(unsafe JSONNode(nodes: nodes, index: 0))
     }

@@ -92,7 +92,9 @@ struct StepResult: Equatable {
     /// Nil when the bytes don't hold exactly what they announce.
     init?(_ payload: [UInt8]) {
         var reader = ByteReader(payload)
-        guard let count = reader.u32(), reader.u32() != nil, let nanoseconds = reader.u64(), count <= 65_536 else { return nil }
+        guard let count = reader.u32(), reader.u32() != nil, let nanoseconds = reader.u64(), count <= 65_536 else {
+            return nil
+        }
         self.nanoseconds = nanoseconds
         outputs = []
         outputs.reserveCapacity(Int(count))
@@ -110,7 +112,8 @@ struct StepResult: Equatable {
         else { return nil }
         var picked = TokenLogprob(piece: piece, logprob: logprob)
         for _ in 0..<topCount {
-            guard reader.i32() != nil, let logprob = reader.f32(), let size = reader.u32(), let piece = reader.take(size)
+            guard reader.i32() != nil, let logprob = reader.f32(), let size = reader.u32(),
+                let piece = reader.take(size)
             else { return nil }
             picked.top.append(TokenLogprob.Alternative(piece: piece, logprob: logprob))
         }

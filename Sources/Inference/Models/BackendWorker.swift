@@ -24,7 +24,8 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
 
     /// Starts a worker for `spec`. What becomes of it comes through `sink`.
     package static func start(
-        _ spec: WorkerSpec, host: WorkerHost, loop: EventLoop, buffer: PacketBuffer, sink: @escaping (BackendEvent) -> Void
+        _ spec: WorkerSpec, host: WorkerHost, loop: EventLoop, buffer: PacketBuffer,
+        sink: @escaping (BackendEvent) -> Void
     ) -> (any BackendConnection)? {
         do {
             let worker = try host.start(spec)
@@ -36,7 +37,8 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
     }
 
     private init(
-        _ worker: Worker, host: WorkerHost, loop: EventLoop, buffer: PacketBuffer, sink: @escaping (BackendEvent) -> Void
+        _ worker: Worker, host: WorkerHost, loop: EventLoop, buffer: PacketBuffer,
+        sink: @escaping (BackendEvent) -> Void
     ) {
         self.worker = worker
         self.host = host
@@ -82,7 +84,8 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
     private func awaitEnd() {
         guard graceTimer == nil else { return }
         host.retire(worker)
-        graceTimer = loop.schedule(at: .now.adding(milliseconds: Self.graceMilliseconds)) { [weak self] in self?.kill() }
+        graceTimer = loop.schedule(at: .now.adding(milliseconds: Self.graceMilliseconds)) { [weak self] in self?.kill()
+        }
     }
 
     package func kill() {
@@ -144,10 +147,12 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
 
     private static func words(_ exit: WorkerExit, spec: WorkerSpec, reason: String?) -> String {
         switch exit.outcome(limits: spec.limits) {
-        case .outOfMemory(limit: let limit, peak: _): "ran out of memory: its limit is \(limit >> 20) MiB; raise limits.memory_mb"
+        case .outOfMemory(limit: let limit, peak: _):
+            "ran out of memory: its limit is \(limit >> 20) MiB; raise limits.memory_mb"
         case .exited(code: 0, words: _): reason ?? "its worker ended by itself"
         case .exited(code: let code, words: let words): reason ?? "its worker ended with exit status \(code)\(words)"
-        case .crashed(signal: let signal, words: let words): reason ?? "its worker crashed with \(Signal.words(signal))\(words)"
+        case .crashed(signal: let signal, words: let words):
+            reason ?? "its worker crashed with \(Signal.words(signal))\(words)"
         default: reason ?? "its worker's zygote ended"
         }
     }
@@ -161,9 +166,11 @@ extension ModelInfo {
             let open = payload.u64(&offset), let name = payload.u32(&offset), let version = payload.u32(&offset),
             payload.i32(&offset) != nil, payload.u32(&offset) == 1, payload.take(name, &offset) != nil,
             payload.take(version, &offset) != nil, let capabilities = payload.u32(&offset),
-            let vocabulary = payload.u32(&offset), let context = payload.u32(&offset), let sequence = payload.u32(&offset),
+            let vocabulary = payload.u32(&offset), let context = payload.u32(&offset),
+            let sequence = payload.u32(&offset),
             let sequences = payload.u32(&offset), let step = payload.u32(&offset), let embedding = payload.u32(&offset),
-            payload.u32(&offset) != nil, let bytesPerToken = payload.u64(&offset), let modelBytes = payload.u64(&offset),
+            payload.u32(&offset) != nil, let bytesPerToken = payload.u64(&offset),
+            let modelBytes = payload.u64(&offset),
             sequences <= 65_536
         else { return nil }
         self.init(

@@ -66,7 +66,9 @@ final class ModelRunner {
 
     // MARK: requests
 
-    func submit(_ id: GenerationID, _ request: GenerationRequest, loadNanoseconds: UInt64, sink: @escaping GenerationSink) {
+    func submit(
+        _ id: GenerationID, _ request: GenerationRequest, loadNanoseconds: UInt64, sink: @escaping GenerationSink
+    ) {
         var answer = Answer(
             request: request, sink: sink, arrived: .now, assembler: TextAssembler(stops: request.options.stop))
         answer.timings.load = loadNanoseconds
@@ -227,7 +229,8 @@ final class ModelRunner {
         // It may have been cancelled while the step ran.
         guard answers[item.id] != nil else { return }
         guard output.status == 0 else {
-            let cause = output.status == Int32(SWIFTLET_LIMIT) ? "no room for more tokens" : "the engine dropped the sequence"
+            let cause =
+                output.status == Int32(SWIFTLET_LIMIT) ? "no room for more tokens" : "the engine dropped the sequence"
             return fail(item.id, .modelFailed(spec.name, "step: \(cause)"))
         }
         let reason = planner.advance(item, ended: output.ended)

@@ -124,7 +124,8 @@ final class ServedModel {
             case .loadFailed(let cause):
                 .modelUnavailable(spec.name, "can't be loaded: \(cause)", retryAfterMilliseconds: 1000)
             case .backingOff(let cause, let wait):
-                .modelUnavailable(spec.name, "keeps failing; next try in \(wait) ms: \(cause)", retryAfterMilliseconds: wait)
+                .modelUnavailable(
+                    spec.name, "keeps failing; next try in \(wait) ms: \(cause)", retryAfterMilliseconds: wait)
             }
         counters.update { $0.failed += UInt64(ids.count) }
         for id in ids {

@@ -42,7 +42,9 @@ enum RequestLimits {
 
 extension ChatRequest {
     private init(_ fields: RequestFields) throws(OpenAIError) {
-        guard let model = try fields.string("model", maxBytes: RequestLimits.modelBytes) else { throw .missing("model") }
+        guard let model = try fields.string("model", maxBytes: RequestLimits.modelBytes) else {
+            throw .missing("model")
+        }
         self.model = model
         user = try fields.string("user", maxBytes: RequestLimits.userBytes)
         messages = try Self.messages(fields)

@@ -24,7 +24,9 @@ extension CompletionRequest {
     static let defaultMaxTokens = 16
 
     private init(_ fields: RequestFields) throws(OpenAIError) {
-        guard let model = try fields.string("model", maxBytes: RequestLimits.modelBytes) else { throw .missing("model") }
+        guard let model = try fields.string("model", maxBytes: RequestLimits.modelBytes) else {
+            throw .missing("model")
+        }
         self.model = model
         user = try fields.string("user", maxBytes: RequestLimits.userBytes)
         prompt = try Self.prompt(fields)

@@ -90,7 +90,8 @@ extension OpenAIError {
             retryAfterMilliseconds: 1000)
     }
 
-    package static func modelUnavailable(_ name: String, _ cause: String, retryAfterMilliseconds: UInt64) -> OpenAIError {
+    package static func modelUnavailable(_ name: String, _ cause: String, retryAfterMilliseconds: UInt64) -> OpenAIError
+    {
         OpenAIError(
             status: 503, type: "server_error", code: "model_unavailable", param: "model",
             message: "model \(name): \(cause)", retryAfterMilliseconds: retryAfterMilliseconds)

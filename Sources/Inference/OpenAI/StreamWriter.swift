@@ -21,7 +21,8 @@ package struct StreamWriter {
     package mutating func write(_ event: GenerationEvent) -> [UInt8] {
         switch event {
         case .queued: return []
-        case .started: return head.kind == .chat ? chunk(delta: "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}") : []
+        case .started:
+            return head.kind == .chat ? chunk(delta: "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}") : []
         case .text(let text, let logprobs): return textChunk(text, logprobs)
         case .finished(let reason, let usage, _):
             return finishChunk(reason) + (includeUsage ? usageChunk(usage) : []) + Array("data: [DONE]\n\n".utf8)

@@ -65,7 +65,8 @@ package struct BatchPlanner {
         var starts: [SequenceStart] = []
         for index in sequences.indices where sequences[index].phase == .waiting {
             // Nobody overtakes: a long request would starve behind short ones.
-            guard reservedTokens + sequences[index].reserved <= limits.contextTokens, let slot = freeSlots.popLast() else {
+            guard reservedTokens + sequences[index].reserved <= limits.contextTokens, let slot = freeSlots.popLast()
+            else {
                 break
             }
             reservedTokens += sequences[index].reserved
@@ -91,8 +92,6 @@ package struct BatchPlanner {
         freeSlots.append(slot)
         return slot
     }
-
-    package func generated(by id: GenerationID) -> Int { index(of: id).map { sequences[$0].generated } ?? 0 }
 
     private func index(of id: GenerationID) -> Int? { sequences.firstIndex { $0.id == id } }
 
