@@ -1,6 +1,6 @@
 # The words of this house; `make help` lists them.
 PREFIX := .build/swiftlet
-.PHONY: help setup build run demo test check clean
+.PHONY: help setup build run demo test check fmt clean
 
 help: ## list these words
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -20,8 +20,11 @@ run: build ## start a host with the examples on 127.0.0.1:8080 and leave it runn
 test: build ## run everything that proves something
 	@scripts/test $(PREFIX)
 
-check: build ## layers, and the fast tests
+check: build ## layers, format, and the fast tests
 	@scripts/check $(PREFIX)
+
+fmt: ## put the Swift sources into the house format
+	@scripts/format
 
 clean: ## remove what was built; .deps stays
 	@rm -rf .build

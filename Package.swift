@@ -16,7 +16,10 @@ let strict: [SwiftSetting] = [
 
 let strictC: [CSetting] = [
     .define("_GNU_SOURCE"),
-    .unsafeFlags(["-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wvla", "-Wno-missing-field-initializers", "-fvisibility=hidden"]),
+    .unsafeFlags([
+        "-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wvla", "-Wno-missing-field-initializers",
+        "-fvisibility=hidden",
+    ]),
 ]
 
 func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -39,7 +42,8 @@ let package = Package(
         .target(name: "SwiftletABI", cSettings: strictC),
         .target(name: "CLinux", cSettings: strictC),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
-        .target(name: "COpenSSL", cSettings: strictC, linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+        .target(
+            name: "COpenSSL", cSettings: strictC, linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
         .systemLibrary(name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .target(
             name: "CLLHTTP",
@@ -67,20 +71,25 @@ let package = Package(
         room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire", "CDigest"]),
         room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON"]),
-        room("Gateway", ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),
+        room(
+            "Gateway",
+            ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),
         // 4: composition root and command line
         .executableTarget(
             name: "swiftlet",
             dependencies: [
-                "Gateway", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CCurl",
+                "Gateway", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core",
+                "CCurl",
                 "CLinux",
             ],
             swiftSettings: strict),
         // The far side of the fork: C only
-        .target(name: "SwiftletLauncher", dependencies: ["SwiftletWire"], path: "Sandbox/launcher", cSettings: strictC,
+        .target(
+            name: "SwiftletLauncher", dependencies: ["SwiftletWire"], path: "Sandbox/launcher", cSettings: strictC,
             linkerSettings: [.linkedLibrary("seccomp")]),
         .executableTarget(
-            name: "swiftlet-zygote", dependencies: ["SwiftletLauncher", "SwiftletWire", "SwiftletABI"], path: "Sandbox/zygote",
+            name: "swiftlet-zygote", dependencies: ["SwiftletLauncher", "SwiftletWire", "SwiftletABI"],
+            path: "Sandbox/zygote",
             cSettings: strictC),
         // Tests
         tests("Core", ["Core"]),
@@ -92,7 +101,9 @@ let package = Package(
         tests("Scheduler", ["Scheduler", "Core"]),
         tests("Inference", ["Inference", "Platform", "Core", "SwiftletWire", "SwiftletABI"]),
         tests("ABI", ["SwiftletABI"]),
-        .testTarget(name: "KitTests", dependencies: ["swiftlet", "SwiftletKit"], exclude: ["driver.c", "handlers"], swiftSettings: strict),
+        .testTarget(
+            name: "KitTests", dependencies: ["swiftlet", "SwiftletKit"], exclude: ["driver.c", "handlers"],
+            swiftSettings: strict),
     ],
     cxxLanguageStandard: .cxx17
 )

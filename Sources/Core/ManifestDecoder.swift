@@ -57,7 +57,8 @@ extension Manifest {
         guard library != nil || language != nil else {
             throw RuntimeError(
                 .manifestInvalid, step: reader.step, cause: "neither 'library' nor 'language' is given",
-                next: "name the shared object (library: \"plugin.so\") or how to build it (language: \"swift\" or \"c\")")
+                next:
+                    "name the shared object (library: \"plugin.so\") or how to build it (language: \"swift\" or \"c\")")
         }
         library = library ?? Self.builtLibrary
     }
@@ -66,7 +67,8 @@ extension Manifest {
         handlerType = try reader.string("handler", "the name of a Swift type", where: Self.isTypeName)
         guard handlerType == nil || language == "swift" else {
             throw RuntimeError(
-                .manifestInvalid, step: reader.step, cause: "'handler' names a Swift type, and language is not \"swift\"",
+                .manifestInvalid, step: reader.step,
+                cause: "'handler' names a Swift type, and language is not \"swift\"",
                 next: "remove 'handler', or add language: \"swift\"")
         }
         models = try reader.strings("models", atMost: 64, "a name of \(Names.rule)", where: Names.isValid) ?? []
@@ -116,7 +118,9 @@ extension Manifest {
         let asked = try ManifestReader(value, prefix: "limits.", known: Self.limitKeys, step: reader.step)
         typealias Range = Limits.Range
         if let n = try asked.integer("memory_mb", in: Range.memoryMebibytes) { limits.memoryBytes = UInt64(n) << 20 }
-        if let n = try asked.integer("timeout_ms", in: Range.timeoutMilliseconds) { limits.timeoutMilliseconds = Int(n) }
+        if let n = try asked.integer("timeout_ms", in: Range.timeoutMilliseconds) {
+            limits.timeoutMilliseconds = Int(n)
+        }
         if let n = try asked.integer("concurrency", in: Range.concurrency) { limits.concurrency = Int(n) }
         if let n = try asked.integer("queue", in: Range.queue) { limits.queue = Int(n) }
         if let n = try asked.integer("queue_timeout_ms", in: Range.queueTimeoutMilliseconds) {
@@ -126,7 +130,9 @@ extension Manifest {
         if let n = try asked.integer("threads", in: Range.threads) { limits.threads = UInt32(n) }
         if let n = try asked.integer("files", in: Range.files) { limits.files = UInt32(n) }
         if let n = try asked.integer("body_mb", in: Range.bodyMebibytes) { limits.bodyBytes = UInt64(n) << 20 }
-        if let n = try asked.integer("response_mb", in: Range.responseMebibytes) { limits.responseBytes = UInt64(n) << 20 }
+        if let n = try asked.integer("response_mb", in: Range.responseMebibytes) {
+            limits.responseBytes = UInt64(n) << 20
+        }
         guard kind == .backend || limits.threads == 1 else {
             throw RuntimeError(
                 .manifestInvalid, step: reader.step,

@@ -29,7 +29,8 @@ package enum Names {
                 shown += "…"
                 break
             }
-            let isControl = scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format
+            let isControl =
+                scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format
             shown.unicodeScalars.append(isControl ? "\u{FFFD}" : scalar)
         }
         return shown + "'"

@@ -9,9 +9,11 @@ internal import Workers
 extension Gateway {
     func admin(_ exchange: HTTPExchange, requestID: String) {
         guard exchange.request.peerIsLoopback else {
-            return answer(exchange, RuntimeError(
-                .forbidden, step: "admin", cause: "admin routes answer callers on this machine only",
-                next: "run the command on the host, or through an SSH tunnel"), requestID: requestID)
+            return answer(
+                exchange,
+                RuntimeError(
+                    .forbidden, step: "admin", cause: "admin routes answer callers on this machine only",
+                    next: "run the command on the host, or through an SSH tunnel"), requestID: requestID)
         }
         let parts = exchange.request.path.split(separator: "/").dropFirst(2).map(String.init)
         switch (exchange.request.method, parts.first, parts.count) {
@@ -24,9 +26,12 @@ extension Gateway {
         case ("DELETE", "functions", 3):
             remove(exchange, FunctionKey(tenant: parts[1], name: parts[2]), requestID: requestID)
         default:
-            answer(exchange, RuntimeError(
-                .notFound, step: "admin \(exchange.request.method) \(exchange.request.path)", cause: "there is no such route",
-                next: "use a client of the same version as the host"), requestID: requestID)
+            answer(
+                exchange,
+                RuntimeError(
+                    .notFound, step: "admin \(exchange.request.method) \(exchange.request.path)",
+                    cause: "there is no such route",
+                    next: "use a client of the same version as the host"), requestID: requestID)
         }
     }
 
@@ -36,14 +41,16 @@ extension Gateway {
 
     private func listFunctions() -> String {
         let snapshot = shared.registry.snapshot
-        let all = snapshot.functions.values.sorted { ($0.tenant, $0.name) < ($1.tenant, $1.name) }
+        let all =
+            snapshot.functions.values.sorted { ($0.tenant, $0.name) < ($1.tenant, $1.name) }
             + snapshot.models.values.sorted { $0.name < $1.name }
         return "{\"functions\":[" + all.map(Self.describe).joined(separator: ",") + "]}"
     }
 
     static func describe(_ deployment: Deployment) -> String {
         jsonObject([
-            ("tenant", .text(deployment.tenant)), ("name", .text(deployment.name)), ("kind", .text(deployment.kind.rawValue)),
+            ("tenant", .text(deployment.tenant)), ("name", .text(deployment.name)),
+            ("kind", .text(deployment.kind.rawValue)),
             ("version", .text(deployment.manifest.version)), ("digest", .text(deployment.digest)),
             ("created_at_ms", .number(deployment.createdAt)),
         ])
@@ -73,11 +80,13 @@ extension Gateway {
     }
 
     private func listLog(_ key: FunctionKey, _ query: String) -> String {
-        let after = query.split(separator: "&").first { $0.hasPrefix("after=") }.flatMap { UInt64($0.dropFirst(6)) } ?? 0
+        let after =
+            query.split(separator: "&").first { $0.hasPrefix("after=") }.flatMap { UInt64($0.dropFirst(6)) } ?? 0
         let rows = shared.log.lines(key, after: after).map { line in
             jsonObject([
                 ("sequence", .number(Int64(line.sequence))), ("time_ms", .number(line.unixMilliseconds)),
-                ("level", .number(Int64(line.level))), ("request_id", .text(line.requestID)), ("text", .text(line.text)),
+                ("level", .number(Int64(line.level))), ("request_id", .text(line.requestID)),
+                ("text", .text(line.text)),
             ])
         }
         return "{\"lines\":[" + rows.joined(separator: ",") + "]}"

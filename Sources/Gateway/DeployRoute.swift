@@ -48,7 +48,9 @@ extension Gateway {
     }
 
     /// Blocks: files are written and a worker is asked.
-    private static func publish(_ path: String, tenant: String, _ shared: GatewayShared) -> Result<Deployment, RuntimeError> {
+    private static func publish(_ path: String, tenant: String, _ shared: GatewayShared) -> Result<
+        Deployment, RuntimeError
+    > {
         do throws(RuntimeError) {
             let probe = PluginProbe(host: shared.host)
             let inUse = shared.registry.snapshot.digests
@@ -66,7 +68,8 @@ extension Gateway {
 
     private static func storageError(_ step: String, _ cause: String) -> RuntimeError {
         RuntimeError(
-            .insufficientStorage, step: step, cause: cause, next: "free space in the state directory, or choose another with --state")
+            .insufficientStorage, step: step, cause: cause,
+            next: "free space in the state directory, or choose another with --state")
     }
 }
 

@@ -24,7 +24,10 @@ final class FunctionCall: InvocationSink {
     private var isCold = false
     private var openCalls: [UInt32: () -> Void] = [:]
 
-    init(_ exchange: HTTPExchange, gateway: Gateway, deployment: Deployment, path: String, number: UInt64, requestID: String) {
+    init(
+        _ exchange: HTTPExchange, gateway: Gateway, deployment: Deployment, path: String, number: UInt64,
+        requestID: String
+    ) {
         self.exchange = exchange
         self.gateway = gateway
         self.deployment = deployment
@@ -76,7 +79,8 @@ final class FunctionCall: InvocationSink {
             id: number, requestID: requestID, method: request.method, path: path, query: request.query,
             headers: request.headers.map { ($0.name, $0.value) }, body: body, bodyComplete: complete)
         let run = InvocationRun(
-            invocation, lease: lease, dispatcher: gateway.shared.dispatcher, loop: gateway.loop, buffer: gateway.packets,
+            invocation, lease: lease, dispatcher: gateway.shared.dispatcher, loop: gateway.loop,
+            buffer: gateway.packets,
             queued: MonotonicTime.now.since(askedAt), sink: self)
         self.run = run
         guard !complete else { return }
@@ -117,7 +121,11 @@ final class FunctionCall: InvocationSink {
     func responseHead(status: Int, headers: [(String, String)], timings: InvocationTimings) {
         var fields = HTTPHeaders()
         for (name, value) in headers where !Self.isOurs(name) {
-            if !fields.append(name, value) { gateway.shared.log.append(deployment.key, level: 2, requestID: requestID, text: "header field \(name) was refused: it holds characters that HTTP forbids") }
+            if !fields.append(name, value) {
+                gateway.shared.log.append(
+                    deployment.key, level: 2, requestID: requestID,
+                    text: "header field \(name) was refused: it holds characters that HTTP forbids")
+            }
         }
         _ = fields.append("x-request-id", requestID)
         held = (status, fields, [])

@@ -38,19 +38,24 @@ package final class Gateway: HTTPService {
             text(exchange, ready ? 200 : 503, ready ? "ready\n" : "starting or draining\n", requestID)
         case "/metrics": text(exchange, 200, metricsText(), requestID, type: "text/plain; version=0.0.4")
         default:
-            answer(exchange, RuntimeError(
-                .notFound, step: "route \(exchange.request.method) \(path)", cause: "there is no such route",
-                next: "functions are at /fn/{tenant}/{function}/, models at /v1/chat/completions"), requestID: requestID)
+            answer(
+                exchange,
+                RuntimeError(
+                    .notFound, step: "route \(exchange.request.method) \(path)", cause: "there is no such route",
+                    next: "functions are at /fn/{tenant}/{function}/, models at /v1/chat/completions"),
+                requestID: requestID)
         }
     }
 
     private func callFunction(_ exchange: HTTPExchange, number: UInt64, requestID: String) {
-        let parts = exchange.request.path.utf8.split(separator: UInt8(ascii: "/"), maxSplits: 3, omittingEmptySubsequences: false)
+        let parts = exchange.request.path.utf8.split(
+            separator: UInt8(ascii: "/"), maxSplits: 3, omittingEmptySubsequences: false)
         guard parts.count == 4 else {
             return answer(exchange, Self.noFunction(exchange.request.path), requestID: requestID)
         }
         let rest = parts[3].split(separator: UInt8(ascii: "/"), maxSplits: 1, omittingEmptySubsequences: false)
-        let key = FunctionKey(tenant: String(decoding: parts[2], as: UTF8.self), name: String(decoding: rest[0], as: UTF8.self))
+        let key = FunctionKey(
+            tenant: String(decoding: parts[2], as: UTF8.self), name: String(decoding: rest[0], as: UTF8.self))
         guard let deployment = shared.registry.snapshot.functions[key] else {
             return answer(exchange, Self.noFunction("\(key)"), requestID: requestID)
         }
@@ -87,7 +92,8 @@ package final class Gateway: HTTPService {
         exchange.respond(status: error.httpStatus, headers: headers, body: body)
     }
 
-    func text(_ exchange: HTTPExchange, _ status: Int, _ body: String, _ requestID: String, type: String = "text/plain") {
+    func text(_ exchange: HTTPExchange, _ status: Int, _ body: String, _ requestID: String, type: String = "text/plain")
+    {
         exchange.respond(
             status: status, headers: ["content-type": type, "x-request-id": requestID], body: Array(body.utf8))
     }
@@ -98,7 +104,9 @@ package final class Gateway: HTTPService {
         reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
     ) -> () -> Void {
         if name == "model.chat" { return callModel(payload, caller: caller, reply: reply) }
-        let message = jsonObject([("type", .text("unknown_call")), ("message", .text("this host offers no call named \(name)"))])
+        let message = jsonObject([
+            ("type", .text("unknown_call")), ("message", .text("this host offers no call named \(name)")),
+        ])
         reply(Array("{\"error\":\(message)}".utf8), true, true)
         return {}
     }

@@ -17,14 +17,19 @@ extension Gateway {
 
     func completions(_ exchange: HTTPExchange, kind: AnswerHead.Kind, requestID: String) {
         guard exchange.request.method == "POST" else {
-            return answer(exchange, OpenAIError(status: 405, type: "invalid_request_error", message: "use POST"), requestID)
+            return answer(
+                exchange, OpenAIError(status: 405, type: "invalid_request_error", message: "use POST"), requestID)
         }
         exchange.collectBody(limit: Self.requestLimit) { [weak self] result in
             guard let self else { return }
             switch result {
             case .failure(.interrupted): return
             case .failure(.tooLarge(let limit)):
-                answer(exchange, OpenAIError(status: 413, type: "invalid_request_error", message: "the body is larger than \(limit) bytes"), requestID)
+                answer(
+                    exchange,
+                    OpenAIError(
+                        status: 413, type: "invalid_request_error", message: "the body is larger than \(limit) bytes"),
+                    requestID)
             case .success(let body): begin(exchange, kind: kind, body: body, requestID: requestID)
             }
         }
@@ -33,10 +38,14 @@ extension Gateway {
     private func begin(_ exchange: HTTPExchange, kind: AnswerHead.Kind, body: [UInt8], requestID: String) {
         do throws(OpenAIError) {
             let work = try readWork(kind, body)
-            let answer = ModelAnswer(exchange, head: head(kind, model: work.model), options: work.options, requestID: requestID, gateway: self)
+            let answer = ModelAnswer(
+                exchange, head: head(kind, model: work.model), options: work.options, requestID: requestID,
+                gateway: self)
             let own = LoopBound(answer, on: loop)
             let remote = loop.remote
-            let handle = work.start(shared.inference, "public") { event in remote.submit { _ in own.value.receive(event) } }
+            let handle = work.start(shared.inference, "public") { event in
+                remote.submit { _ in own.value.receive(event) }
+            }
             exchange.onClose = { handle.cancel() }
         } catch {
             answer(exchange, error, requestID)
@@ -57,14 +66,17 @@ extension Gateway {
             return Work(model: request.model, options: request.options) { $0.chat(request, tenant: $1, deliver: $2) }
         case .text:
             let request = try CompletionRequest(body.span, parser: &parser)
-            return Work(model: request.model, options: request.options) { $0.complete(request, tenant: $1, deliver: $2) }
+            return Work(model: request.model, options: request.options) {
+                $0.complete(request, tenant: $1, deliver: $2)
+            }
         }
     }
 
     private func head(_ kind: AnswerHead.Kind, model: String) -> AnswerHead {
         let id = shared.requestIDs.name(nil, number: shared.requestIDs.number()).dropFirst(4)
         return AnswerHead(
-            kind: kind, id: (kind == .chat ? "chatcmpl-" : "cmpl-") + id, created: Int64(Date().timeIntervalSince1970), model: model)
+            kind: kind, id: (kind == .chat ? "chatcmpl-" : "cmpl-") + id, created: Int64(Date().timeIntervalSince1970),
+            model: model)
     }
 
     func answer(_ exchange: HTTPExchange, _ error: OpenAIError, _ requestID: String) {
@@ -78,7 +90,8 @@ extension Gateway {
 
     /// Host call `model.chat`: the request is that of the OpenAI route. Returns how to give it up.
     func callModel(
-        _ payload: [UInt8], caller: Deployment, reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
+        _ payload: [UInt8], caller: Deployment,
+        reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
     ) -> () -> Void {
         do throws(OpenAIError) {
             let work = try readWork(.chat, payload)
@@ -87,9 +100,12 @@ extension Gateway {
                     status: 403, type: "permission_error", code: "model_not_allowed", param: "model",
                     message: "\(caller.key) may not call the model \(work.model); name it in `models` of its manifest")
             }
-            let relay = LoopBound(HostCallRelay(head: head(.chat, model: work.model), options: work.options, reply: reply), on: loop)
+            let relay = LoopBound(
+                HostCallRelay(head: head(.chat, model: work.model), options: work.options, reply: reply), on: loop)
             let remote = loop.remote
-            let handle = work.start(shared.inference, caller.tenant) { event in remote.submit { _ in relay.value.receive(event) } }
+            let handle = work.start(shared.inference, caller.tenant) { event in
+                remote.submit { _ in relay.value.receive(event) }
+            }
             return { handle.cancel() }
         } catch {
             reply(error.body, true, true)
@@ -127,7 +143,10 @@ private final class ModelAnswer {
             if !exchange.hasStarted {
                 exchange.start(
                     status: 200,
-                    headers: ["content-type": StreamWriter.contentType, "cache-control": "no-store", "x-request-id": requestID])
+                    headers: [
+                        "content-type": StreamWriter.contentType, "cache-control": "no-store",
+                        "x-request-id": requestID,
+                    ])
             }
             exchange.write(bytes)
         }
@@ -140,10 +159,14 @@ private final class ModelAnswer {
         case .failure(let error): gateway.answer(exchange, error, requestID)
         case .success(let body):
             let timings = collector.timings
-            let timing = [("load", timings.load), ("queue", timings.queue), ("prefill", timings.prefill), ("decode", timings.decode)]
-                .map { "\($0.0);dur=\($0.1 / 1_000_000)" }.joined(separator: ", ")
+            let timing = [
+                ("load", timings.load), ("queue", timings.queue), ("prefill", timings.prefill),
+                ("decode", timings.decode),
+            ]
+            .map { "\($0.0);dur=\($0.1 / 1_000_000)" }.joined(separator: ", ")
             exchange.respond(
-                status: 200, headers: ["content-type": "application/json", "x-request-id": requestID, "server-timing": timing],
+                status: 200,
+                headers: ["content-type": "application/json", "x-request-id": requestID, "server-timing": timing],
                 body: body)
         }
     }
@@ -156,7 +179,10 @@ private final class HostCallRelay {
     private var collector: AnswerCollector
     private let reply: (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
 
-    init(head: AnswerHead, options: GenerationOptions, reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void) {
+    init(
+        head: AnswerHead, options: GenerationOptions,
+        reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
+    ) {
         streams = options.stream
         stream = StreamWriter(head, options: options)
         collector = AnswerCollector(head, options: options)
@@ -175,6 +201,8 @@ private final class HostCallRelay {
 
     /// The JSON objects of `data: {…}\n\n` events; JSON of ours holds no raw line feed.
     private static func objects(in events: [UInt8]) -> [[UInt8]] {
-        events.split(separator: UInt8(ascii: "\n")).map { Array($0.dropFirst(6)) }.filter { $0.first == UInt8(ascii: "{") }
+        events.split(separator: UInt8(ascii: "\n")).map { Array($0.dropFirst(6)) }.filter {
+            $0.first == UInt8(ascii: "{")
+        }
     }
 }

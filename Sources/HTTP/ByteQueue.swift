@@ -114,6 +114,7 @@ internal import Glibc
             unsafe base = grown
             capacity = wanted
         }
-        return unsafe base! + tail
+        guard let base = unsafe base else { fatalError("HTTP: an output queue without memory") }
+        return unsafe base + tail
     }
 }

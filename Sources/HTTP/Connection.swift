@@ -303,7 +303,9 @@ final class Connection: EventHandler {
             close(reset: true)
         } else if let session {
             session.check(now)
-        } else if ending == .no, stalled >= (opening.isEmpty && tls?.isReady != false ? limits.idleTimeout : limits.headTimeout) {
+        } else if ending == .no,
+            stalled >= (opening.isEmpty && tls?.isReady != false ? limits.idleTimeout : limits.headTimeout)
+        {
             close()
         }
     }
@@ -316,7 +318,8 @@ final class Connection: EventHandler {
 
     /// Says that the server is full and hangs up.
     func refuseFull() {
-        output.append("HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        output.append(
+            "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         endAfterFlush(linger: true)
     }
 }

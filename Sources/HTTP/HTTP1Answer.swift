@@ -94,7 +94,8 @@ extension HTTP1Session: ExchangeCarrier {
     func appendRefusal(_ refusal: Refusal) {
         let body = Array("\(refusal.text)\n".utf8)
         answer.closes = true
-        begin(status: refusal.status, headers: ["content-type": "text/plain; charset=utf-8"], length: .known(body.count))
+        begin(
+            status: refusal.status, headers: ["content-type": "text/plain; charset=utf-8"], length: .known(body.count))
         if message?.request.method != "HEAD" { connection.output.append(body) }
         answer.isDone = true
     }

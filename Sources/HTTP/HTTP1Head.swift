@@ -65,7 +65,9 @@ extension HTTP1Message {
         }
     }
 
-    private static func host(_ headers: HTTPHeaders, target: RequestTarget, version: HTTPVersion) throws(Refusal) -> String {
+    private static func host(_ headers: HTTPHeaders, target: RequestTarget, version: HTTPVersion) throws(Refusal)
+        -> String
+    {
         var host: String?
         for (index, field) in headers.fields.enumerated() where headers.hasName(field, "host") {
             guard host == nil else { throw Refusal(status: 400, text: "There is more than one Host field: send one.") }
@@ -91,7 +93,8 @@ extension HTTP1Message {
         let codings = headers.all("transfer-encoding")
         guard !codings.isEmpty else { return }
         guard version == .http11, head.chunked, codings.count == 1, codings[0].lowercased() == "chunked" else {
-            throw Refusal(status: 400, text: "The Transfer-Encoding is not understood: send chunked alone, in HTTP/1.1.")
+            throw Refusal(
+                status: 400, text: "The Transfer-Encoding is not understood: send chunked alone, in HTTP/1.1.")
         }
     }
 

@@ -155,7 +155,8 @@ internal import Platform
         saidContinue = false
         clock.restart(now)
         answer = HTTP1Answer()
-        let exchange = HTTPExchange(request: message.request, loop: connection.server.loop, receivedAt: began, carrier: self)
+        let exchange = HTTPExchange(
+            request: message.request, loop: connection.server.loop, receivedAt: began, carrier: self)
         self.exchange = exchange
         connection.server.statistics.requests += 1
         connection.server.service.begin(exchange)
@@ -207,7 +208,8 @@ internal import Platform
 
     /// True when the client waits for a 100 that will not come: whether the body follows can't be known any more.
     var mustHangUp: Bool {
-        phase == .body && message?.expectsContinue == true && !saidContinue && bodySize == 0 && exchange?.takesBody != true
+        phase == .body && message?.expectsContinue == true && !saidContinue && bodySize == 0
+            && exchange?.takesBody != true
     }
 
     /// True while a large or unbounded rest of a body is not worth reading just to keep the connection.
@@ -253,7 +255,8 @@ internal import Platform
     private func checkRawSizes() {
         switch phase {
         case .head where rawHeadSize > limits.targetBytes + 2 * limits.headerBytes:
-            refuse(Refusal(status: 431, text: "The request head is too large: the limit is \(limits.headerBytes) bytes."))
+            refuse(
+                Refusal(status: 431, text: "The request head is too large: the limit is \(limits.headerBytes) bytes."))
         // Chunk headers and extensions may cost more than the bytes they carry, but not without end.
         case .body where rawBodySize > 16 * bodySize + UInt64(limits.headerBytes):
             refuse(Refusal(status: 400, text: "The chunks are mostly framing: send larger ones, without extensions."))

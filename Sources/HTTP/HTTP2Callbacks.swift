@@ -29,14 +29,16 @@ enum HTTP2Callbacks {
 
     static func makeSession() -> OpaquePointer {
         var session: OpaquePointer?
-        guard unsafe nghttp2_session_server_new2(&session, callbacks, nil, options) == 0, let session = unsafe session else {
+        guard unsafe nghttp2_session_server_new2(&session, callbacks, nil, options) == 0, let session = unsafe session
+        else {
             fatalError("HTTP/2: out of memory for a session")
         }
         return unsafe session
     }
 
     private static func of(_ owner: UnsafeMutableRawPointer?) -> HTTP2Session {
-        unsafe Unmanaged<HTTP2Session>.fromOpaque(owner!).takeUnretainedValue()
+        guard let owner = unsafe owner else { fatalError("HTTP/2: a callback without its session") }
+        return unsafe Unmanaged<HTTP2Session>.fromOpaque(owner).takeUnretainedValue()
     }
 
     private static func has(_ flags: UInt8, _ flag: nghttp2_flag) -> Bool { flags & UInt8(flag.rawValue) != 0 }
@@ -75,7 +77,9 @@ enum HTTP2Callbacks {
             if unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST { stream?.begin(ends: ends) }
             if ends { stream?.inputEnded() }
         case NGHTTP2_DATA.rawValue:
-            if has(head.flags, NGHTTP2_FLAG_END_STREAM) { stream?.inputEnded() } else if head.length == 0 {
+            if has(head.flags, NGHTTP2_FLAG_END_STREAM) {
+                stream?.inputEnded()
+            } else if head.length == 0 {
                 session.isTooBusy = !session.calm.allowsIdleFrame(session.now)
             }
         case NGHTTP2_RST_STREAM.rawValue: session.isTooBusy = !session.calm.allowsReset(session.now)
@@ -97,7 +101,9 @@ enum HTTP2Callbacks {
 
     private static let onSent: nghttp2_on_frame_send_callback = { _, frame, owner in
         guard let head = unsafe frame?.pointee.hd, has(head.flags, NGHTTP2_FLAG_END_STREAM) else { return 0 }
-        guard head.type == UInt8(NGHTTP2_DATA.rawValue) || head.type == UInt8(NGHTTP2_HEADERS.rawValue) else { return 0 }
+        guard head.type == UInt8(NGHTTP2_DATA.rawValue) || head.type == UInt8(NGHTTP2_HEADERS.rawValue) else {
+            return 0
+        }
         unsafe of(owner).streams[head.stream_id]?.answerIsOut()
         return 0
     }

@@ -17,11 +17,13 @@ struct HTTP2Head {
         if refusal != nil { return size <= 8 * limits.headerBytes }
         guard size <= limits.headerBytes else {
             refusal = Refusal(
-                status: 431, text: "The header fields are too large: the limit is \(limits.headerBytes) bytes together.")
+                status: 431, text: "The header fields are too large: the limit is \(limits.headerBytes) bytes together."
+            )
             return true
         }
         guard headers.count < limits.headerCount else {
-            refusal = Refusal(status: 431, text: "There are too many header fields: the limit is \(limits.headerCount).")
+            refusal = Refusal(
+                status: 431, text: "There are too many header fields: the limit is \(limits.headerCount).")
             return true
         }
         // HTTP/2 may split a cookie into crumbs for its compression; everybody behind expects one field.
@@ -66,7 +68,9 @@ struct HTTP2Head {
         ends: Bool, isTLS: Bool, peer: HTTPPeer, limits: HTTPLimits
     ) throws(Refusal) -> HTTPRequest {
         if let refusal { throw refusal }
-        guard method != "CONNECT" else { throw Refusal(status: 405, text: "CONNECT is for proxies and this server is none.") }
+        guard method != "CONNECT" else {
+            throw Refusal(status: 405, text: "CONNECT is for proxies and this server is none.")
+        }
         let isOptions = method == "OPTIONS"
         guard let target = unsafe path.withUnsafeBytes({ unsafe RequestTarget($0, isOptions: isOptions) }) else {
             throw Refusal(status: 400, text: "The request target is malformed: send a path that begins with /.")
@@ -76,7 +80,9 @@ struct HTTP2Head {
             throw Refusal(status: 400, text: "The authority and the Host field differ: send the same in both.")
         }
         let host = authority.isEmpty ? named ?? "" : authority
-        guard isValidHost(host) else { throw Refusal(status: 400, text: "The authority is malformed: send host or host:port.") }
+        guard isValidHost(host) else {
+            throw Refusal(status: 400, text: "The authority is malformed: send host or host:port.")
+        }
         let length = ends ? 0 : headers.first("content-length").flatMap { UInt64($0) }
         if let length, length > limits.bodyBytes {
             throw Refusal(status: 413, text: "The body is too large: the limit is \(limits.bodyBytes) bytes.")
@@ -87,7 +93,8 @@ struct HTTP2Head {
             }
         }
         return HTTPRequest(
-            method: method, path: target.path, query: target.query, host: host, headers: headers, version: .http2, isTLS: isTLS,
+            method: method, path: target.path, query: target.query, host: host, headers: headers, version: .http2,
+            isTLS: isTLS,
             contentLength: length, peer: peer)
     }
 }

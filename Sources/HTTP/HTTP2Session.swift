@@ -40,7 +40,8 @@ internal import Platform
     private func sendSettings() {
         let listSize = UInt32(clamping: limits.headerBytes + limits.targetBytes + 32 * limits.headerCount)
         let settings = [
-            nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue), value: limits.streams),
+            nghttp2_settings_entry(
+                settings_id: Int32(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue), value: limits.streams),
             nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue), value: listSize),
         ]
         let flags = UInt8(NGHTTP2_FLAG_NONE.rawValue)
@@ -100,7 +101,9 @@ internal import Platform
     }
 
     private func endIfDone() {
-        guard !isOver, unsafe nghttp2_session_want_read(raw) == 0, unsafe nghttp2_session_want_write(raw) == 0 else { return }
+        guard !isOver, unsafe nghttp2_session_want_read(raw) == 0, unsafe nghttp2_session_want_write(raw) == 0 else {
+            return
+        }
         isOver = true
         connection.endAfterFlush(linger: false)
     }
@@ -138,7 +141,9 @@ internal import Platform
     // MARK: time
 
     func check(_ now: MonotonicTime) {
-        if let headBegan, now.since(headBegan) / 1_000_000 >= limits.headTimeout { return connection.close(reset: true) }
+        if let headBegan, now.since(headBegan) / 1_000_000 >= limits.headTimeout {
+            return connection.close(reset: true)
+        }
         if streams.isEmpty {
             if now.since(idleSince) / 1_000_000 >= limits.idleTimeout { terminate() }
             return

@@ -64,7 +64,8 @@ internal import Platform
         clock.count(bytes.count)
         guard let exchange else { return discard(bytes.count) }
         guard bodySize <= session.limits.bodyBytes else {
-            return refuse(Refusal(status: 413, text: "The body is too large: the limit is \(session.limits.bodyBytes) bytes."))
+            return refuse(
+                Refusal(status: 413, text: "The body is too large: the limit is \(session.limits.bodyBytes) bytes."))
         }
         unsafe exchange.deliver(bytes)
     }
@@ -99,7 +100,9 @@ internal import Platform
         let hasBody = !isHead && !isBodiless(status) && body.count > 0
         if hasBody { unsafe output.append(body) }
         isEnding = true
-        submit(status: status, headers: headers, length: isBodiless(status) ? nil : body.count, kind: hasBody ? .body : .whole)
+        submit(
+            status: status, headers: headers, length: isBodiless(status) ? nil : body.count,
+            kind: hasBody ? .body : .whole)
         self.exchange = nil
     }
 
@@ -206,7 +209,8 @@ internal import Platform
         guard !isClosed else { return }
         if kind != .interim { hasStarted = true }
         lastProgress = session.now
-        let list = FieldList(status: status, headers: headers, length: length, date: kind == .interim ? nil : dateValue())
+        let list = FieldList(
+            status: status, headers: headers, length: length, date: kind == .interim ? nil : dateValue())
         let (raw, id) = unsafe (session.raw, id)
         let flags = UInt8(NGHTTP2_FLAG_NONE.rawValue)
         unsafe list.withFields { fields in
@@ -231,7 +235,9 @@ internal import Platform
 
     func check(_ now: MonotonicTime) {
         if let lingerSince {
-            if !isInputDone, now.since(lingerSince) / 1_000_000 >= session.limits.lingerTimeout { reset(NGHTTP2_NO_ERROR) }
+            if !isInputDone, now.since(lingerSince) / 1_000_000 >= session.limits.lingerTimeout {
+                reset(NGHTTP2_NO_ERROR)
+            }
         } else if !output.isEmpty, now.since(lastProgress) / 1_000_000 >= session.limits.writeTimeout {
             let gone = exchange
             exchange = nil

@@ -110,7 +110,9 @@ package final class HTTPExchange {
     package func respond(status: Int, headers: HTTPHeaders = [:], body: [UInt8] = []) {
         guard answer == .none, let carrier else { return }
         answer = .finished
-        unsafe body.withUnsafeBytes { unsafe carrier.sendWhole(self, status: Self.final(status), headers: headers, body: $0) }
+        unsafe body.withUnsafeBytes {
+            unsafe carrier.sendWhole(self, status: Self.final(status), headers: headers, body: $0)
+        }
         release()
     }
 

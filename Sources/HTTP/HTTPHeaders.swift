@@ -92,13 +92,15 @@ package struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral, Sequence {
     /// Ends the field without the white space at the end of its value.
     mutating func endField() {
         let start = Int(fields[fields.count - 1].valueStart)
-        while bytes.count > start, bytes[bytes.count - 1] == 0x20 || bytes[bytes.count - 1] == 0x09 { bytes.removeLast() }
+        while bytes.count > start, bytes[bytes.count - 1] == 0x20 || bytes[bytes.count - 1] == 0x09 {
+            bytes.removeLast()
+        }
         lastIsComplete = true
         fields[fields.count - 1].valueEnd = UInt32(truncatingIfNeeded: bytes.count)
     }
 
     mutating func appendName(_ piece: UnsafeRawBufferPointer) {
-        for unsafe byte in unsafe piece { bytes.append(Self.lowercased(byte)) }
+        for index in piece.indices { unsafe bytes.append(Self.lowercased(piece[index])) }
     }
 
     mutating func appendValue(_ piece: UnsafeRawBufferPointer) { unsafe bytes.append(contentsOf: piece) }

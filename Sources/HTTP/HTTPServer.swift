@@ -35,7 +35,8 @@ package struct HTTPStatistics: Sendable {
 
     /// Takes over a listening descriptor that does not block.
     package init(
-        loop: EventLoop, listenDescriptor: consuming FileDescriptor, limits: HTTPLimits = HTTPLimits(), tls: TLSContext? = nil,
+        loop: EventLoop, listenDescriptor: consuming FileDescriptor, limits: HTTPLimits = HTTPLimits(),
+        tls: TLSContext? = nil,
         service: any HTTPService
     ) {
         self.loop = loop

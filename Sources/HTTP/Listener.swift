@@ -65,7 +65,8 @@ final class Listener: EventHandler {
         isResting = true
         server.statistics.refusedConnections += 1
         server.loop.modify(socket.raw, events: 0, token: token)
-        server.loop.schedule(at: server.loop.now.adding(milliseconds: Self.restMilliseconds)) { [weak self, weak server] in
+        server.loop.schedule(at: server.loop.now.adding(milliseconds: Self.restMilliseconds)) {
+            [weak self, weak server] in
             if let self, let server { resume(server) }
         }
     }

@@ -35,7 +35,8 @@ package final class EventLoop {
         self.index = index
         epoll = FileDescriptor(owning: try check(clinux_epoll_create(), "epoll_create1"))
         remote = try LoopRemote()
-        try check(clinux_epoll_ctl(epoll.raw, EPOLL_CTL_ADD, remote.wakeDescriptor, EPOLLIN.rawValue, 0), "epoll_ctl(wake)")
+        try check(
+            clinux_epoll_ctl(epoll.raw, EPOLL_CTL_ADD, remote.wakeDescriptor, EPOLLIN.rawValue, 0), "epoll_ctl(wake)")
     }
 
     // MARK: descriptors

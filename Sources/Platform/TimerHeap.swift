@@ -78,7 +78,8 @@ package struct TimerHeap {
         var index = start
         while true {
             var smallest = index
-            for child in [2 * index + 1, 2 * index + 2] where child < heap.count && heap[child].time < heap[smallest].time {
+            for child in [2 * index + 1, 2 * index + 2]
+            where child < heap.count && heap[child].time < heap[smallest].time {
                 smallest = child
             }
             guard smallest != index else { return }

@@ -20,7 +20,9 @@ package struct ArtefactStore: Sendable {
     package func uploadPath(named name: String) -> String { "\(state)/staging/\(name)" }
 
     /// Unpacks an archive beside the others. Returns the directory and the digest of the set.
-    func stage(_ archive: String, limit: UInt64) throws(RuntimeError) -> (directory: String, digest: String, files: [String]) {
+    func stage(_ archive: String, limit: UInt64) throws(RuntimeError) -> (
+        directory: String, digest: String, files: [String]
+    ) {
         let directory = "\(archive).d"
         try make(directory)
         do throws(RuntimeError) {
@@ -43,7 +45,8 @@ package struct ArtefactStore: Sendable {
         discard(directory)
         guard code == EEXIST || code == ENOTEMPTY else {
             throw RuntimeError(
-                .insufficientStorage, step: "store \(place)", cause: SystemError.text(of: code), next: "check the state directory")
+                .insufficientStorage, step: "store \(place)", cause: SystemError.text(of: code),
+                next: "check the state directory")
         }
     }
 

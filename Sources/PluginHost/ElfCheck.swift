@@ -4,7 +4,8 @@ package import Core
 package enum ElfCheck {
     private static let allowed: Set<String> = [
         "libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1",
-        "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libz.so.1", "libSwiftletKit.so", "libdispatch.so", "libBlocksRuntime.so",
+        "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libz.so.1", "libSwiftletKit.so", "libdispatch.so",
+        "libBlocksRuntime.so",
     ]
     private static let allowedPrefixes = ["libswift", "libFoundation", "lib_Foundation"]
     private static let entry = "swiftlet_plugin_entry"
@@ -18,16 +19,23 @@ package enum ElfCheck {
         let dynamic = try elf.dynamic()
         for library in dynamic.needed where !allowed.contains(library) && !beside.contains(library) {
             guard !library.contains("/"), allowedPrefixes.contains(where: library.hasPrefix) else {
-                throw refusal(name, "it links \(library), which workers don't have", "link it statically, or put it into the folder")
+                throw refusal(
+                    name, "it links \(library), which workers don't have",
+                    "link it statically, or put it into the folder")
             }
         }
         for path in dynamic.searchPaths where path != "$ORIGIN" {
             throw refusal(name, "it looks for libraries in \(path)", "build it with no RUNPATH, or with $ORIGIN only")
         }
-        if dynamic.hasTextRelocations { throw refusal(name, "it writes to its own code (TEXTREL)", "compile it with -fPIC") }
-        if dynamic.hasAudit { throw refusal(name, "it asks the loader to load an auditor", "build it without -z audit") }
+        if dynamic.hasTextRelocations {
+            throw refusal(name, "it writes to its own code (TEXTREL)", "compile it with -fPIC")
+        }
+        if dynamic.hasAudit {
+            throw refusal(name, "it asks the loader to load an auditor", "build it without -z audit")
+        }
         if isPlugin, !dynamic.defines(entry) {
-            throw refusal(name, "it does not export \(entry)", "include swiftlet_abi.h and mark the function SWIFTLET_EXPORT")
+            throw refusal(
+                name, "it does not export \(entry)", "include swiftlet_abi.h and mark the function SWIFTLET_EXPORT")
         }
     }
 
@@ -66,11 +74,15 @@ private struct Elf {
         self.file = file
         self.name = name
         func number(_ offset: UInt64, _ width: Int) -> UInt64? { Self.number(file, offset, width) }
-        func refuse(_ cause: String) -> RuntimeError { ElfCheck.refusal(name, cause, "deploy a shared object for \(Self.machine.1) Linux") }
+        func refuse(_ cause: String) -> RuntimeError {
+            ElfCheck.refusal(name, cause, "deploy a shared object for \(Self.machine.1) Linux")
+        }
         guard file.count >= 64, file.starts(with: [0x7f, 0x45, 0x4c, 0x46]) else { throw refuse("it is no ELF file") }
         guard file[4] == 2, file[5] == 1 else { throw refuse("it is no 64-bit little-endian ELF file") }
         guard number(16, 2) == 3 else { throw refuse("it is an ELF file but no shared object") }
-        guard number(18, 2) == Self.machine.0 else { throw refuse("it is for another machine (number \(number(18, 2) ?? 0))") }
+        guard number(18, 2) == Self.machine.0 else {
+            throw refuse("it is for another machine (number \(number(18, 2) ?? 0))")
+        }
         guard let table = number(32, 8), number(54, 2) == 56, let count = number(56, 2), (1...64).contains(count) else {
             throw refuse("its program header is malformed")
         }
@@ -80,10 +92,13 @@ private struct Elf {
             guard let type = number(at, 4), let flags = number(at &+ 4, 4), let offset = number(at &+ 8, 8),
                 let address = number(at &+ 16, 8), let size = number(at &+ 32, 8), let memory = number(at &+ 40, 8)
             else { throw refuse("its program header is cut") }
-            guard type != 1 || (offset <= UInt64(file.count) && size <= UInt64(file.count) - offset && memory <= 1 << 36) else {
+            guard
+                type != 1 || (offset <= UInt64(file.count) && size <= UInt64(file.count) - offset && memory <= 1 << 36)
+            else {
                 throw refuse("a segment lies outside the file")
             }
-            segments.append(Segment(type: UInt32(type), flags: UInt32(flags), offset: offset, address: address, fileSize: size))
+            segments.append(
+                Segment(type: UInt32(type), flags: UInt32(flags), offset: offset, address: address, fileSize: size))
         }
         self.segments = segments
     }
@@ -105,7 +120,9 @@ private struct Elf {
         }
         var entries: [(UInt64, UInt64)] = []
         for index in 0..<segment.fileSize / 16 {
-            guard let tag = read(segment.offset &+ index * 16, 8), let value = read(segment.offset &+ index * 16 &+ 8, 8) else { break }
+            guard let tag = read(segment.offset &+ index * 16, 8),
+                let value = read(segment.offset &+ index * 16 &+ 8, 8)
+            else { break }
             if tag == 0 { break }
             entries.append((tag, value))
         }
@@ -130,7 +147,9 @@ private struct Elf {
             default: break
             }
         }
-        if let table = value(6).flatMap(offset) { result.symbols = symbols(table, string: string, end: value(5).flatMap(offset)) }
+        if let table = value(6).flatMap(offset) {
+            result.symbols = symbols(table, string: string, end: value(5).flatMap(offset))
+        }
         return result
     }
 
@@ -150,7 +169,8 @@ private struct Elf {
 
     /// Where an address lies in the file.
     private func offset(_ address: UInt64) -> UInt64? {
-        for segment in segments where segment.type == 1 && address >= segment.address && address - segment.address < segment.fileSize {
+        for segment in segments
+        where segment.type == 1 && address >= segment.address && address - segment.address < segment.fileSize {
             return segment.offset + (address - segment.address)
         }
         return nil

@@ -42,17 +42,21 @@ package struct PluginAdmission {
         }
     }
 
-    private func inspect(_ staged: (directory: String, digest: String, files: [String]), tenant: String) throws(RuntimeError) -> Deployment {
+    private func inspect(_ staged: (directory: String, digest: String, files: [String]), tenant: String)
+        throws(RuntimeError) -> Deployment
+    {
         let manifest = try Manifest.decode(json5: try read(staged.directory, "swiftlet.json5"), file: "swiftlet.json5")
         guard (manifest.kind == .backend) == (tenant == Deployment.platform) else {
             throw RuntimeError(
-                .forbidden, step: "deploy \(manifest.name)", cause: "a \(manifest.kind.rawValue) can't belong to tenant \(tenant)",
+                .forbidden, step: "deploy \(manifest.name)",
+                cause: "a \(manifest.kind.rawValue) can't belong to tenant \(tenant)",
                 next: "backends belong to `platform`, handlers to any other tenant")
         }
         let library = manifest.library ?? "plugin.so"
         for needed in [library] + (manifest.model.map { [$0] } ?? []) where !staged.files.contains(needed) {
             throw RuntimeError(
-                .pluginInvalid, step: "deploy \(manifest.name)", cause: "the file \(needed) that the manifest names is missing",
+                .pluginInvalid, step: "deploy \(manifest.name)",
+                cause: "the file \(needed) that the manifest names is missing",
                 next: "put it into the folder, or build it with `swiftlet build`")
         }
         for file in staged.files where file == library || file.contains(".so") {
@@ -67,6 +71,7 @@ package struct PluginAdmission {
     private func read(_ directory: String, _ name: String) throws(RuntimeError) -> [UInt8] {
         if let data = try? Data(contentsOf: URL(filePath: "\(directory)/\(name)")) { return Array(data) }
         throw RuntimeError(
-            .pluginInvalid, step: "read \(name)", cause: "it is not in the artefact", next: "deploy a folder that holds it")
+            .pluginInvalid, step: "read \(name)", cause: "it is not in the artefact",
+            next: "deploy a folder that holds it")
     }
 }

@@ -62,7 +62,8 @@ package struct PluginProbe: Sendable {
 
     private func failure(_ deployment: Deployment, _ text: String) -> RuntimeError {
         RuntimeError(
-            .pluginInvalid, step: "probe \(deployment.manifest.library ?? "plugin.so") of \(deployment.key)", cause: text,
+            .pluginInvalid, step: "probe \(deployment.manifest.library ?? "plugin.so") of \(deployment.key)",
+            cause: text,
             next: "mend the plugin, build it again and deploy it again")
     }
 }

@@ -21,13 +21,17 @@ package enum TarWriter {
             }
             try writeAll(output.raw, [UInt8](repeating: 0, count: 2 * blockSize))
         } catch {
-            throw RuntimeError(.insufficientStorage, step: "pack \(archive)", cause: "\(error)", next: "check the files and the space on disk")
+            throw RuntimeError(
+                .insufficientStorage, step: "pack \(archive)", cause: "\(error)",
+                next: "check the files and the space on disk")
         }
     }
 
     private static func header(_ name: String, size: Int) -> [UInt8] {
         var block = [UInt8](repeating: 0, count: blockSize)
-        func put(_ text: String, at offset: Int) { for (index, byte) in text.utf8.enumerated() { block[offset + index] = byte } }
+        func put(_ text: String, at offset: Int) {
+            for (index, byte) in text.utf8.enumerated() { block[offset + index] = byte }
+        }
         func octal(_ value: Int, width: Int) -> String {
             let digits = String(value, radix: 8)
             return String(repeating: "0", count: width - digits.count) + digits
@@ -79,13 +83,16 @@ enum TarReader {
             throw error
         } catch {
             throw RuntimeError(
-                .insufficientStorage, step: "unpack the artefact", cause: "\(error)", next: "free space in the state directory")
+                .insufficientStorage, step: "unpack the artefact", cause: "\(error)",
+                next: "free space in the state directory")
         }
     }
 
     private static func check(_ block: [UInt8]) throws(RuntimeError) -> (String, UInt64) {
         guard Array(block[257..<262]) == Array("ustar".utf8) else { throw refusal("it is no ustar archive") }
-        guard let sum = octal(block[148..<156]), sum == checksum(block) else { throw refusal("a checksum in it is wrong") }
+        guard let sum = octal(block[148..<156]), sum == checksum(block) else {
+            throw refusal("a checksum in it is wrong")
+        }
         let name = String(decoding: block[0..<100].prefix { $0 != 0 }, as: UTF8.self)
         guard block[156] == UInt8(ascii: "0") || block[156] == 0 else { throw refusal("\(name) is no regular file") }
         guard isPlain(name), block[345] == 0 else { throw refusal("the name \"\(name)\" is not plain") }
@@ -119,7 +126,9 @@ enum TarReader {
         var buffer = [UInt8](repeating: 0, count: 1 << 18)
         while rest > 0 {
             let wanted = Int(min(rest, UInt64(buffer.count)))
-            let count = try libc("read") { unsafe buffer.withUnsafeMutableBytes { unsafe read(input, $0.baseAddress, wanted) } }
+            let count = try libc("read") {
+                unsafe buffer.withUnsafeMutableBytes { unsafe read(input, $0.baseAddress, wanted) }
+            }
             guard count > 0 else { throw refusal("it is cut inside \(name)") }
             unsafe digest.add(buffer.span.bytes.extracting(0..<count))
             try writeAll(output.raw, Array(buffer[..<count]))
@@ -128,7 +137,9 @@ enum TarReader {
         try libc("fsync(\(name))") { fsync(output.raw) }
         var padding = Int((UInt64(blockSize) - size % UInt64(blockSize)) % UInt64(blockSize))
         while padding > 0 {
-            let count = try libc("read") { unsafe buffer.withUnsafeMutableBytes { unsafe read(input, $0.baseAddress, padding) } }
+            let count = try libc("read") {
+                unsafe buffer.withUnsafeMutableBytes { unsafe read(input, $0.baseAddress, padding) }
+            }
             guard count > 0 else { throw refusal("it is cut after \(name)") }
             padding -= count
         }
@@ -140,7 +151,9 @@ enum TarReader {
         var have = 0
         while have < blockSize {
             let count = try libc("read") {
-                unsafe block.withUnsafeMutableBytes { unsafe read(input, $0.baseAddress?.advanced(by: have), blockSize - have) }
+                unsafe block.withUnsafeMutableBytes {
+                    unsafe read(input, $0.baseAddress?.advanced(by: have), blockSize - have)
+                }
             }
             guard count > 0 else { return nil }
             have += count
@@ -157,7 +170,9 @@ private func copy(_ input: CInt, to output: CInt, size: Int) throws {
     var buffer = [UInt8](repeating: 0, count: 1 << 18)
     var rest = size
     while rest > 0 {
-        let count = try libc("read") { unsafe buffer.withUnsafeMutableBytes { unsafe read(input, $0.baseAddress, min(rest, $0.count)) } }
+        let count = try libc("read") {
+            unsafe buffer.withUnsafeMutableBytes { unsafe read(input, $0.baseAddress, min(rest, $0.count)) }
+        }
         guard count > 0 else { throw SystemError(call: "read: the file became shorter", code: EIO) }
         try writeAll(output, Array(buffer[..<count]))
         rest -= count
@@ -168,7 +183,9 @@ private func writeAll(_ output: CInt, _ bytes: [UInt8]) throws(SystemError) {
     var offset = 0
     while offset < bytes.count {
         offset += try libc("write") {
-            unsafe bytes.withUnsafeBytes { unsafe write(output, $0.baseAddress?.advanced(by: offset), bytes.count - offset) }
+            unsafe bytes.withUnsafeBytes {
+                unsafe write(output, $0.baseAddress?.advanced(by: offset), bytes.count - offset)
+            }
         }
     }
 }

@@ -16,7 +16,8 @@ internal import CSQLite
             let cause = unsafe String(cString: sqlite3_errstr(code))
             unsafe sqlite3_close_v2(handle)
             throw RuntimeError(
-                .unavailable, step: "open \(path)", cause: cause, next: "check that the state directory exists and is writable")
+                .unavailable, step: "open \(path)", cause: cause,
+                next: "check that the state directory exists and is writable")
         }
         unsafe self.handle = opened
         self.path = path
@@ -29,12 +30,15 @@ internal import CSQLite
     deinit { unsafe sqlite3_close_v2(handle) }
 
     /// Runs one statement with text and number parameters; `row` sees each row's columns as text.
-    func run(_ sql: String, _ parameters: [String] = [], row: ([String]) throws(RuntimeError) -> Void = { _ in }) throws(RuntimeError) {
+    func run(_ sql: String, _ parameters: [String] = [], row: ([String]) throws(RuntimeError) -> Void = { _ in })
+        throws(RuntimeError)
+    {
         var statement: OpaquePointer?
         guard unsafe sqlite3_prepare_v2(handle, sql, -1, &statement, nil) == SQLITE_OK else { throw failure(sql) }
         defer { unsafe sqlite3_finalize(statement) }
         for (index, value) in parameters.enumerated() {
-            guard unsafe sqlite3_bind_text(statement, Int32(index + 1), value, -1, csqlite_transient()) == SQLITE_OK else {
+            guard unsafe sqlite3_bind_text(statement, Int32(index + 1), value, -1, csqlite_transient()) == SQLITE_OK
+            else {
                 throw failure(sql)
             }
         }
@@ -75,7 +79,8 @@ internal import CSQLite
         switch code {
         case SQLITE_FULL, SQLITE_IOERR:
             return RuntimeError(
-                .insufficientStorage, step: "\(verb) in \(path)", cause: cause, next: "free space on its disk, then try again")
+                .insufficientStorage, step: "\(verb) in \(path)", cause: cause,
+                next: "free space on its disk, then try again")
         case SQLITE_NOTADB, SQLITE_CORRUPT:
             return RuntimeError(
                 .internalError, step: "read \(path)", cause: cause,

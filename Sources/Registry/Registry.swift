@@ -51,7 +51,9 @@ package final class Registry: Sendable {
     package func publish(_ d: Deployment) throws(RuntimeError) {
         let manifest = d.manifest.canonicalJSON
         try change { database throws(RuntimeError) in
-            try database.run("UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3", [d.tenant, d.name, d.kind.rawValue])
+            try database.run(
+                "UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3",
+                [d.tenant, d.name, d.kind.rawValue])
             try database.run(
                 "INSERT OR REPLACE INTO deployment VALUES (?1,?2,?3,?4,?5,CAST(?6 AS INTEGER),1)",
                 [d.tenant, d.name, d.kind.rawValue, d.digest, manifest, String(d.createdAt)])
@@ -64,7 +66,8 @@ package final class Registry: Sendable {
         guard let gone = kind == .backend ? snapshot.models[key.name] : snapshot.functions[key] else { return nil }
         try change { database throws(RuntimeError) in
             try database.run(
-                "UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3", [gone.tenant, gone.name, kind.rawValue])
+                "UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3",
+                [gone.tenant, gone.name, kind.rawValue])
         }
         return gone
     }
@@ -89,7 +92,9 @@ package final class Registry: Sendable {
             var made = ""
             for part in directory.split(separator: "/") {
                 made += "/" + part
-                if unsafe mkdir(made, 0o755) != 0, errno != EEXIST { throw SystemError(call: "mkdir(\(made))", code: errno) }
+                if unsafe mkdir(made, 0o755) != 0, errno != EEXIST {
+                    throw SystemError(call: "mkdir(\(made))", code: errno)
+                }
             }
             let lock = try FileDescriptor.open("\(directory)/lock", flags: O_RDWR | O_CREAT, mode: 0o644)
             guard clinux_try_lock(lock.raw) == 0 else {
@@ -131,9 +136,14 @@ package final class Registry: Sendable {
             (row) throws(RuntimeError) in
             let manifest = try Manifest.decode(json5: Array(row[4].utf8), file: "registry")
             let deployment = Deployment(
-                tenant: row[0], name: row[1], kind: PluginKind(rawValue: row[2]) ?? .handler, digest: row[3], manifest: manifest,
+                tenant: row[0], name: row[1], kind: PluginKind(rawValue: row[2]) ?? .handler, digest: row[3],
+                manifest: manifest,
                 createdAt: Int64(row[5]) ?? 0)
-            if deployment.kind == .backend { models[deployment.name] = deployment } else { functions[deployment.key] = deployment }
+            if deployment.kind == .backend {
+                models[deployment.name] = deployment
+            } else {
+                functions[deployment.key] = deployment
+            }
         }
         return RegistrySnapshot(functions: functions, models: models)
     }

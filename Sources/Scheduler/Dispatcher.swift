@@ -52,7 +52,8 @@ package final class Dispatcher: Sendable {
             guard !state.closing else { return (.refuse, nil) }
             var function =
                 state.functions[key]
-                ?? Function(queue: FunctionQueue(limits: spec.limits, idleMilliseconds: idleMilliseconds), deployment: key)
+                ?? Function(
+                    queue: FunctionQueue(limits: spec.limits, idleMilliseconds: idleMilliseconds), deployment: key)
             let arrival = function.queue.arrive(ticket, now: loop.now)
             var worker: Worker?
             if case .lease(let number) = arrival { worker = function.workers[number] }
@@ -130,7 +131,9 @@ package final class Dispatcher: Sendable {
 
     private func armTimer() {
         let due = state.withLock { state -> MonotonicTime? in
-            guard let due = state.functions.values.compactMap(\.queue.nextDue).min(), due < state.timer else { return nil }
+            guard let due = state.functions.values.compactMap(\.queue.nextDue).min(), due < state.timer else {
+                return nil
+            }
             state.timer = due
             return due
         }
@@ -169,7 +172,8 @@ package final class Dispatcher: Sendable {
 
     private static func waitedTooLong(_ spec: WorkerSpec) -> RuntimeError {
         RuntimeError(
-            .unavailable, step: "queue \(spec.key)", cause: "no worker was free within \(spec.limits.queueTimeoutMilliseconds) ms",
+            .unavailable, step: "queue \(spec.key)",
+            cause: "no worker was free within \(spec.limits.queueTimeoutMilliseconds) ms",
             next: "try again later, or raise limits.concurrency or limits.queue_timeout_ms in the manifest")
     }
 }

@@ -86,7 +86,8 @@ package final class InvocationRun: WorkerChannelDelegate {
         timings.queue = queued
         if !lease.isCold { phase = .running }
         do {
-            channel = try WorkerChannel(descriptor: lease.worker.channel.raw, loop: loop, buffer: buffer, delegate: self)
+            channel = try WorkerChannel(
+                descriptor: lease.worker.channel.raw, loop: loop, buffer: buffer, delegate: self)
         } catch {
             reason = .protocolViolation("\(error)")
         }
@@ -106,7 +107,8 @@ package final class InvocationRun: WorkerChannelDelegate {
     private func sendInvoke(deadline: MonotonicTime) {
         let room = Int(WIRE_FRAME_MAX) - Int(WIRE_HEAD_SIZE)
         let key = lease.worker.spec.key
-        var frame = FrameBuilder(FrameHead(Int(WIRE_INVOKE), id: UInt32(truncatingIfNeeded: request.id)), capacity: 1024)
+        var frame = FrameBuilder(
+            FrameHead(Int(WIRE_INVOKE), id: UInt32(truncatingIfNeeded: request.id)), capacity: 1024)
         frame.append(request.id)
         frame.append(deadline.nanoseconds)
         let texts = [request.method, request.path, request.query, key.tenant, key.name, request.requestID]
@@ -156,7 +158,8 @@ package final class InvocationRun: WorkerChannelDelegate {
 
     private func send(_ type: Int, flags: Int = 0, call: UInt32 = 0, payload: ArraySlice<UInt8> = []) {
         var frame = FrameBuilder(
-            FrameHead(type, flags: flags, id: UInt32(truncatingIfNeeded: request.id), call: call), capacity: payload.count)
+            FrameHead(type, flags: flags, id: UInt32(truncatingIfNeeded: request.id), call: call),
+            capacity: payload.count)
         frame.append(payload)
         channel?.send(frame.finish())
     }
@@ -228,7 +231,8 @@ package final class InvocationRun: WorkerChannelDelegate {
     }
 
     private func response(_ head: FrameHead, _ payload: RawSpan, _ offset: inout Int) {
-        guard status == 0, let code = payload.u32(&offset), (200...599).contains(code), let count = payload.u32(&offset),
+        guard status == 0, let code = payload.u32(&offset), (200...599).contains(code),
+            let count = payload.u32(&offset),
             count <= WIRE_HEADERS_MAX
         else { return stop(.protocolViolation(status == 0 ? "a malformed answer" : "two answers to one invocation")) }
         var headers: [(String, String)] = []
@@ -246,7 +250,9 @@ package final class InvocationRun: WorkerChannelDelegate {
     private func data(_ head: FrameHead, _ payload: RawSpan, from start: Int) {
         let trailer = head.has(Int(WIRE_FLAG_FINISHED)) ? MemoryLayout<wire_finished>.size : 0
         let end = payload.byteCount - trailer
-        guard status != 0, end >= start else { return stop(.protocolViolation("answer bytes before the answer's head")) }
+        guard status != 0, end >= start else {
+            return stop(.protocolViolation("answer bytes before the answer's head"))
+        }
         responseBytes += UInt64(end - start)
         guard responseBytes <= lease.worker.spec.limits.responseBytes else {
             return stop(.failed("the answer is larger than limits.response_mb allows"))

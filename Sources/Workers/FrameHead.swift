@@ -91,7 +91,9 @@ package struct FrameBuilder {
     package mutating func append(_ text: String) { bytes.append(contentsOf: text.utf8) }
     package mutating func append(_ more: [UInt8]) { bytes.append(contentsOf: more) }
     package mutating func append(_ more: ArraySlice<UInt8>) { bytes.append(contentsOf: more) }
-    package mutating func append(_ more: RawSpan) { unsafe more.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) } }
+    package mutating func append(_ more: RawSpan) {
+        unsafe more.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
+    }
 
     package var payloadSize: Int { bytes.count - Int(WIRE_HEAD_SIZE) }
 

@@ -35,7 +35,9 @@ package final class WorkerChannel: EventHandler {
     private var readingPaused = false
 
     /// - Parameter descriptor: open for as long as the channel is; the worker owns it.
-    package init(descriptor: CInt, loop: EventLoop, buffer: PacketBuffer, delegate: any WorkerChannelDelegate) throws(SystemError) {
+    package init(descriptor: CInt, loop: EventLoop, buffer: PacketBuffer, delegate: any WorkerChannelDelegate)
+        throws(SystemError)
+    {
         self.descriptor = descriptor
         self.loop = loop
         self.buffer = buffer

@@ -59,7 +59,9 @@ package final class WorkerHost: Sendable {
         }
     }
 
-    private static func spawnForker(_ configuration: WorkerHostConfiguration, control: CInt) throws(SystemError) -> Int32 {
+    private static func spawnForker(_ configuration: WorkerHostConfiguration, control: CInt) throws(SystemError)
+        -> Int32
+    {
         let arguments = [
             configuration.zygotePath, "forker", "--control", "3", "--kit", configuration.kitPath, "--swift-runtime",
             configuration.swiftRuntimePath, "--cgroup-name", "swiftlet-\(getpid())",
@@ -178,7 +180,8 @@ package final class WorkerHost: Sendable {
         do {
             try forker.read(on: loop, buffer: PacketBuffer(), received: received, ended: noteForkerEnd)
         } catch {
-            throw RuntimeError(.internalError, step: "watch the forker", cause: "\(error)", next: "raise the limit of open files")
+            throw RuntimeError(
+                .internalError, step: "watch the forker", cause: "\(error)", next: "raise the limit of open files")
         }
         refillSpares()
     }
@@ -187,7 +190,9 @@ package final class WorkerHost: Sendable {
         var offset = 0
         switch Int(head.type) {
         case Int(WIRE_FORKER_READY):
-            guard payload.u32(&offset) != nil, let have = payload.u32(&offset), let cgroup = payload.u32(&offset) else { return }
+            guard payload.u32(&offset) != nil, let have = payload.u32(&offset), let cgroup = payload.u32(&offset) else {
+                return
+            }
             state.withLock { $0.layers = SandboxLayers(have: have, cgroup: cgroup) }
         case Int(WIRE_ZYGOTE_GONE):
             guard let number = payload.u32(&offset) else { return }
@@ -249,6 +254,7 @@ package final class WorkerHost: Sendable {
         }
         for zygote in retired { zygote.socket.hangUp() }
         guard again else { return }
-        loop.schedule(at: now.adding(nanoseconds: max(limit / 4, 50_000_000))) { [self, unowned loop] in sweep(on: loop) }
+        loop.schedule(at: now.adding(nanoseconds: max(limit / 4, 50_000_000))) { [self, unowned loop] in sweep(on: loop)
+        }
     }
 }

@@ -30,7 +30,8 @@ package struct WorkerSpec: Sendable {
     package var maxStepTokens: UInt32 = 0
 
     package init(
-        purpose: Purpose, key: FunctionKey, trust: String, root: String, directory: String, library: String, limits: Limits
+        purpose: Purpose, key: FunctionKey, trust: String, root: String, directory: String, library: String,
+        limits: Limits
     ) {
         self.purpose = purpose
         self.key = key

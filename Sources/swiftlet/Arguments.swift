@@ -44,7 +44,8 @@ struct Arguments {
     func number(_ option: String, in range: ClosedRange<Int>) throws -> Int? {
         guard let text = values[option] else { return nil }
         guard let number = Int(text), range.contains(number) else {
-            throw UsageError(text: "\(option) takes a whole number from \(range.lowerBound) to \(range.upperBound), not \(text)")
+            throw UsageError(
+                text: "\(option) takes a whole number from \(range.lowerBound) to \(range.upperBound), not \(text)")
         }
         return number
     }

@@ -7,7 +7,8 @@ enum BuildCommand {
     static func run(_ arguments: Arguments) throws -> Int32 {
         let directory = try arguments.only("folder")
         let manifest = try readManifest(directory)
-        let output = try build(manifest, directory: directory, output: arguments.value("--output") ?? "\(directory)/plugin.so")
+        let output = try build(
+            manifest, directory: directory, output: arguments.value("--output") ?? "\(directory)/plugin.so")
         Output.line(output)
         return 0
     }
@@ -25,7 +26,8 @@ enum BuildCommand {
     static func build(_ manifest: Manifest, directory: String, output: String) throws -> String {
         guard let language = manifest.language.flatMap(PluginBuilder.Language.init(rawValue:)) else {
             throw RuntimeError(
-                .manifestInvalid, step: "build \(directory)", cause: "the manifest names no `language` this program builds",
+                .manifestInvalid, step: "build \(directory)",
+                cause: "the manifest names no `language` this program builds",
                 next: "set language to \"swift\" or \"c\", or build the library yourself and name it in `library`")
         }
         let builder = PluginBuilder(sdk: PluginSDK(prefix: Installation.current.prefix))

@@ -13,7 +13,9 @@ struct Answer {
     var text: String { String(decoding: body, as: UTF8.self) }
 
     func header(_ name: String) -> String? {
-        headers.first { $0.lowercased().hasPrefix(name + ":") }.map { String($0.dropFirst(name.count + 1).drop { $0 == " " }) }
+        headers.first { $0.lowercased().hasPrefix(name + ":") }.map {
+            String($0.dropFirst(name.count + 1).drop { $0 == " " })
+        }
     }
 }
 
@@ -37,13 +39,16 @@ struct Client {
     /// - Parameters:
     ///   - upload: a file that is sent as the body.
     ///   - stream: true: answer bytes go to stdout as they come and `body` stays empty.
-    func send(_ method: String, _ path: String, body: [UInt8]? = nil, upload: String? = nil, stream: Bool = false) throws -> Answer {
+    func send(_ method: String, _ path: String, body: [UInt8]? = nil, upload: String? = nil, stream: Bool = false)
+        throws -> Answer
+    {
         let received = Received(stream: stream)
         var error = [CChar](repeating: 0, count: 256)
         let context = unsafe Unmanaged.passUnretained(received).toOpaque()
         let status = unsafe (body ?? []).withUnsafeBytes { bytes in
             unsafe ccurl_perform(
-                method, base + path, nil, 0, body == nil ? nil : bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1), bytes.count, upload,
+                method, base + path, nil, 0, body == nil ? nil : bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1),
+                bytes.count, upload,
                 { raw, data, size in
                     guard let raw = unsafe raw else { return }
                     let received = unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue()
@@ -74,7 +79,9 @@ struct Client {
             let error: Words
         }
         guard let words = try? JSONDecoder().decode(Refusal.self, from: Data(answer.body)).error else {
-            throw RuntimeError(.internalError, step: "\(method) \(path)", cause: "status \(answer.status): \(answer.text)", next: "see the host's log")
+            throw RuntimeError(
+                .internalError, step: "\(method) \(path)", cause: "status \(answer.status): \(answer.text)",
+                next: "see the host's log")
         }
         throw RuntimeError(.badRequest, step: words.step, cause: words.cause, next: words.next)
     }

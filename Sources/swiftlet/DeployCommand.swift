@@ -16,7 +16,8 @@ enum DeployCommand {
         defer { try? FileManager.default.removeItem(atPath: scratch) }
         var files = [("swiftlet.json5", "\(directory)/swiftlet.json5")]
         if manifest.language != nil {
-            files.append(("plugin.so", try BuildCommand.build(manifest, directory: directory, output: "\(scratch)/plugin.so")))
+            files.append(
+                ("plugin.so", try BuildCommand.build(manifest, directory: directory, output: "\(scratch)/plugin.so")))
         } else {
             files += try otherFiles(directory)
         }
@@ -29,7 +30,9 @@ enum DeployCommand {
         if arguments.has("--json") {
             Output.bytes(answer.body)
         } else {
-            Output.line("deployed \(published.kind) \(published.tenant)/\(published.name) \(published.version) (\(published.digest.prefix(12)))")
+            Output.line(
+                "deployed \(published.kind) \(published.tenant)/\(published.name) \(published.version) (\(published.digest.prefix(12)))"
+            )
         }
         return 0
     }
@@ -43,7 +46,8 @@ enum DeployCommand {
     private static func makeScratch() throws -> String {
         var template = Array("/tmp/swiftlet-deploy-XXXXXX".utf8CString)
         guard unsafe mkdtemp(&template) != nil else {
-            throw RuntimeError(.insufficientStorage, step: "make a folder in /tmp", cause: String(errno), next: "free space there")
+            throw RuntimeError(
+                .insufficientStorage, step: "make a folder in /tmp", cause: String(errno), next: "free space there")
         }
         return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }

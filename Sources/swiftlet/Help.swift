@@ -61,7 +61,8 @@ enum Help {
             options: ["--host"], flags: ["--json"], run: ListCommand.workers),
         Command(
             name: "logs", summary: "print what a function wrote",
-            help: "usage: swiftlet logs FUNCTION [-f] [--tenant NAME] [--host URL] [--json]\n\n  -f  go on printing new lines",
+            help:
+                "usage: swiftlet logs FUNCTION [-f] [--tenant NAME] [--host URL] [--json]\n\n  -f  go on printing new lines",
             options: ["--tenant", "--host"], flags: ["-f", "--json"], run: LogsCommand.run),
         Command(
             name: "rm", summary: "remove a function or model",
@@ -69,7 +70,8 @@ enum Help {
             flags: ["--json"], run: RemoveCommand.run),
         Command(
             name: "doctor", summary: "show which sandbox layers this machine gives",
-            help: "usage: swiftlet doctor [--json]\n\nExits with 1 when a layer is missing.", options: [], flags: ["--json"],
+            help: "usage: swiftlet doctor [--json]\n\nExits with 1 when a layer is missing.", options: [],
+            flags: ["--json"],
             run: DoctorCommand.run),
     ]
 

@@ -21,7 +21,9 @@ enum ListCommand {
         let answer = try client.expect("GET", "/admin/v1/functions")
         guard !arguments.has("--json") else { return raw(answer) }
         let rows = try client.decode(Functions.self, answer).functions
-        Output.table(["TENANT", "NAME", "KIND", "VERSION", "DIGEST"], rows.map { [$0.tenant, $0.name, $0.kind, $0.version, String($0.digest.prefix(12))] })
+        Output.table(
+            ["TENANT", "NAME", "KIND", "VERSION", "DIGEST"],
+            rows.map { [$0.tenant, $0.name, $0.kind, $0.version, String($0.digest.prefix(12))] })
         return 0
     }
 
@@ -33,7 +35,10 @@ enum ListCommand {
         Output.table(
             ["TENANT", "NAME", "KIND", "PID", "MEMORY", "AGE"],
             list.workers.map { row in
-                [row.tenant, row.name, row.kind, String(row.pid), "\(row.memory_bytes / 1024) KiB", "\(Double(row.age_ms / 100) / 10) s"]
+                [
+                    row.tenant, row.name, row.kind, String(row.pid), "\(row.memory_bytes / 1024) KiB",
+                    "\(Double(row.age_ms / 100) / 10) s",
+                ]
             })
         Output.line("\(list.workers.count) workers, \(list.adopted_zygotes) tenants awake")
         return 0

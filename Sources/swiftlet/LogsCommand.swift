@@ -16,7 +16,8 @@ enum LogsCommand {
         let client = Client(arguments)
         var after: UInt64 = 0
         repeat {
-            let answer = try client.expect("GET", "/admin/v1/logs/\(arguments.value("--tenant") ?? "default")/\(name)?after=\(after)")
+            let answer = try client.expect(
+                "GET", "/admin/v1/logs/\(arguments.value("--tenant") ?? "default")/\(name)?after=\(after)")
             let lines = try client.decode(Lines.self, answer).lines
             if arguments.has("--json") {
                 if !lines.isEmpty || !arguments.has("-f") { Output.bytes(answer.body) }
@@ -30,6 +31,7 @@ enum LogsCommand {
     }
 
     private static func levelName(_ level: Int) -> String {
-        ["debug", "info ", "warn ", "error"].indices.contains(level) ? ["debug", "info ", "warn ", "error"][level] : "level\(level)"
+        ["debug", "info ", "warn ", "error"].indices.contains(level)
+            ? ["debug", "info ", "warn ", "error"][level] : "level\(level)"
     }
 }

@@ -8,7 +8,9 @@ enum Output {
     static func bytes(_ bytes: [UInt8], to descriptor: Int32 = 1) {
         var offset = 0
         while offset < bytes.count {
-            let count = unsafe bytes.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress?.advanced(by: offset), $0.count - offset) }
+            let count = unsafe bytes.withUnsafeBytes {
+                unsafe write(descriptor, $0.baseAddress?.advanced(by: offset), $0.count - offset)
+            }
             // A reader that left (`swiftlet logs | head`) is no failure of ours.
             guard count > 0 || errno == EINTR else { return }
             offset += max(0, count)

@@ -39,7 +39,8 @@ enum ServeCommand {
         limits.bodyBytes = 9 << 30
         for (loop, descriptor) in zip(loops, listeners.take()) {
             let server = HTTPServer(
-                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), limits: limits, service: Gateway(shared, loop: loop))
+                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), limits: limits,
+                service: Gateway(shared, loop: loop))
             try server.startAccepting()
             servers.append(server)
         }
@@ -90,7 +91,11 @@ enum ServeCommand {
             }
             guard name != ".", name != ".." else { continue }
             let isDirectory = unsafe entry.pointee.d_type == UInt8(DT_DIR)
-            if isDirectory { try giveAway("\(path)/\(name)", to: uid) } else { _ = unsafe lchown("\(path)/\(name)", uid, uid) }
+            if isDirectory {
+                try giveAway("\(path)/\(name)", to: uid)
+            } else {
+                _ = unsafe lchown("\(path)/\(name)", uid, uid)
+            }
         }
     }
 

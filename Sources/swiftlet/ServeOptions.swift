@@ -70,7 +70,8 @@ struct Listeners: ~Copyable {
             default: "choose another address with --listen"
             }
         return RuntimeError(
-            .unavailable, step: "listen on \(options.host):\(options.port)", cause: SystemError.text(of: code), next: next)
+            .unavailable, step: "listen on \(options.host):\(options.port)", cause: SystemError.text(of: code),
+            next: next)
     }
 }
 

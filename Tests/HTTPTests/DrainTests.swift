@@ -7,7 +7,9 @@ import Testing
 @Suite(.serialized) struct DrainTests {
     @Test func runningRequestsFinishAndIdleClientsAreClosed() throws {
         let server = try TestServer { exchange in
-            exchange.loop.schedule(at: .now.adding(milliseconds: 300)) { exchange.respond(status: 200, body: Array("late".utf8)) }
+            exchange.loop.schedule(at: .now.adding(milliseconds: 300)) {
+                exchange.respond(status: 200, body: Array("late".utf8))
+            }
         }
         defer { server.stop() }
         let busy = try RawClient(port: server.port)
@@ -49,7 +51,9 @@ import Testing
     /// h2load counts every stream: a dropped one would be failed or errored, unless it was never accepted (GOAWAY).
     @Test(arguments: [["--h1"], []]) func drainUnderLoadFailsNothing(_ options: [String]) throws {
         let server = try TestServer { exchange in
-            exchange.loop.schedule(at: .now.adding(milliseconds: 2)) { exchange.respond(status: 200, body: Array("ok".utf8)) }
+            exchange.loop.schedule(at: .now.adding(milliseconds: 2)) {
+                exchange.respond(status: 200, body: Array("ok".utf8))
+            }
         }
         defer { server.stop() }
         let drained = Mailbox<Bool?>()
@@ -57,7 +61,8 @@ import Testing
             usleep(500_000)
             drained.put(server.drain(milliseconds: 10_000).take(seconds: 20))
         }
-        let load = try run("h2load", options + ["-c", "8", "-m", "4", "-n", "200000", "http://127.0.0.1:\(server.port)/"])
+        let load = try run(
+            "h2load", options + ["-c", "8", "-m", "4", "-n", "200000", "http://127.0.0.1:\(server.port)/"])
         thread.join()
         #expect(drained.take() == true)
         // Every answer that came was whole; h2load books what it could no longer send as failed, which is not the server's.

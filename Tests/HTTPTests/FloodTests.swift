@@ -42,7 +42,8 @@ import Testing
         defer { server.stop() }
         let code = try flood(server) { turn in
             let id = 2 * turn + 1
-            return Self.frame(type: 1, flags: 5, stream: id, Self.get) + Self.frame(type: 3, flags: 0, stream: id, [0, 0, 0, 8])
+            return Self.frame(type: 1, flags: 5, stream: id, Self.get)
+                + Self.frame(type: 3, flags: 0, stream: id, [0, 0, 0, 8])
         }
         #expect(code == Self.enhanceYourCalm || code == nil)
         #expect(server.onLoop { $0.statistics.requests } < 1_500)
@@ -68,7 +69,8 @@ import Testing
         // A head that never ends: literal fields without indexing, one after another.
         let field: [UInt8] = [0x00, 0x01, 0x61, 0x7f, 0x81, 0x1e] + [UInt8](repeating: 0x62, count: 4_000)
         _ = try flood(server) { turn in
-            turn == 0 ? Self.frame(type: 1, flags: 1, stream: 1, Self.get) : Self.frame(type: 9, flags: 0, stream: 1, field)
+            turn == 0
+                ? Self.frame(type: 1, flags: 1, stream: 1, Self.get) : Self.frame(type: 9, flags: 0, stream: 1, field)
         }
         #expect(server.onLoop { $0.statistics.requests } == 0)
         #expect(server.onLoop { $0.statistics.connections } == 0)

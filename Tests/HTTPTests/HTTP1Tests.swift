@@ -160,7 +160,8 @@ import Testing
         let server = try TestServer(describe)
         defer { server.stop() }
         let client = try RawClient(port: server.port)
-        client.send("POST /u HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nhi")
+        client.send(
+            "POST /u HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nhi")
         #expect(client.answer()?.text == "POST /u||h|hi")
     }
 

@@ -9,7 +9,8 @@ import Testing
         let server = try TestServer(describe)
         defer { server.stop() }
         let url = "http://127.0.0.1:\(server.port)/p%20q?a=b"
-        let got = try run("curl", ["-s", "--http2-prior-knowledge", "-d", "hello", "-w", " %{http_version} %{http_code}", url])
+        let got = try run(
+            "curl", ["-s", "--http2-prior-knowledge", "-d", "hello", "-w", " %{http_version} %{http_code}", url])
         #expect(got.output == "POST /p%20q|a=b|127.0.0.1:\(server.port)|hello 2 200")
         let head = try run("curl", ["-sI", "--http2-prior-knowledge", url])
         #expect(head.output.contains("content-length: \("HEAD /p%20q|a=b|127.0.0.1:\(server.port)|".utf8.count)"))
@@ -30,7 +31,8 @@ import Testing
                 let limits = limit == "--tlsv1.3" ? ["--tlsv1.3"] : ["--tls-max", "1.2"]
                 let got = try run(
                     "curl",
-                    ["-s", option, "--cacert", "\(scratch.path)/cert.pem", "-d", "b", "-w", " %{http_version}"] + limits + [url])
+                    ["-s", option, "--cacert", "\(scratch.path)/cert.pem", "-d", "b", "-w", " %{http_version}"] + limits
+                        + [url])
                 #expect(got.output == "POST /x||127.0.0.1:\(server.port)|b \(version)")
             }
         }
@@ -77,7 +79,9 @@ import Testing
 
     @Test func manyStreamsAtOnce() throws {
         let server = try TestServer { exchange in
-            exchange.loop.schedule(at: .now.adding(milliseconds: 1)) { exchange.respond(status: 200, body: Array("ok".utf8)) }
+            exchange.loop.schedule(at: .now.adding(milliseconds: 1)) {
+                exchange.respond(status: 200, body: Array("ok".utf8))
+            }
         }
         defer { server.stop() }
         let got = try run("h2load", ["-n", "5000", "-c", "4", "-m", "50", "http://127.0.0.1:\(server.port)/"])

@@ -67,7 +67,9 @@ import Testing
     @Test func otherVersionsAndMethods() throws {
         let server = try TestServer(describe)
         defer { server.stop() }
-        for (probe, status) in [("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505), ("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", 405)] {
+        for (probe, status) in [
+            ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505), ("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", 405),
+        ] {
             let client = try RawClient(port: server.port)
             client.send(probe)
             #expect(client.answer()?.status == status)
@@ -124,10 +126,11 @@ import Testing
     @Test func mutilatedRequestsHarmNobody() throws {
         let server = try TestServer(echo)
         defer { server.stop() }
-        let seeds = Self.ambiguous.map { Array($0.utf8) } + [
-            FloodTests.preface + FloodTests.frame(type: 1, flags: 4, stream: 1, FloodTests.get)
-                + FloodTests.frame(type: 0, flags: 1, stream: 1, [1, 2, 3])
-        ]
+        let seeds =
+            Self.ambiguous.map { Array($0.utf8) } + [
+                FloodTests.preface + FloodTests.frame(type: 1, flags: 4, stream: 1, FloodTests.get)
+                    + FloodTests.frame(type: 0, flags: 1, stream: 1, [1, 2, 3])
+            ]
         var random = SplitMix(state: 42)
         for _ in 0..<1_500 {
             var bytes = seeds[Int(random.next() % UInt64(seeds.count))]

@@ -20,7 +20,9 @@ final class TestServer: @unchecked Sendable {
     private let remote: LoopRemote
     private var thread: LoopThread?
 
-    init(limits: HTTPLimits = HTTPLimits(), tls: TLSContext? = nil, _ body: @escaping @Sendable (HTTPExchange) -> Void) throws {
+    init(limits: HTTPLimits = HTTPLimits(), tls: TLSContext? = nil, _ body: @escaping @Sendable (HTTPExchange) -> Void)
+        throws
+    {
         var port: UInt16 = 0
         let listener = try check(unsafe clinux_listen("127.0.0.1", 0, 512, &port), "listen")
         self.port = port
@@ -76,7 +78,8 @@ final class Mailbox<Value>: @unchecked Sendable {
     func take() -> Value {
         filled.wait()
         filled.signal()
-        return value!
+        guard let value else { fatalError("a mailbox was signalled without a value") }
+        return value
     }
 
     /// Nil when nothing came in time.
@@ -129,7 +132,8 @@ final class RawClient {
         var sent = 0
         while sent < bytes.count {
             let size = unsafe bytes.withUnsafeBytes {
-                unsafe Glibc.send(socket.raw, $0.baseAddress! + sent, bytes.count - sent, CInt(MSG_NOSIGNAL))
+                let rest = unsafe UnsafeRawBufferPointer(rebasing: $0[sent...])
+                return unsafe Glibc.send(socket.raw, rest.baseAddress, rest.count, CInt(MSG_NOSIGNAL))
             }
             if size <= 0 { return false }
             sent += size
@@ -205,7 +209,9 @@ final class RawClient {
             answer.body = body
         } else if answer.fields["transfer-encoding"] == "chunked" {
             while true {
-                guard let size = line().flatMap({ Int($0, radix: 16) }), let chunk = bytes(size), line() == "" else { return nil }
+                guard let size = line().flatMap({ Int($0, radix: 16) }), let chunk = bytes(size), line() == "" else {
+                    return nil
+                }
                 if size == 0 { break }
                 answer.body += chunk
             }

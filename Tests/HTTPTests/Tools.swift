@@ -30,7 +30,11 @@ final class Scratch {
 
     init() throws {
         var name = Array("/tmp/httptests.XXXXXX".utf8CString)
-        guard let made = unsafe name.withUnsafeMutableBufferPointer({ unsafe mkdtemp($0.baseAddress!) }) else {
+        guard
+            let made = unsafe name.withUnsafeMutableBufferPointer({
+                unsafe $0.baseAddress.flatMap { unsafe mkdtemp($0) }
+            })
+        else {
             throw ToolFailure(tool: "mkdtemp")
         }
         path = unsafe String(cString: made)
