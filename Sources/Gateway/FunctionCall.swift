@@ -23,6 +23,8 @@ final class FunctionCall: InvocationSink {
     private var held: (status: Int, headers: HTTPHeaders, body: [UInt8])?
     private var isCold = false
     private var openCalls: [UInt32: () -> Void] = [:]
+    /// Nanoseconds inside calls of models; calls that overlap count each.
+    private var modelTime: UInt64 = 0
 
     init(
         _ exchange: HTTPExchange, gateway: Gateway, deployment: Deployment, path: String, number: UInt64,
@@ -145,7 +147,7 @@ final class FunctionCall: InvocationSink {
     private func sendHeld(_ timings: InvocationTimings) {
         guard var head = held else { return }
         held = nil
-        _ = head.headers.append("server-timing", timings.header(cold: isCold, withRun: false))
+        _ = head.headers.append("server-timing", ServerTiming(timings, isCold: isCold).text)
         exchange.start(status: head.status, headers: head.headers)
         if !head.body.isEmpty { exchange.write(head.body) }
     }
@@ -156,9 +158,14 @@ final class FunctionCall: InvocationSink {
 
     func hostCall(_ call: UInt32, name: String, payload: [UInt8]) {
         var isOver = false
+        let calledAt = MonotonicTime.now
+        let isModel = name.hasPrefix("model.")
         let giveUp = gateway.hostCall(name, payload: payload, caller: deployment) { [weak self] bytes, isEnd, isError in
             isOver = isOver || isEnd
-            if isEnd { self?.openCalls[call] = nil }
+            if isEnd {
+                self?.openCalls[call] = nil
+                if isModel { self?.modelTime += MonotonicTime.now.since(calledAt) }
+            }
             self?.run?.reply(call, bytes[...], isEnd: isEnd, isError: isError)
         }
         if !isOver { openCalls[call] = giveUp }
@@ -179,7 +186,11 @@ final class FunctionCall: InvocationSink {
             if exchange.hasStarted { exchange.abort() } else { gateway.answer(exchange, error, requestID: requestID) }
         } else if var head = held {
             held = nil
-            _ = head.headers.append("server-timing", timings.header(cold: isCold, withRun: true))
+            var timing = ServerTiming(timings, isCold: isCold)
+            timing.add("run", timings.run)
+            if modelTime > 0 { timing.add("model", modelTime) }
+            timing.addTotal(exchange)
+            _ = head.headers.append("server-timing", timing.text)
             exchange.respond(status: head.status, headers: head.headers, body: head.body)
         } else {
             exchange.finish()
@@ -195,22 +206,5 @@ final class FunctionCall: InvocationSink {
             true
         default: false
         }
-    }
-}
-
-extension InvocationTimings {
-    /// The Server-Timing field: milliseconds, as W3C's Server Timing wants them.
-    func header(cold: Bool, withRun: Bool) -> String {
-        var parts = ["queue;dur=\(Self.milliseconds(queue))"]
-        if cold { parts += ["spawn;dur=\(Self.milliseconds(spawn))", "load;dur=\(Self.milliseconds(load))"] }
-        if withRun { parts.append("run;dur=\(Self.milliseconds(run))") }
-        return parts.joined(separator: ", ")
-    }
-
-    /// Three decimals without floating point formatting, which is slow.
-    private static func milliseconds(_ nanoseconds: UInt64) -> String {
-        let micros = nanoseconds / 1000
-        let rest = String(micros % 1000)
-        return "\(micros / 1000).\(String(repeating: "0", count: 3 - rest.utf8.count))\(rest)"
     }
 }

@@ -87,15 +87,19 @@ package final class Gateway: HTTPService {
             appendJSON(value, to: &body)
         }
         body.append(contentsOf: "}}\n".utf8)
-        var headers: HTTPHeaders = ["content-type": "application/json", "x-request-id": requestID]
+        var headers = standardHeaders(exchange, "application/json", requestID)
         if error.code == .queueFull || error.code == .unavailable { _ = headers.append("retry-after", "1") }
         exchange.respond(status: error.httpStatus, headers: headers, body: body)
     }
 
     func text(_ exchange: HTTPExchange, _ status: Int, _ body: String, _ requestID: String, type: String = "text/plain")
     {
-        exchange.respond(
-            status: status, headers: ["content-type": type, "x-request-id": requestID], body: Array(body.utf8))
+        exchange.respond(status: status, headers: standardHeaders(exchange, type, requestID), body: Array(body.utf8))
+    }
+
+    /// What every answer made here carries.
+    func standardHeaders(_ exchange: HTTPExchange, _ type: String, _ requestID: String) -> HTTPHeaders {
+        ["content-type": type, "x-request-id": requestID, "server-timing": ServerTiming.immediate(exchange)]
     }
 
     /// Serves one host call of a handler. Returns how to give it up.

@@ -1,4 +1,5 @@
 // Renders the counters in Prometheus' text format.
+internal import Inference
 internal import Scheduler
 internal import Workers
 
@@ -6,27 +7,104 @@ extension Gateway {
     func metricsText() -> String {
         let counted = shared.counted
         let load = shared.dispatcher.load
-        var text = """
-            # TYPE swiftlet_http_requests_total counter
-            swiftlet_http_requests_total \(counted.requests)
-            # TYPE swiftlet_cold_starts_total counter
-            swiftlet_cold_starts_total \(counted.coldStarts)
-            # TYPE swiftlet_refusals_total counter
-            swiftlet_refusals_total \(counted.refusals)
-            # TYPE swiftlet_invocation_run_nanoseconds_total counter
-            swiftlet_invocation_run_nanoseconds_total \(counted.runNanoseconds)
-            # TYPE swiftlet_workers gauge
-            swiftlet_workers \(load.live)
-            # TYPE swiftlet_waiting_invocations gauge
-            swiftlet_waiting_invocations \(load.waiting)
-            # TYPE swiftlet_adopted_zygotes gauge
-            swiftlet_adopted_zygotes \(shared.host.adoptedZygotes)
-            # TYPE swiftlet_invocations_total counter
-
-            """
+        var text = MetricsText()
+        text.add("swiftlet_http_requests_total", .counter, "Requests that arrived.", counted.requests)
+        text.add("swiftlet_refusals_total", .counter, "Invocations that were refused.", counted.refusals)
+        text.add("swiftlet_cold_starts_total", .counter, "Invocations that started a worker.", counted.coldStarts)
+        text.add(
+            "swiftlet_invocation_run_seconds_total", .counter, "Time inside handlers.",
+            seconds: counted.runNanoseconds)
+        text.add("swiftlet_workers", .gauge, "Live handler workers.", UInt64(load.live))
+        text.add("swiftlet_waiting_invocations", .gauge, "Invocations in queues.", UInt64(load.waiting))
+        text.add(
+            "swiftlet_adopted_zygotes", .gauge, "Zygotes that belong to a tenant.", UInt64(shared.host.adoptedZygotes))
+        text.begin("swiftlet_invocations_total", .counter, "Invocations that ended, by outcome.")
         for (outcome, count) in counted.invocations.sorted(by: { $0.key < $1.key }) {
-            text += "swiftlet_invocations_total{outcome=\"\(outcome)\"} \(count)\n"
+            text.sample(label: "outcome", outcome, "\(count)")
         }
-        return text
+        addModels(to: &text)
+        return text.text
+    }
+
+    private func addModels(to text: inout MetricsText) {
+        let models = shared.inference.metrics
+        guard !models.isEmpty else { return }
+        for (name, help, value) in Self.modelCounters {
+            text.begin("swiftlet_model_" + name, .counter, help)
+            for model in models { text.sample(label: "model", model.name, "\(model.values[keyPath: value])") }
+        }
+        for (name, help, value) in Self.modelTimes {
+            text.begin("swiftlet_model_" + name, .counter, help)
+            for model in models {
+                text.sample(label: "model", model.name, MetricsText.seconds(model.values[keyPath: value]))
+            }
+        }
+        text.begin("swiftlet_model_running_sequences", .gauge, "Sequences in the batch.")
+        for model in models { text.sample(label: "model", model.name, "\(model.values.running)") }
+        text.begin("swiftlet_model_waiting_requests", .gauge, "Requests that wait for a place in the batch.")
+        for model in models { text.sample(label: "model", model.name, "\(model.values.waiting)") }
+        text.begin("swiftlet_model_loaded", .gauge, "1 while the model is in memory.")
+        for model in models { text.sample(label: "model", model.name, model.values.phase == .ready ? "1" : "0") }
+    }
+
+    private static var modelCounters: [(String, String, KeyPath<ModelMetrics, UInt64>)] {
+        [
+            ("requests_total", "Requests that arrived.", \.requests),
+            ("refused_requests_total", "Requests that were refused.", \.refused),
+            ("failed_requests_total", "Requests that failed.", \.failed),
+            ("cancelled_requests_total", "Requests whose caller left.", \.cancelled),
+            ("prompt_tokens_total", "Tokens of prompts.", \.promptTokens),
+            ("generation_tokens_total", "Tokens of answers.", \.completionTokens),
+            ("steps_total", "Steps of the engine.", \.steps),
+            ("step_sequences_total", "Sequences over all steps; over steps it is the mean batch.", \.stepSequences),
+            ("step_tokens_total", "Tokens over all steps.", \.stepTokens),
+            ("first_tokens_total", "Answers that got a first token.", \.firstTokens),
+            ("loads_total", "Times the model was loaded.", \.loads),
+            ("unloads_total", "Times the model was let go.", \.unloads),
+            ("crashes_total", "Times its worker ended unasked.", \.crashes),
+        ]
+    }
+
+    private static var modelTimes: [(String, String, KeyPath<ModelMetrics, UInt64>)] {
+        [
+            ("step_seconds_total", "Time inside the engine's steps.", \.stepNanoseconds),
+            ("load_seconds_total", "Time spent loading.", \.loadNanoseconds),
+            ("time_to_first_token_seconds_total", "From request to first token.", \.timeToFirstTokenNanoseconds),
+        ]
+    }
+}
+
+/// Prometheus' text exposition format, version 0.0.4.
+private struct MetricsText {
+    enum Kind: String {
+        case counter, gauge
+    }
+
+    private(set) var text = ""
+    private var name = ""
+
+    mutating func begin(_ name: String, _ kind: Kind, _ help: String) {
+        self.name = name
+        text += "# HELP \(name) \(help)\n# TYPE \(name) \(kind.rawValue)\n"
+    }
+
+    /// Label values are outcome names and model names: they hold nothing that needs escaping.
+    mutating func sample(label: String, _ labelValue: String, _ value: String) {
+        text += "\(name){\(label)=\"\(labelValue)\"} \(value)\n"
+    }
+
+    mutating func add(_ name: String, _ kind: Kind, _ help: String, _ value: UInt64) {
+        begin(name, kind, help)
+        text += "\(name) \(value)\n"
+    }
+
+    mutating func add(_ name: String, _ kind: Kind, _ help: String, seconds nanoseconds: UInt64) {
+        begin(name, kind, help)
+        text += "\(name) \(Self.seconds(nanoseconds))\n"
+    }
+
+    static func seconds(_ nanoseconds: UInt64) -> String {
+        let rest = String(nanoseconds % 1_000_000_000)
+        return "\(nanoseconds / 1_000_000_000).\(String(repeating: "0", count: 9 - rest.utf8.count))\(rest)"
     }
 }

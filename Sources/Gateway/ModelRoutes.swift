@@ -11,7 +11,7 @@ extension Gateway {
 
     func models(_ exchange: HTTPExchange, requestID: String) {
         exchange.respond(
-            status: 200, headers: ["content-type": "application/json", "x-request-id": requestID],
+            status: 200, headers: standardHeaders(exchange, "application/json", requestID),
             body: OpenAIWriter.models(shared.inference.models))
     }
 
@@ -80,7 +80,7 @@ extension Gateway {
     }
 
     func answer(_ exchange: HTTPExchange, _ error: OpenAIError, _ requestID: String) {
-        var headers: HTTPHeaders = ["content-type": "application/json", "x-request-id": requestID]
+        var headers = standardHeaders(exchange, "application/json", requestID)
         if let wait = error.retryAfterMilliseconds {
             _ = headers.append("retry-after", "\((wait + 999) / 1000)")
             _ = headers.append("retry-after-ms", "\(wait)")
@@ -141,12 +141,10 @@ private final class ModelAnswer {
         let bytes = stream.write(event)
         if !bytes.isEmpty {
             if !exchange.hasStarted {
-                exchange.start(
-                    status: 200,
-                    headers: [
-                        "content-type": StreamWriter.contentType, "cache-control": "no-store",
-                        "x-request-id": requestID,
-                    ])
+                // The total of a stream is the time until its first event.
+                var headers = gateway.standardHeaders(exchange, StreamWriter.contentType, requestID)
+                _ = headers.append("cache-control", "no-store")
+                exchange.start(status: 200, headers: headers)
             }
             exchange.write(bytes)
         }
@@ -159,14 +157,16 @@ private final class ModelAnswer {
         case .failure(let error): gateway.answer(exchange, error, requestID)
         case .success(let body):
             let timings = collector.timings
-            let timing = [
-                ("load", timings.load), ("queue", timings.queue), ("prefill", timings.prefill),
-                ("decode", timings.decode),
-            ]
-            .map { "\($0.0);dur=\($0.1 / 1_000_000)" }.joined(separator: ", ")
+            var timing = ServerTiming()
+            timing.add("queue", timings.queue)
+            if timings.load > 0 { timing.add("load", timings.load) }
+            timing.add("model", timings.prefill + timings.decode)
+            timing.add("prefill", timings.prefill)
+            timing.add("decode", timings.decode)
+            timing.addTotal(exchange)
             exchange.respond(
                 status: 200,
-                headers: ["content-type": "application/json", "x-request-id": requestID, "server-timing": timing],
+                headers: ["content-type": "application/json", "x-request-id": requestID, "server-timing": timing.text],
                 body: body)
         }
     }

@@ -21,9 +21,12 @@ struct Answer {
 
 struct Client {
     let base: String
+    /// A PEM file of certificates to trust instead of the system's.
+    private let authorities: String?
 
     init(_ arguments: Arguments) {
         let environment = unsafe getenv("SWIFTLET_HOST").map { unsafe String(cString: $0) }
+        authorities = unsafe getenv("SWIFTLET_CACERT").map { unsafe String(cString: $0) }
         var base = arguments.value("--host") ?? environment ?? "http://127.0.0.1:8080"
         if !base.contains("://") { base = "http://" + base }
         self.base = base.hasSuffix("/") ? String(base.dropLast()) : base
@@ -48,7 +51,7 @@ struct Client {
         let status = unsafe (body ?? []).withUnsafeBytes { bytes in
             unsafe ccurl_perform(
                 method, base + path, nil, 0, body == nil ? nil : bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1),
-                bytes.count, upload,
+                bytes.count, upload, authorities,
                 { raw, data, size in
                     guard let raw = unsafe raw else { return }
                     let received = unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue()

@@ -16,17 +16,21 @@ enum Help {
         Command(
             name: "serve", summary: "run the host",
             help: """
-                usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--loops N] [--zygotes N] [--uid N] [--json]
+                usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
+                                      [--zygotes N] [--uid N] [--json]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
                   --listen HOST:PORT  numeric address; port 0 picks a free one (default 127.0.0.1:8080)
                   --state DIR         registry and artefacts (default ./state)
+                  --tls-cert FILE     PEM certificate chain: serve HTTPS (TLS 1.2 and 1.3, HTTP/2 by ALPN); SIGHUP reads it again
+                  --tls-key FILE      PEM private key of the certificate
                   --loops N           event loops, one a core (default: the number of cores)
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
                   --uid N             user and group that the host becomes when started as root (default 59990)
                   --json              print one line of JSON with the address when ready
                 """,
-            options: ["--listen", "--state", "--loops", "--zygotes", "--uid"], flags: ["--json"], run: ServeCommand.run),
+            options: ["--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--uid"],
+            flags: ["--json"], run: ServeCommand.run),
         Command(
             name: "build", summary: "build a handler's folder into plugin.so",
             help: """
@@ -79,6 +83,6 @@ enum Help {
         let rows = commands.map { "  \($0.name)\(String(repeating: " ", count: 8 - $0.name.count)) \($0.summary)" }
         return "usage: swiftlet COMMAND [OPTIONS]\n\n" + rows.joined(separator: "\n")
             + "\n\n`swiftlet COMMAND --help` tells more. Commands find the host by --host, else SWIFTLET_HOST, else "
-            + "http://127.0.0.1:8080."
+            + "http://127.0.0.1:8080; SWIFTLET_CACERT names a PEM file of certificates to trust."
     }
 }

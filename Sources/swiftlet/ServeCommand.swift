@@ -15,8 +15,11 @@ enum ServeCommand {
     static func run(_ arguments: Arguments) throws -> Int32 {
         let options = try ServeOptions(arguments)
         _ = clinux_ignore_sigpipe()
-        let signals = FileDescriptor(owning: try unsafe check(clinux_signalfd([SIGTERM, SIGINT], 2), "signalfd"))
+        let signals = FileDescriptor(
+            owning: try unsafe check(clinux_signalfd([SIGTERM, SIGINT, SIGHUP], 3), "signalfd"))
         var listeners = try Listeners(options)
+        // Before root is dropped: keys are root's to read.
+        let tls = try options.makeTLSContext()
         let registry = try Registry(stateDirectory: options.state)
         let store = try ArtefactStore(stateDirectory: options.state)
         // Before the first thread, because it forks; before root is dropped, because it keeps it.
@@ -39,14 +42,16 @@ enum ServeCommand {
         limits.bodyBytes = 9 << 30
         for (loop, descriptor) in zip(loops, listeners.take()) {
             let server = HTTPServer(
-                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), limits: limits,
+                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), limits: limits, tls: tls,
                 service: Gateway(shared, loop: loop))
             try server.startAccepting()
             servers.append(server)
         }
         try host.attach(to: loops[0])
-        let watcher = SignalWatcher(signals.raw, loop: loops[0]) {
-            beginDrain(shared, zip(loops, servers).map { LoopBound($1, on: $0) }, loops.map(\.remote), drain)
+        let bound = zip(loops, servers).map { LoopBound($1, on: $0) }
+        let watcher = SignalWatcher(signals.raw) { signal in
+            if signal == SIGHUP { return reload(tls) }
+            beginDrain(shared, bound, loops.map(\.remote), drain)
         }
         _ = try loops[0].add(signals.raw, events: EPOLLIN.rawValue, handler: watcher)
         announce(options, port: listeners.port)
@@ -54,7 +59,10 @@ enum ServeCommand {
         var threads = try loops.dropFirst().map(Runner.init)
         threads.append(try Runner(background))
         let remotes = loops.map(\.remote) + [background.remote]
-        drain.onDone = { for remote in remotes { remote.submit { $0.stop() } } }
+        drain.onDone = {
+            inference.close()
+            for remote in remotes { remote.submit { $0.stop() } }
+        }
         loops[0].run()
         for thread in threads { thread.join() }
         host.close()
@@ -111,12 +119,24 @@ enum ServeCommand {
         }
     }
 
+    /// SIGHUP: a certificate that was renewed is served from now on; one that can't be read changes nothing.
+    private static func reload(_ tls: TLSContext?) {
+        guard let tls else { return Log.info("SIGHUP: there is no certificate to read again") }
+        do {
+            try tls.reload()
+            Log.info("SIGHUP: the certificate was read again")
+        } catch {
+            Log.error("SIGHUP: the old certificate stays in use", [("cause", "\(error)")])
+        }
+    }
+
     private static func announce(_ options: ServeOptions, port: UInt16) {
         let address = options.host.contains(":") ? "[\(options.host)]:\(port)" : "\(options.host):\(port)"
+        let scheme = options.tls == nil ? "http" : "https"
         if options.json {
-            Output.line("{\"address\":\"\(address)\",\"url\":\"http://\(address)\",\"pid\":\(getpid())}")
+            Output.line("{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())}")
         } else {
-            Output.line("swiftlet serves http://\(address) (state in \(options.state))")
+            Output.line("swiftlet serves \(scheme)://\(address) (state in \(options.state))")
         }
     }
 }
@@ -134,18 +154,18 @@ private final class Runner {
     func join() { thread.take()?.join() }
 }
 
-/// Calls `stop` when a signal asks the host to end.
+/// Hands signals to the loop.
 private final class SignalWatcher: EventHandler {
     private let descriptor: CInt
-    private let stop: () -> Void
+    private let received: (_ signal: CInt) -> Void
 
-    init(_ descriptor: CInt, loop: EventLoop, stop: @escaping () -> Void) {
+    init(_ descriptor: CInt, received: @escaping (_ signal: CInt) -> Void) {
         self.descriptor = descriptor
-        self.stop = stop
+        self.received = received
     }
 
     func handle(events: UInt32) {
-        guard clinux_signalfd_next(descriptor) != 0 else { return }
-        stop()
+        let signal = clinux_signalfd_next(descriptor)
+        if signal != 0 { received(signal) }
     }
 }

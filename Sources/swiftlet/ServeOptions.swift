@@ -2,6 +2,7 @@
 internal import CLinux
 internal import Core
 internal import Glibc
+internal import HTTP
 internal import Platform
 internal import Synchronization
 
@@ -13,6 +14,8 @@ struct ServeOptions {
     let zygotes: Int
     let uid: UInt32
     let json: Bool
+    /// PEM files; nil serves plain HTTP.
+    let tls: (certificate: String, key: String)?
 
     init(_ arguments: Arguments) throws {
         let listen = arguments.value("--listen") ?? "127.0.0.1:8080"
@@ -26,6 +29,22 @@ struct ServeOptions {
         zygotes = try arguments.number("--zygotes", in: 0...64) ?? 1
         uid = UInt32(try arguments.number("--uid", in: 1...2_000_000_000) ?? 59_990)
         json = arguments.has("--json")
+        switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {
+        case (let certificate?, let key?): tls = (certificate, key)
+        case (nil, nil): tls = nil
+        default: throw UsageError(text: "--tls-cert and --tls-key go together")
+        }
+    }
+
+    func makeTLSContext() throws -> TLSContext? {
+        guard let tls else { return nil }
+        do {
+            return try TLSContext(certificate: tls.certificate, key: tls.key)
+        } catch {
+            throw RuntimeError(
+                .unavailable, step: "load the certificate", cause: "\(error)",
+                next: "give PEM files: --tls-cert takes the chain with the server's certificate first")
+        }
     }
 
     private static func absolute(_ path: String) throws -> String {
