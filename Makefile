@@ -1,6 +1,6 @@
 # The words of this house; `make help` lists them.
 PREFIX := .build/swiftlet
-.PHONY: help setup build run demo test check fmt clean
+.PHONY: help setup build run demo test check bench fmt clean
 
 help: ## list these words
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -22,6 +22,9 @@ test: build ## run everything that proves something
 
 check: build ## layers, format, and the fast tests
 	@scripts/check $(PREFIX)
+
+bench: build ## measure against baselines; ONLY=cold runs a part
+	@Bench/run.py $(PREFIX) $(ONLY)
 
 fmt: ## put the Swift sources into the house format
 	@scripts/format

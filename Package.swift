@@ -35,6 +35,7 @@ let package = Package(
     products: [
         .executable(name: "swiftlet", targets: ["swiftlet"]),
         .executable(name: "swiftlet-zygote", targets: ["swiftlet-zygote"]),
+        .executable(name: "swiftlet-bench-echo", targets: ["swiftlet-bench-echo"]),
         .library(name: "SwiftletKit", type: .dynamic, targets: ["SwiftletKit"]),
     ],
     targets: [
@@ -82,6 +83,10 @@ let package = Package(
                 "CCurl",
                 "CLinux",
             ],
+            swiftSettings: strict),
+        // The baseline of `make bench`
+        .executableTarget(
+            name: "swiftlet-bench-echo", dependencies: ["HTTP", "Platform", "CLinux"], path: "Bench/EchoFront",
             swiftSettings: strict),
         // The far side of the fork: C only
         .target(

@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -62,4 +64,54 @@ void bench_cold(host *h, const char *library, const char *label) {
     print("  seal", seal, ROUNDS);
     print("second invocation", warm, ROUNDS);
     printf("%-28s     %8llu kB at most\n", "memory of a worker's life", (unsigned long long)peak / 1024);
+}
+
+/// The far end of the baseline: every packet goes back as it came.
+static void echo(int socket) {
+    static char bytes[WIRE_FRAME_MAX];
+    for (;;) {
+        ssize_t size = recv(socket, bytes, sizeof bytes, 0);
+        if (size <= 0 || send(socket, bytes, (size_t)size, MSG_NOSIGNAL) != size) _exit(0);
+    }
+}
+
+void bench_ipc(host *h, const char *library) {
+    enum { WARM_UP = 500, SAMPLES = 5000 };
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) != 0) exit(2);
+    pid_t child = fork();
+    if (child < 0) exit(2);
+    if (child == 0) {
+        close(pair[0]);
+        echo(pair[1]);
+    }
+    close(pair[1]);
+    worker w = host_worker(h, bench_job(), library, "{}");
+    packet p = receive(w.channel, 5000);
+    if (p.head.type != WIRE_READY) {
+        fprintf(stderr, "bench: %s: worker says %u: %s\n", library, p.head.type, text_of(&p));
+        exit(2);
+    }
+    static char same[256], answer[WIRE_FRAME_MAX];
+    for (int i = 0; i < WARM_UP + SAMPLES; i++) {
+        uint64_t begin = clock_ns();
+        send_invoke(w.channel, (uint64_t)i + 1, "/echo", "hello", 5, true);
+        ssize_t size = recv(w.channel, answer, sizeof answer, 0);
+        uint64_t ours = clock_ns() - begin;
+        wire_head head = {0};
+        if (size >= (ssize_t)sizeof head) memcpy(&head, answer, sizeof head);
+        if (head.type != WIRE_RESPONSE) {
+            fprintf(stderr, "bench: frame %u of %zd bytes instead of an answer\n", head.type, size);
+            exit(2);
+        }
+        begin = clock_ns();
+        bool there_and_back = send(pair[0], same, sizeof same, MSG_NOSIGNAL) > 0 && recv(pair[0], answer, sizeof answer, 0) > 0;
+        uint64_t floor = clock_ns() - begin;
+        if (!there_and_back) exit(2);
+        if (i >= WARM_UP) printf("sample %llu %llu\n", (unsigned long long)ours, (unsigned long long)floor);
+    }
+    close(pair[0]);
+    waitpid(child, NULL, 0);
+    close(w.channel);
+    host_exited(h, w.number);
 }

@@ -6,4 +6,7 @@
 
 void bench_cold(host *h, const char *library, const char *label);
 
+/// Prints "sample OURS BASELINE" lines, in nanoseconds: warm invocations, and the same packet to an unconfined process and back.
+void bench_ipc(host *h, const char *library);
+
 #endif

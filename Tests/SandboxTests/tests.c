@@ -47,6 +47,14 @@ static int bench(void) {
     return host_stop(&h);
 }
 
+static int bench_warm(void) {
+    host h = host_start(NULL);
+    host_zygote(&h, 1, 1);
+    host_adopt(&h);
+    bench_ipc(&h, "subject.so");
+    return host_stop(&h);
+}
+
 int main(int count, char **words) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     PROGRAM = getenv("ZYGOTE");
@@ -57,6 +65,7 @@ int main(int count, char **words) {
         return 2;
     }
     if (count > 1 && strcmp(words[1], "--bench") == 0) return bench();
+    if (count > 1 && strcmp(words[1], "--bench-ipc") == 0) return bench_warm();
     check_current = "start";
     host h = host_start(NULL);
     uint32_t all = WIRE_LAYER_CGROUP_CPU * 2 - 1;

@@ -1,0 +1,234 @@
+"""What the benchmarks are made of: servers, one keep-alive client, load, samples and ratios."""
+import contextlib
+import http.client
+import json
+import pathlib
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+
+
+class CouldNotRun(Exception):
+    """A benchmark without a figure; the text says why and what to do."""
+
+
+def tool(name):
+    """The full path of a program that `make setup` installs."""
+    found = shutil.which(name, path="/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+    if not found:
+        raise CouldNotRun(f"{name} is not installed: run `make setup`")
+    return found
+
+
+def percentile(samples, part):
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
+
+
+def row(name, unit, ours, theirs, n=None):
+    """One line of results.json from samples of ours and of the baseline; value and baseline are medians."""
+    value, baseline = statistics.median(ours), statistics.median(theirs)
+    return {
+        "id": name, "value": round(value, 3), "unit": unit, "baseline": round(baseline, 3),
+        "ratio": round(value / baseline, 3), "p50": round(percentile(ours, 0.5), 3),
+        "p99": round(percentile(ours, 0.99), 3), "n": n or len(ours),
+    }
+
+
+def ended(process, what, seconds=20):
+    """Ends one process that was started here."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise CouldNotRun(f"{what} did not end {seconds} s after SIGTERM")
+
+
+def resident_mb(pids):
+    """Resident memory of processes, in MB of 10^6 bytes."""
+    pages = sum(int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+    return pages * 4096 / 1e6
+
+
+class Swiftlet:
+    """One `swiftlet serve` on a free port, timed from exec to its first 200 at /readyz."""
+
+    def __init__(self, prefix, *options):
+        self.work = pathlib.Path(tempfile.mkdtemp(prefix="swiftlet-bench-"))
+        self.work.chmod(0o755)
+        self.command = prefix / "bin/swiftlet"
+        self.log = open(self.work / "host.log", "wb")
+        begin = time.perf_counter()
+        self.process = subprocess.Popen(
+            [self.command, "serve", "--listen", "127.0.0.1:0", "--state", self.work / "state", "--json", *options],
+            stdout=subprocess.PIPE, stderr=self.log)
+        line = self.process.stdout.readline()
+        if not line:
+            raise CouldNotRun("the host did not start: " + (self.work / "host.log").read_text())
+        self.url = json.loads(line)["url"]
+        self.client = Client(self.url)
+        while self.client.get("/readyz")[0] != 200:
+            if time.perf_counter() > begin + 20:
+                raise CouldNotRun("the host was not ready within 20 s")
+        self.start_ms = (time.perf_counter() - begin) * 1000
+
+    def cli(self, *words):
+        done = subprocess.run(
+            [self.command, *words], capture_output=True, text=True, timeout=120, env={"SWIFTLET_HOST": self.url, "PATH": "/usr/bin:/bin"} | environment())
+        if done.returncode != 0:
+            raise CouldNotRun(f"swiftlet {' '.join(map(str, words))}: {done.stderr}")
+
+    def deploy(self, folder, name, **changes):
+        """Deploys a copy of a folder under another name and with other settings."""
+        copy = self.work / name
+        shutil.copytree(folder, copy)
+        text = (copy / "swiftlet.json5").read_text()
+        for key, value in {"name": json.dumps(name), **changes}.items():
+            text, count = re.subn(rf"\b{key}: [^,}}]*", f"{key}: {value}", text)
+            if count != 1:
+                raise CouldNotRun(f"{folder}/swiftlet.json5 has no {key}")
+        (copy / "swiftlet.json5").write_text(text)
+        self.cli("deploy", copy)
+
+    def stop(self):
+        self.client.close()
+        try:
+            ended(self.process, "swiftlet serve", 60)
+        finally:
+            self.process.stdout.close()
+            self.log.close()
+            shutil.rmtree(self.work)
+
+
+def environment():
+    """What the compiler of a deploy needs from ours."""
+    import os
+
+    return {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "TMPDIR", "LANG")}
+
+
+class Client:
+    """One keep-alive connection."""
+
+    def __init__(self, url):
+        self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+
+    def get(self, path):
+        self.connection.request("GET", path)
+        answer = self.connection.getresponse()
+        return answer.status, answer.read(), answer.getheader("server-timing") or ""
+
+    def timing(self, path):
+        """The Server-Timing parts of one call that must succeed, in milliseconds."""
+        status, body, timing = self.get(path)
+        if status != 200:
+            raise CouldNotRun(f"GET {path} answered {status}: {body[:300]!r}")
+        return {name: float(value) for name, value in re.findall(r"([\w-]+);dur=([\d.]+)", timing)}
+
+    def close(self):
+        self.connection.close()
+
+
+class Spawner:
+    """Times programs from posix_spawn to their end, without an interpreter in between."""
+
+    def __init__(self, folder):
+        program = folder / "spawner"
+        subprocess.run(["cc", "-O2", "-o", program, pathlib.Path(__file__).parent / "spawner.c"], check=True, timeout=60)
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def microseconds(self, *command):
+        self.process.stdin.write(" ".join(command) + "\n")
+        self.process.stdin.flush()
+        words = self.process.stdout.readline().strip()
+        if not words.isdigit():
+            raise CouldNotRun(words or "the spawner ended")
+        return int(words) / 1000
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(20)
+        self.process.stdout.close()
+
+
+@contextlib.contextmanager
+def echo_front(program, loops, processes):
+    process = subprocess.Popen([program, str(loops), str(processes)], stdout=subprocess.PIPE)
+    try:
+        yield json.loads(process.stdout.readline())["url"]
+    finally:
+        ended(process, "the echo front")
+        process.stdout.close()
+
+
+class Nginx:
+    """nginx with `return 200`, a worker a core, on a free port; timed from exec to its first answer."""
+
+    def __init__(self, workers, port):
+        program = tool("nginx")
+        self.work = pathlib.Path(tempfile.mkdtemp(prefix="swiftlet-bench-"))
+        (self.work / "nginx.conf").write_text(f"""
+            daemon off; pid {self.work}/pid; error_log {self.work}/error.log; worker_processes {workers};
+            events {{ worker_connections 1024; }}
+            http {{ access_log off; keepalive_requests 100000000; default_type text/plain;
+                client_body_temp_path {self.work}; proxy_temp_path {self.work}; fastcgi_temp_path {self.work};
+                uwsgi_temp_path {self.work}; scgi_temp_path {self.work};
+                server {{ listen 127.0.0.1:{port} reuseport; location / {{ return 200 "hello\\n"; }} }} }}
+            """)
+        self.url = f"http://127.0.0.1:{port}"
+        begin = time.perf_counter()
+        self.process = subprocess.Popen(
+            [program, "-c", self.work / "nginx.conf", "-e", self.work / "error.log"], stderr=subprocess.DEVNULL)
+        while True:
+            client = Client(self.url)
+            try:
+                client.get("/")
+                break
+            except OSError:
+                if self.process.poll() is not None or time.perf_counter() > begin + 20:
+                    raise CouldNotRun("nginx did not start: " + (self.work / "error.log").read_text())
+            finally:
+                client.close()
+        self.start_ms = (time.perf_counter() - begin) * 1000
+
+    def pids(self):
+        below = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
+        return [self.process.pid, *map(int, below.stdout.split())]
+
+    def stop(self):
+        try:
+            ended(self.process, "nginx")
+        finally:
+            shutil.rmtree(self.work)
+
+
+def free_port():
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return one.getsockname()[1]
+
+
+def load(url, connections, seconds):
+    """A closed loop of GETs: requests a second, and the p50 and p99 of their times in microseconds."""
+    done = subprocess.run(
+        [tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url], capture_output=True, text=True,
+        timeout=seconds + 30)
+    text = done.stdout
+    if "Non-2xx" in text or "Socket errors" in text:
+        raise CouldNotRun(f"wrk against {url} met errors: {text}")
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    if not rate:
+        raise CouldNotRun(f"wrk against {url} printed no figure: {text}{done.stderr}")
+    factor = {"us": 1, "ms": 1e3, "s": 1e6}
+    times = {}
+    for part in ("50%", "99%"):
+        value, unit = re.search(rf"{part}\s+([\d.]+)(us|ms|s)", text).groups()
+        times[part] = float(value) * factor[unit]
+    return float(rate.group(1)), times["50%"], times["99%"]
