@@ -39,15 +39,16 @@ final class FunctionCall: InvocationSink {
     }
 
     func begin() {
-        exchange.onClose = { [weak self] in self?.callerLeft() }
+        // The exchange lets go of what it calls when it is over.
+        exchange.onClose = { [self] in callerLeft() }
         let limit = deployment.manifest.limits.bodyBytes
         if let length = exchange.request.contentLength {
             if length > limit { return refuse(tooLarge()) }
             if length == 0 { return acquire(body: [], complete: true) }
             if length <= Self.smallBody {
-                return exchange.collectBody(limit: Int(length)) { [weak self] result in
-                    guard let self, case .success(let body) = result else { return }
-                    self.acquire(body: body, complete: true)
+                return exchange.collectBody(limit: Int(length)) { [self] result in
+                    guard case .success(let body) = result else { return }
+                    acquire(body: body, complete: true)
                 }
             }
         }
@@ -57,7 +58,7 @@ final class FunctionCall: InvocationSink {
     private func acquire(body: [UInt8], complete: Bool) {
         let own = LoopBound(self, on: gateway.loop)
         gateway.shared.dispatcher.acquire(
-            gateway.shared.spec(for: deployment), idleMilliseconds: UInt64(deployment.manifest.idleTimeoutMilliseconds),
+            gateway.spec(for: deployment), idleMilliseconds: UInt64(deployment.manifest.idleTimeoutMilliseconds),
             on: gateway.loop
         ) { _, result in own.value.leased(result, body: body, complete: complete) }
     }
@@ -68,8 +69,12 @@ final class FunctionCall: InvocationSink {
         case .success(let lease):
             isCold = lease.isCold
             if clientGone {
-                gateway.shared.dispatcher.release(lease.worker, now: gateway.loop.now)
-                return gateway.forget(self, number)
+                gateway.forget(self, number)
+                // Later, because the next one in the queue may have left too: a long queue must not become a deep stack.
+                return gateway.loop.afterBatch { [gateway] in
+                    gateway.shared.dispatcher.release(
+                        lease.worker, channel: lease.openChannel, on: gateway.loop)
+                }
             }
             start(in: lease, body: body, complete: complete)
         }
@@ -86,8 +91,8 @@ final class FunctionCall: InvocationSink {
             queued: MonotonicTime.now.since(askedAt), sink: self)
         self.run = run
         guard !complete else { return }
-        run.drained = { [weak self] in self?.exchange.resumeBody() }
-        exchange.onBody = { [weak self] bytes, isEnd in self?.forward(bytes, isEnd: isEnd) }
+        run.drained = { [exchange] in exchange.resumeBody() }
+        exchange.onBody = { [self] bytes, isEnd in forward(bytes, isEnd: isEnd) }
     }
 
     private func forward(_ bytes: RawSpan, isEnd: Bool) {
@@ -131,7 +136,7 @@ final class FunctionCall: InvocationSink {
         }
         _ = fields.append("x-request-id", requestID)
         held = (status, fields, [])
-        gateway.loop.afterBatch { [weak self] in self?.sendHeld(timings) }
+        gateway.loop.afterBatch { [self] in sendHeld(timings) }
     }
 
     func responseBody(_ bytes: RawSpan) -> Bool {
@@ -140,7 +145,7 @@ final class FunctionCall: InvocationSink {
             return true
         }
         let hasRoom = exchange.write(bytes)
-        if !hasRoom { exchange.onDrain = { [weak self] in self?.run?.resume() } }
+        if !hasRoom { exchange.onDrain = { [self] in run?.resume() } }
         return hasRoom || clientGone
     }
 

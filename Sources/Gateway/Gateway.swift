@@ -12,6 +12,7 @@ package final class Gateway: HTTPService {
     let packets = PacketBuffer()
     var parser = JSONParser()
     private var calls: [UInt64: FunctionCall] = [:]
+    private var specs: [FunctionKey: (digest: String, spec: WorkerSpec)] = [:]
 
     package init(_ shared: GatewayShared, loop: EventLoop) {
         self.shared = shared
@@ -67,6 +68,16 @@ package final class Gateway: HTTPService {
     }
 
     func forget(_ call: FunctionCall, _ number: UInt64) { calls[number] = nil }
+
+    /// What to start for a deployment, made once.
+    func spec(for deployment: Deployment) -> WorkerSpec {
+        if let known = specs[deployment.key], known.digest == deployment.digest { return known.spec }
+        // Functions that were removed leave with the others now and then.
+        if specs.count > 64 + 2 * shared.registry.snapshot.functions.count { specs = [:] }
+        let spec = shared.spec(for: deployment)
+        specs[deployment.key] = (deployment.digest, spec)
+        return spec
+    }
 
     private static func noFunction(_ name: String) -> RuntimeError {
         RuntimeError(

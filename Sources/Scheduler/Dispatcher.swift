@@ -9,26 +9,36 @@ package struct Lease: Sendable {
     package let worker: Worker
     /// True when the worker was started for this invocation.
     package let isCold: Bool
+    /// The worker's channel when it is registered with the caller's loop already.
+    var channel: LoopBound<WorkerChannel>?
+    /// `channel`, on the loop that holds it.
+    package var openChannel: WorkerChannel? { channel?.value }
 }
 
 /// Hands out workers.
 package final class Dispatcher: Sendable {
     package typealias Answer = @Sendable (EventLoop, Result<Lease, RuntimeError>) -> Void
 
-    private struct Ticket: Sendable {
+    /// A class, because the queue moves it about.
+    private final class Ticket: Sendable {
         let loop: LoopRemote
         let spec: WorkerSpec
         let answer: Answer
+
+        init(loop: LoopRemote, spec: WorkerSpec, answer: @escaping Answer) {
+            self.loop = loop
+            self.spec = spec
+            self.answer = answer
+        }
     }
 
     private struct Function {
         var queue: FunctionQueue<Ticket>
         var workers: [UInt32: Worker] = [:]
-        let deployment: String
     }
 
     private struct State {
-        // A new deployment of a function is a function of its own, so that old and new workers never mix.
+        // By pool: a new deployment of a function is a function of its own, so that old and new workers never mix.
         var functions: [String: Function] = [:]
         var timer: MonotonicTime = .distantFuture
         var closing = false
@@ -46,35 +56,46 @@ package final class Dispatcher: Sendable {
 
     /// Finds a worker for one invocation. `answer` runs on `loop`: at once when a worker is idle or can be started.
     package func acquire(_ spec: WorkerSpec, idleMilliseconds: UInt64, on loop: EventLoop, answer: @escaping Answer) {
-        let key = Self.key(spec)
+        let key = spec.pool
         let ticket = Ticket(loop: loop.remote, spec: spec, answer: answer)
         let (arrival, worker) = state.withLock { state -> (FunctionQueue<Ticket>.Arrival, Worker?) in
             guard !state.closing else { return (.refuse, nil) }
-            var function =
-                state.functions[key]
-                ?? Function(
-                    queue: FunctionQueue(limits: spec.limits, idleMilliseconds: idleMilliseconds), deployment: key)
-            let arrival = function.queue.arrive(ticket, now: loop.now)
-            var worker: Worker?
-            if case .lease(let number) = arrival { worker = function.workers[number] }
-            state.functions[key] = function
-            return (arrival, worker)
+            // In place: a copy of the function would copy its queue.
+            let arrival = state.functions[
+                key,
+                default: Function(queue: FunctionQueue(limits: spec.limits, idleMilliseconds: idleMilliseconds))
+            ].queue.arrive(ticket, now: loop.now)
+            guard case .lease(let number) = arrival else { return (arrival, nil) }
+            return (arrival, state.functions[key]?.workers[number])
         }
         switch arrival {
         case .lease:
             guard let worker else { return answer(loop, .failure(Self.vanished)) }
             answer(loop, .success(Lease(worker: worker, isCold: false)))
         case .start: answer(loop, start(spec))
-        case .wait: armTimer()
+        case .wait: armTimer(key)
         case .refuse: answer(loop, .failure(Self.queueFull(spec)))
         }
     }
 
     /// Gives back a worker that finished its invocation and may serve another.
-    package func release(_ worker: Worker, now: MonotonicTime) {
-        let ticket = state.withLock { $0.functions[Self.key(worker.spec)]?.queue.release(worker.number, now: now) }
-        guard let ticket else { return armTimer() }
-        ticket.loop.submit { loop in ticket.answer(loop, .success(Lease(worker: worker, isCold: false))) }
+    ///
+    /// A waiting invocation of the same loop gets it at once, with the channel as it is: no loop has to be woken, and
+    /// nothing registered again. `channel` is detached in all other cases.
+    package func release(_ worker: Worker, channel: WorkerChannel?, on loop: EventLoop) {
+        let here = loop.remote
+        let ticket = state.withLock { state in
+            state.functions[worker.spec.pool]?.queue.release(
+                worker.number, now: loop.now, preferred: { $0.loop === here })
+        }
+        guard let ticket, ticket.loop === here else {
+            channel?.detach()
+            guard let ticket else { return armTimer(worker.spec.pool) }
+            return ticket.loop.submit { loop in ticket.answer(loop, .success(Lease(worker: worker, isCold: false))) }
+        }
+        var lease = Lease(worker: worker, isCold: false)
+        if let channel, channel.isClear { lease.channel = LoopBound(channel, on: loop) } else { channel?.detach() }
+        ticket.answer(loop, .success(lease))
     }
 
     /// Ends a worker that must not serve again: it broke the protocol, or its invocation was given up.
@@ -98,23 +119,21 @@ package final class Dispatcher: Sendable {
         }
     }
 
-    private static func key(_ spec: WorkerSpec) -> String { "\(spec.trust)/\(spec.key.name)@\(spec.directory)" }
-
     private func start(_ spec: WorkerSpec) -> Result<Lease, RuntimeError> {
         do {
             let worker = try host.start(spec)
-            state.withLock { $0.functions[Self.key(spec)]?.workers[worker.number] = worker }
+            state.withLock { $0.functions[spec.pool]?.workers[worker.number] = worker }
             worker.whenExited { [self] _ in noteEnd(worker) }
             return .success(Lease(worker: worker, isCold: true))
         } catch {
-            replace(Self.key(spec), ended: nil)
+            replace(spec.pool, ended: nil)
             return .failure(error)
         }
     }
 
     private func noteEnd(_ worker: Worker) {
-        state.withLock { _ = $0.functions[Self.key(worker.spec)]?.workers.removeValue(forKey: worker.number) }
-        replace(Self.key(worker.spec), ended: worker.number)
+        state.withLock { _ = $0.functions[worker.spec.pool]?.workers.removeValue(forKey: worker.number) }
+        replace(worker.spec.pool, ended: worker.number)
     }
 
     /// A place is free: whoever has waited longest starts a worker in it.
@@ -129,11 +148,13 @@ package final class Dispatcher: Sendable {
         ticket.loop.submit { loop in ticket.answer(loop, result) }
     }
 
-    private func armTimer() {
+    /// - Parameter key: the one function that changed; nil looks at all.
+    private func armTimer(_ key: String? = nil) {
         let due = state.withLock { state -> MonotonicTime? in
-            guard let due = state.functions.values.compactMap(\.queue.nextDue).min(), due < state.timer else {
-                return nil
-            }
+            let next =
+                key.map { state.functions[$0]?.queue.nextDue }
+                ?? state.functions.values.compactMap(\.queue.nextDue).min()
+            guard let due = next, due < state.timer else { return nil }
             state.timer = due
             return due
         }

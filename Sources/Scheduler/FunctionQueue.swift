@@ -18,6 +18,8 @@ package struct FunctionQueue<Ticket> {
         let number: UInt64
         let ticket: Ticket
         let deadline: MonotonicTime
+        /// How often a younger one went first.
+        var passed = 0
     }
 
     private struct Idle {
@@ -60,11 +62,24 @@ package struct FunctionQueue<Ticket> {
         return .wait
     }
 
+    /// How many may be looked at for a preferred one, and how often the oldest lets one pass.
+    private static var leeway: Int { 16 }
+
     /// A worker is free: it goes to the invocation that has waited longest, or idles.
-    package mutating func release(_ worker: UInt32, now: MonotonicTime) -> Ticket? {
-        if !waiting.isEmpty { return waiting.removeFirst().ticket }
-        idle.append(Idle(worker: worker, since: now))
-        return nil
+    ///
+    /// - Parameter preferred: true for an invocation that is cheaper to serve now; it may pass a few older ones, and each
+    ///   of them lets few pass.
+    package mutating func release(
+        _ worker: UInt32, now: MonotonicTime, preferred: (Ticket) -> Bool = { _ in false }
+    ) -> Ticket? {
+        guard let oldest = waiting.first else {
+            idle.append(Idle(worker: worker, since: now))
+            return nil
+        }
+        let candidates = oldest.passed < Self.leeway ? waiting.prefix(Self.leeway) : []
+        let chosen = candidates.firstIndex { preferred($0.ticket) } ?? 0
+        if chosen > 0 { waiting[0].passed += 1 }
+        return waiting.remove(at: chosen).ticket
     }
 
     /// A worker is gone, or could not start. Returns an invocation that may start another in its place.

@@ -61,7 +61,8 @@ package final class InvocationRun: WorkerChannelDelegate {
     private let dispatcher: Dispatcher
     private let loop: EventLoop
     private let request: InvocationRequest
-    private weak var sink: (any InvocationSink)?
+    /// Held until the end has been told.
+    private var sink: (any InvocationSink)?
     private var channel: WorkerChannel?
     private var phase = Phase.starting
     private var status = 0
@@ -85,19 +86,24 @@ package final class InvocationRun: WorkerChannelDelegate {
         timings = InvocationTimings()
         timings.queue = queued
         if !lease.isCold { phase = .running }
-        do {
-            channel = try WorkerChannel(
-                descriptor: lease.worker.channel.raw, loop: loop, buffer: buffer, delegate: self)
-        } catch {
-            reason = .protocolViolation("\(error)")
+        if let open = lease.channel?.value {
+            open.delegate = self
+            channel = open
+        } else {
+            do {
+                channel = try WorkerChannel(
+                    descriptor: lease.worker.channel.raw, loop: loop, buffer: buffer, delegate: self)
+            } catch {
+                reason = .protocolViolation("\(error)")
+            }
         }
         guard channel != nil else {
             loop.afterBatch { self.stop(.protocolViolation("its channel can't be watched")) }
             return
         }
         let limit = UInt64(lease.worker.spec.limits.timeoutMilliseconds)
-        timer = loop.schedule(at: startedAt.adding(milliseconds: limit)) { [weak self] in
-            self?.stop(.timedOut(milliseconds: Int(limit)))
+        timer = loop.schedule(at: startedAt.adding(milliseconds: limit)) { [self] in
+            stop(.timedOut(milliseconds: Int(limit)))
         }
         sendInvoke(deadline: startedAt.adding(milliseconds: limit))
     }
@@ -177,7 +183,7 @@ package final class InvocationRun: WorkerChannelDelegate {
         send(Int(WIRE_CANCEL))
         channel?.setReading(true)
         if let timer { loop.cancel(timer) }
-        timer = loop.schedule(at: loop.now.adding(milliseconds: 250)) { [weak self] in self?.stop(.cancelled) }
+        timer = loop.schedule(at: loop.now.adding(milliseconds: 250)) { [self] in stop(.cancelled) }
     }
 
     /// Ends the worker whole, whatever it does.
@@ -268,10 +274,12 @@ package final class InvocationRun: WorkerChannelDelegate {
         else { return stop(.protocolViolation("a FINISHED frame that is cut")) }
         timings.run = run
         let text = payload.text(in: offset..<payload.byteCount)
-        channel?.detach()
         let outcome: Outcome = reason ?? (code == 0 ? .success(status: status == 0 ? 200 : status) : .failed(text))
         if code == 0, reason == nil, status == 0 { sink?.responseHead(status: 200, headers: [], timings: timings) }
-        dispatcher.release(lease.worker, now: loop.now)
+        // From here on the channel may be another invocation's.
+        let free = channel.take()
+        free?.delegate = nil
+        dispatcher.release(lease.worker, channel: free, on: loop)
         finish(outcome)
     }
 
@@ -322,6 +330,7 @@ package final class InvocationRun: WorkerChannelDelegate {
         phase = .done
         if let timer { loop.cancel(timer) }
         drained = nil
-        sink?.ended(outcome, timings: timings)
+        let told = sink.take()
+        told?.ended(outcome, timings: timings)
     }
 }

@@ -24,7 +24,8 @@ package enum ChannelEnd: Equatable, Sendable {
 
 /// A worker's channel, registered with one loop. Not registered means not read: an idle worker costs the loop nothing.
 package final class WorkerChannel: EventHandler {
-    package weak var delegate: (any WorkerChannelDelegate)?
+    /// Held until `detach`, or until whoever hands the channel on takes it out.
+    package var delegate: (any WorkerChannelDelegate)?
     private let descriptor: CInt
     private let loop: EventLoop
     private let buffer: PacketBuffer
@@ -53,6 +54,9 @@ package final class WorkerChannel: EventHandler {
         self.token = nil
         delegate = nil
     }
+
+    /// True when it may carry the next invocation as it is.
+    package var isClear: Bool { token != nil && queue.isEmpty && !readingPaused }
 
     /// Bytes that wait because the worker doesn't read.
     package private(set) var queuedBytes = 0

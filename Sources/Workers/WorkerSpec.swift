@@ -12,13 +12,15 @@ package struct WorkerSpec: Sendable {
 
     package var purpose: Purpose
     /// Whose function or model this is, for `ps` and for logs.
-    package var key: FunctionKey
+    package let key: FunctionKey
     /// Workers with the same trust key come from one zygote and share its address layout.
-    package var trust: String
+    package let trust: String
     /// Directory that the zygote of this trust key sees as /app.
     package var root: String
     /// The artefact's directory below `root`.
-    package var directory: String
+    package let directory: String
+    /// Workers of the same pool are interchangeable.
+    package let pool: String
     /// File names inside that directory; `model` may be empty.
     package var library: String
     package var model = ""
@@ -38,6 +40,7 @@ package struct WorkerSpec: Sendable {
         self.trust = trust
         self.root = root
         self.directory = directory
+        pool = "\(trust)/\(key.name)@\(directory)"
         self.library = library
         self.limits = limits
     }
