@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,8 @@ FIXTURES = pathlib.Path(__file__).resolve().parent / "handlers"
 class Host:
     """One `swiftlet serve` on a free port with a state directory of its own."""
 
-    def __init__(self, *extra):
+    def __init__(self, *extra, authorities=None):
+        self.trusted = authorities and ssl.create_default_context(cafile=authorities)
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="swiftlet-test-"))
         self.work.chmod(0o755)
         self.log = open(self.work / "host.log", "wb")
@@ -43,7 +45,10 @@ class Host:
         return done
 
     def request(self, method, path, body=None, headers={}):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        if self.trusted:
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=self.trusted)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
@@ -167,7 +172,17 @@ class MainJob(unittest.TestCase):
 
     def test_metrics(self):
         self.host.request("GET", "/fn/default/hello-c/")
-        self.assertIn(b'swiftlet_invocations_total{outcome="success"}', self.host.request("GET", "/metrics")[1])
+        text = self.host.request("GET", "/metrics")[1].decode()
+        self.assertRegex(text, r'(?m)^swiftlet_invocations_total\{outcome="success"\} [1-9]')
+        for line in text.splitlines():
+            self.assertRegex(line, r'^(# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"]+"\})? [0-9.]+)$')
+
+    def test_every_answer_says_where_its_time_went(self):
+        for path, status in [("/fn/default/hello-c/", 200), ("/fn/default/nobody/", 404), ("/nowhere", 404), ("/healthz", 200)]:
+            got, _, headers = self.host.request("GET", path)
+            self.assertEqual(got, status, path)
+            self.assertRegex(headers["server-timing"], r"total;dur=\d+\.\d{3}", path)
+            self.assertIn("x-request-id", headers, path)
 
 
 class BadHandlers(unittest.TestCase):
