@@ -2,10 +2,12 @@
 import contextlib
 import http.client
 import json
+import os
 import pathlib
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import tempfile
@@ -80,7 +82,8 @@ class Swiftlet:
 
     def cli(self, *words):
         done = subprocess.run(
-            [self.command, *words], capture_output=True, text=True, timeout=120, env={"SWIFTLET_HOST": self.url, "PATH": "/usr/bin:/bin"} | environment())
+            [self.command, *words], capture_output=True, text=True, timeout=120,
+            env={"SWIFTLET_HOST": self.url} | environment())
         if done.returncode != 0:
             raise CouldNotRun(f"swiftlet {' '.join(map(str, words))}: {done.stderr}")
 
@@ -108,8 +111,6 @@ class Swiftlet:
 
 def environment():
     """What the compiler of a deploy needs from ours."""
-    import os
-
     return {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "TMPDIR", "LANG")}
 
 
@@ -133,6 +134,24 @@ class Client:
 
     def close(self):
         self.connection.close()
+
+
+def anonymous_bytes(pids):
+    """Memory that processes have for themselves, in bytes."""
+    text = "".join(pathlib.Path(f"/proc/{pid}/status").read_text() for pid in pids)
+    return sum(int(kb) * 1024 for kb in re.findall(r"RssAnon:\s+(\d+) kB", text))
+
+
+def idle_connections(url, count):
+    """Keep-alive connections that have had one answer each."""
+    host, port = url.removeprefix("http://").split(":")
+    opened = []
+    for _ in range(count):
+        one = socket.create_connection((host, int(port)), 20)
+        one.sendall(b"GET /healthz HTTP/1.1\r\nHost: bench\r\n\r\n")
+        one.recv(4096)
+        opened.append(one)
+    return opened
 
 
 class Spawner:
@@ -175,7 +194,7 @@ class Nginx:
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="swiftlet-bench-"))
         (self.work / "nginx.conf").write_text(f"""
             daemon off; pid {self.work}/pid; error_log {self.work}/error.log; worker_processes {workers};
-            events {{ worker_connections 1024; }}
+            events {{ worker_connections 4096; }}
             http {{ access_log off; keepalive_requests 100000000; default_type text/plain;
                 client_body_temp_path {self.work}; proxy_temp_path {self.work}; fastcgi_temp_path {self.work};
                 uwsgi_temp_path {self.work}; scgi_temp_path {self.work};
@@ -209,8 +228,6 @@ class Nginx:
 
 
 def free_port():
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as one:
         return one.getsockname()[1]
 

@@ -11,7 +11,8 @@ import tempfile
 import time
 
 from measure import (
-    Client, CouldNotRun, Nginx, Spawner, Swiftlet, echo_front, free_port, load, percentile, resident_mb, row, tool)
+    CouldNotRun, Nginx, Spawner, Swiftlet, anonymous_bytes, echo_front, free_port, idle_connections, load, resident_mb,
+    row, tool)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CORES = len(os.sched_getaffinity(0))
@@ -115,8 +116,8 @@ def echo_program():
 
 
 def idle_host(prefix):
-    """Memory and start of a host without work, against nginx's."""
-    memory, start = ([], []), ([], [])
+    """Memory and start of a host without work, and what an idle connection costs, against nginx's."""
+    memory, start, connection = ([], []), ([], []), ([], [])
     for _ in range(9):
         host = Swiftlet(prefix)
         try:
@@ -127,12 +128,28 @@ def idle_host(prefix):
                 memory[1].append(resident_mb(nginx.pids()))
                 start[0].append(host.start_ms)
                 start[1].append(nginx.start_ms)
+                connection[0].append(bytes_a_connection(host.url, [host.process.pid]))
+                connection[1].append(bytes_a_connection(nginx.url, nginx.pids()))
             finally:
                 nginx.stop()
         finally:
             host.stop()
     yield row("host.rss_mb", "MB", *memory)
     yield row("host.start_ms", "ms", *start)
+    yield row("host.idle_connection_bytes", "bytes", *connection)
+
+
+def bytes_a_connection(url, pids):
+    """What an idle keep-alive connection costs, after the first few have brought what all share."""
+    first, more = 100, 800
+    opened = idle_connections(url, first)
+    before = anonymous_bytes(pids)
+    opened += idle_connections(url, more)
+    time.sleep(0.1)
+    grown = anonymous_bytes(pids) - before
+    for one in opened:
+        one.close()
+    return max(grown, 1) / more
 
 
 BENCHMARKS = {"cold": cold, "warm.ipc": warm_ipc, "warm.http": warm_http, "host": idle_host}

@@ -15,6 +15,7 @@ enum ServeCommand {
     static func run(_ arguments: Arguments) throws -> Int32 {
         let options = try ServeOptions(arguments)
         _ = clinux_ignore_sigpipe()
+        raiseDescriptorLimit()
         let signals = FileDescriptor(
             owning: try unsafe check(clinux_signalfd([SIGTERM, SIGINT, SIGHUP], 3), "signalfd"))
         var listeners = try Listeners(options)
@@ -75,6 +76,14 @@ enum ServeCommand {
             zygotePath: installation.zygote, kitPath: installation.kit, swiftRuntimePath: installation.swiftRuntime)
         configuration.spareZygotes = options.zygotes
         return configuration
+    }
+
+    /// Connections and workers take descriptors; the soft limit is a default for programs that use select.
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
     private static func dropPrivileges(_ options: ServeOptions) throws {
