@@ -72,7 +72,12 @@ package final class Dispatcher: Sendable {
 
     /// Gives back a worker that finished its invocation and may serve another.
     package func release(_ worker: Worker, now: MonotonicTime) {
-        let ticket = state.withLock { $0.functions[Self.key(worker.spec)]?.queue.release(worker.number, now: now) }
+        let key = Self.key(worker.spec)
+        let ticket = state.withLock { state -> Ticket? in
+            // Its end may have been told first, on the control loop: the queue has forgotten it and must not lend it.
+            guard state.functions[key]?.workers[worker.number] != nil else { return nil }
+            return state.functions[key]?.queue.release(worker.number, now: now)
+        }
         guard let ticket else { return armTimer() }
         ticket.loop.submit { loop in ticket.answer(loop, .success(Lease(worker: worker, isCold: false))) }
     }
