@@ -130,7 +130,8 @@ private struct Elf {
         let strings = value(5).flatMap(offset)
         let stringSize = value(10) ?? 0
         func string(_ index: UInt64) -> String? {
-            guard let strings, index < stringSize, strings &+ index < UInt64(file.count) else { return nil }
+            // An index near the end of the number range must not wrap round into the file: subtract, don't add.
+            guard let strings, index < stringSize, index < UInt64(file.count) - strings else { return nil }
             let start = Int(strings + index)
             let end = min(file.count, start + 4096)
             guard let zero = file[start..<end].firstIndex(of: 0) else { return nil }
