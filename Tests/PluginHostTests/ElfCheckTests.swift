@@ -135,6 +135,25 @@ private struct Layout {
         #expect(verdict(auditor)?.cause.contains("auditor") == true)
     }
 
+    /// A file that shows this check one table and the loader another.
+    @Test func twoMeaningsAreRefused() throws {
+        let good = Layout(try sample.get())
+        var moved = good
+        let dynamic = try #require(good.segments(2).first)
+        moved.set(dynamic + 16, 8, good.number(dynamic + 16, 8) + 16)
+        var second = good
+        second.set(try #require(good.segments(0x6474_e550).first), 4, 2)
+        let spare = try #require(good.entries(12).first)
+        let tables = ([5, 6, 10] as [UInt64]).map { tag -> Layout in
+            var file = good
+            file.set(spare, 8, tag)
+            return file
+        }
+        for file in [moved, second] + tables {
+            #expect(verdict(file.bytes)?.cause == "its dynamic section is ambiguous")
+        }
+    }
+
     @Test func aPluginExportsItsEntryAndALibraryNeedNot() throws {
         let library = try build("library", "int helper(void) { return 1; }")
         #expect(verdict(library)?.cause == "it does not export swiftlet_plugin_entry")
