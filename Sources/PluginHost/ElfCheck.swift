@@ -118,6 +118,10 @@ private struct Elf {
         guard let segment = segments.first(where: { $0.type == 2 }), segment.fileSize <= 1 << 20 else {
             throw ElfCheck.refusal(name, "it has no dynamic section", "link it with -shared")
         }
+        // The loader goes by the address and by the last of several: what it reads must be what is read here.
+        guard segments.count(where: { $0.type == 2 }) == 1, offset(segment.address) == segment.offset else {
+            throw ElfCheck.refusal(name, "its dynamic section is ambiguous", "link it with an ordinary linker")
+        }
         var entries: [(UInt64, UInt64)] = []
         for index in 0..<segment.fileSize / 16 {
             guard let tag = read(segment.offset &+ index * 16, 8),
@@ -126,11 +130,15 @@ private struct Elf {
             if tag == 0 { break }
             entries.append((tag, value))
         }
+        for tag in [5, 6, 10] as [UInt64] where entries.count(where: { $0.0 == tag }) > 1 {
+            throw ElfCheck.refusal(name, "its dynamic section is ambiguous", "link it with an ordinary linker")
+        }
         func value(_ tag: UInt64) -> UInt64? { entries.first { $0.0 == tag }?.1 }
         let strings = value(5).flatMap(offset)
         let stringSize = value(10) ?? 0
         func string(_ index: UInt64) -> String? {
-            guard let strings, index < stringSize, strings &+ index < UInt64(file.count) else { return nil }
+            // An index near the end of the number range must not wrap round into the file: subtract, don't add.
+            guard let strings, index < stringSize, index < UInt64(file.count) - strings else { return nil }
             let start = Int(strings + index)
             let end = min(file.count, start + 4096)
             guard let zero = file[start..<end].firstIndex(of: 0) else { return nil }

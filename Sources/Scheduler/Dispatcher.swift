@@ -84,8 +84,10 @@ package final class Dispatcher: Sendable {
     /// nothing registered again. `channel` is detached in all other cases.
     package func release(_ worker: Worker, channel: WorkerChannel?, on loop: EventLoop) {
         let here = loop.remote
-        let ticket = state.withLock { state in
-            state.functions[worker.spec.pool]?.queue.release(
+        let ticket = state.withLock { state -> Ticket? in
+            // Its end may have been told first, on the control loop: the queue has forgotten it and must not lend it.
+            guard state.functions[worker.spec.pool]?.workers[worker.number] != nil else { return nil }
+            return state.functions[worker.spec.pool]?.queue.release(
                 worker.number, now: loop.now, preferred: { $0.loop === here })
         }
         guard let ticket, ticket.loop === here else {

@@ -15,7 +15,6 @@ package struct FunctionQueue<Ticket> {
     }
 
     private struct Waiting {
-        let number: UInt64
         let ticket: Ticket
         let deadline: MonotonicTime
         /// How often a younger one went first.
@@ -34,7 +33,6 @@ package struct FunctionQueue<Ticket> {
     private let idleLimit: UInt64
     private var idle: [Idle] = []
     private var waiting: [Waiting] = []
-    private var nextNumber: UInt64 = 1
 
     package init(limits: Limits, idleMilliseconds: UInt64) {
         concurrency = limits.concurrency
@@ -48,7 +46,7 @@ package struct FunctionQueue<Ticket> {
     /// True when forgetting this value loses nothing.
     package var isEmpty: Bool { live == 0 && waiting.isEmpty }
 
-    /// An invocation came. `.wait` stores the ticket; the number to withdraw it is `lastNumber`.
+    /// An invocation came. `.wait` stores the ticket until `release`, `ended` or `expire` hands it back.
     package mutating func arrive(_ ticket: Ticket, now: MonotonicTime) -> Arrival {
         // The worker used last has the warmest caches, and the coldest may go to sleep.
         if let last = idle.popLast() { return .lease(worker: last.worker) }
@@ -57,8 +55,7 @@ package struct FunctionQueue<Ticket> {
             return .start
         }
         guard waiting.count < bound else { return .refuse }
-        waiting.append(Waiting(number: nextNumber, ticket: ticket, deadline: now.adding(milliseconds: patience)))
-        nextNumber += 1
+        waiting.append(Waiting(ticket: ticket, deadline: now.adding(milliseconds: patience)))
         return .wait
     }
 

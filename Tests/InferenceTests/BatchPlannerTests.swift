@@ -1,5 +1,6 @@
 // Steps: each promise of the planner, kept over thousands of random arrivals, ends and cancellations.
 @testable import Inference
+import TestSupport
 import Testing
 
 private func id(_ number: Int) -> GenerationID { GenerationID(UInt64(number)) }

@@ -1,5 +1,6 @@
 // Requests: what is read, what is refused by name, and that no bytes whatever do worse than a 400.
 import Inference
+import TestSupport
 import Testing
 
 private let full = #"""

@@ -1,6 +1,7 @@
 // The life of a model: loaded once for many, kept while used, unloaded when idle, put off when it keeps dying.
 @testable import Inference
 import Platform
+import TestSupport
 import Testing
 
 private func id(_ number: Int) -> GenerationID { GenerationID(UInt64(number)) }

@@ -2,6 +2,7 @@
 @testable import Inference
 import SwiftletABI
 import SwiftletWire
+import TestSupport
 import Testing
 
 @Test func samplingIsTheStructOfTheABI() {

@@ -1,5 +1,6 @@
 // Text from tokens: whatever the borders of the tokens, the text is the same, and no stop string is ever seen.
 @testable import Inference
+import TestSupport
 import Testing
 
 /// Cuts bytes at random places.

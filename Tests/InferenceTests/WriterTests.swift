@@ -1,6 +1,7 @@
 // Answers: what we write is read back by somebody else's JSON reader, whatever the text.
 import FoundationEssentials
 @testable import Inference
+import TestSupport
 import Testing
 
 private struct Answer: Decodable {

@@ -1,1 +1,288 @@
-// Placeholder until this room is built.
+// FunctionQueue by hand: who is served, who waits, who is refused and who sleeps.
+import Core
+import Platform
+import Scheduler
+import TestSupport
+import Testing
+
+private typealias Queue = FunctionQueue<String>
+
+private func makeQueue(concurrency: Int = 2, bound: Int = 3, patience: Int = 100, idle: UInt64 = 1000) -> Queue {
+    var limits = Limits(defaultsFor: .handler)
+    limits.concurrency = concurrency
+    limits.queue = bound
+    limits.queueTimeoutMilliseconds = patience
+    return Queue(limits: limits, idleMilliseconds: idle)
+}
+
+private func at(_ milliseconds: UInt64) -> MonotonicTime {
+    MonotonicTime(nanoseconds: 0).adding(milliseconds: milliseconds)
+}
+
+extension FunctionQueue.Arrival {
+    fileprivate var words: String {
+        switch self {
+        case .lease(let worker): "lease \(worker)"
+        case .start: "start"
+        case .wait: "wait"
+        case .refuse: "refuse"
+        }
+    }
+}
+
+@Suite struct ArrivalTests {
+    @Test func aBurstStartsAsManyAsMayRunThenWaitsThenIsRefused() {
+        var queue = makeQueue(concurrency: 2, bound: 3)
+        let answers = (1...7).map { queue.arrive("\($0)", now: at(0)).words }
+        #expect(answers == ["start", "start", "wait", "wait", "wait", "refuse", "refuse"])
+        #expect(queue.live == 2 && queue.waitingCount == 3 && queue.idleCount == 0)
+    }
+
+    @Test func noQueueMeansStartOrRefuse() {
+        var queue = makeQueue(concurrency: 1, bound: 0)
+        #expect((1...3).map { queue.arrive("\($0)", now: at(0)).words } == ["start", "refuse", "refuse"])
+        #expect(queue.nextDue == nil)
+    }
+
+    @Test func anIdleWorkerIsPreferredToANewOneAndTheWarmestToAColdOne() {
+        var queue = makeQueue(concurrency: 4)
+        for name in ["a", "b", "c"] { _ = queue.arrive(name, now: at(0)) }
+        for worker: UInt32 in [7, 8, 9] { #expect(queue.release(worker, now: at(UInt64(worker))) == nil) }
+        let answers = (1...5).map { queue.arrive("\($0)", now: at(20)).words }
+        #expect(answers == ["lease 9", "lease 8", "lease 7", "start", "wait"])
+    }
+
+    @Test func aPreferredInvocationPassesAFewOlderOnesAFewTimes() {
+        var queue = makeQueue(concurrency: 1, bound: 100)
+        for name in ["runs", "old"] + (1...40).map({ "near\($0)" }) { _ = queue.arrive(name, now: at(0)) }
+        let served = (0..<18).compactMap { queue.release(1, now: at($0), preferred: { $0.hasPrefix("near") }) }
+        #expect(served == (1...16).map { "near\($0)" } + ["old", "near17"])
+    }
+
+    @Test func onlyTheOldestFewAreLookedAtForAPreferredOne() {
+        var queue = makeQueue(concurrency: 1, bound: 100)
+        for name in ["runs"] + (1...16).map({ "far\($0)" }) + ["near"] { _ = queue.arrive(name, now: at(0)) }
+        #expect(queue.release(1, now: at(1), preferred: { $0 == "near" }) == "far1")
+        #expect(queue.release(1, now: at(2), preferred: { $0 == "near" }) == "near")
+    }
+
+    @Test func aFreeWorkerGoesToWhoeverWaitedLongest() {
+        var queue = makeQueue(concurrency: 1)
+        for name in ["runs", "first", "second", "third"] { _ = queue.arrive(name, now: at(0)) }
+        #expect((1...4).map { queue.release(1, now: at($0)) } == ["first", "second", "third", nil])
+        #expect(queue.idleCount == 1 && queue.waitingCount == 0 && queue.live == 1)
+    }
+}
+
+@Suite struct EndingTests {
+    @Test func anEndedWorkerIsReplacedForWhoeverWaitedLongest() {
+        var queue = makeQueue(concurrency: 1)
+        for name in ["runs", "first", "second"] { _ = queue.arrive(name, now: at(0)) }
+        #expect(queue.ended(1) == "first")
+        #expect(queue.live == 1 && queue.waitingCount == 1)
+        // The replacement could not start: the next one tries.
+        #expect(queue.ended(nil) == "second")
+        #expect(queue.ended(nil) == nil)
+        #expect(queue.live == 0 && queue.isEmpty)
+    }
+
+    @Test func anIdleWorkerThatEndsIsNotLent() {
+        var queue = makeQueue(concurrency: 2)
+        for name in ["a", "b"] { _ = queue.arrive(name, now: at(0)) }
+        for worker: UInt32 in [1, 2] { _ = queue.release(worker, now: at(0)) }
+        #expect(queue.ended(2) == nil)
+        #expect((1...2).map { queue.arrive("\($0)", now: at(1)).words } == ["lease 1", "start"])
+    }
+
+    @Test func aRetiringWorkerHoldsItsPlaceUntilItIsGone() {
+        var queue = makeQueue(concurrency: 1, idle: 10)
+        _ = queue.arrive("a", now: at(0))
+        _ = queue.release(1, now: at(0))
+        #expect(queue.retire(now: at(10)) == [1])
+        #expect(queue.live == 1 && queue.idleCount == 0 && !queue.isEmpty)
+        #expect(queue.arrive("b", now: at(11)).words == "wait")
+        #expect(queue.ended(1) == "b")
+    }
+}
+
+@Suite struct TimeTests {
+    @Test func waitingEndsAtTheDeadlineNotBefore() {
+        var queue = makeQueue(concurrency: 1, patience: 100)
+        _ = queue.arrive("runs", now: at(0))
+        for (name, time) in [("a", 0), ("b", 10), ("c", 20)] as [(String, UInt64)] {
+            _ = queue.arrive(name, now: at(time))
+        }
+        #expect(queue.nextDue == at(100))
+        #expect(queue.expire(now: MonotonicTime(nanoseconds: at(100).nanoseconds - 1)) == [])
+        #expect(queue.expire(now: at(110)) == ["a", "b"])
+        #expect(queue.expire(now: at(110)) == [] && queue.nextDue == at(120))
+        #expect(queue.release(1, now: at(115)) == "c")
+    }
+
+    @Test func expiryMakesRoomInTheQueue() {
+        var queue = makeQueue(concurrency: 1, bound: 1, patience: 5)
+        let answers = (1...3).map { queue.arrive("\($0)", now: at(0)).words }
+        #expect(answers == ["start", "wait", "refuse"])
+        #expect(queue.expire(now: at(5)) == ["2"])
+        #expect(queue.arrive("4", now: at(5)).words == "wait")
+    }
+
+    @Test func noPatienceMeansExpiryAtOnce() {
+        var queue = makeQueue(concurrency: 1, patience: 0)
+        _ = queue.arrive("runs", now: at(7))
+        #expect(queue.arrive("a", now: at(7)).words == "wait")
+        #expect(queue.nextDue == at(7) && queue.expire(now: at(7)) == ["a"])
+    }
+
+    @Test func theLongestIdlersSleepAndTheQueueScalesToZero() {
+        var queue = makeQueue(concurrency: 3, idle: 10)
+        for name in ["a", "b", "c"] { _ = queue.arrive(name, now: at(0)) }
+        for worker: UInt32 in [1, 2, 3] { _ = queue.release(worker, now: at(UInt64(worker))) }
+        #expect(queue.nextDue == at(11))
+        #expect(queue.retire(now: at(10)) == [])
+        #expect(queue.retire(now: at(12)) == [1, 2] && queue.nextDue == at(13))
+        // Work in between keeps the one that did it.
+        #expect(queue.arrive("d", now: at(12)).words == "lease 3")
+        #expect(queue.retire(now: at(1000)) == [] && queue.nextDue == nil)
+        _ = queue.release(3, now: at(20))
+        #expect(queue.retire(now: at(30)) == [3])
+        for worker: UInt32 in [1, 2, 3] { #expect(queue.ended(worker) == nil) }
+        #expect(queue.isEmpty && queue.live == 0 && queue.nextDue == nil)
+        #expect(queue.arrive("e", now: at(31)).words == "start")
+    }
+
+    @Test func theEarlierOfExpiryAndSleepIsDue() {
+        var queue = makeQueue(concurrency: 1, patience: 100, idle: 10)
+        _ = queue.arrive("a", now: at(0))
+        _ = queue.release(1, now: at(0))
+        #expect(queue.nextDue == at(10))
+        _ = queue.retire(now: at(10))
+        _ = queue.arrive("b", now: at(11))
+        #expect(queue.nextDue == at(111))
+    }
+}
+
+/// Random lives of a queue against a model that knows every worker and every ticket.
+@Suite struct FunctionQueueProperties {
+    private struct Model {
+        var queue: FunctionQueue<Int>
+        let concurrency: Int
+        let bound: Int
+        let patience: UInt64
+        var now: UInt64 = 0
+        var nextTicket = 0
+        var nextWorker: UInt32 = 1
+        var idle: [UInt32] = []
+        var busy: Set<UInt32> = []
+        var retiring: Set<UInt32> = []
+        var waiting: [(ticket: Int, deadline: UInt64)] = []
+        var answered: [Int: Int] = [:]
+
+        var live: Int { idle.count + busy.count + retiring.count }
+
+        mutating func note(_ ticket: Int) { answered[ticket, default: 0] += 1 }
+
+        mutating func startWorker() {
+            busy.insert(nextWorker)
+            nextWorker += 1
+        }
+
+        mutating func arrive() {
+            let ticket = nextTicket
+            nextTicket += 1
+            switch queue.arrive(ticket, now: at(now)) {
+            case .lease(let worker):
+                #expect(idle.popLast() == worker)
+                busy.insert(worker)
+                note(ticket)
+            case .start:
+                #expect(idle.isEmpty && live < concurrency)
+                startWorker()
+                note(ticket)
+            case .wait:
+                #expect(idle.isEmpty && live == concurrency && waiting.count < bound)
+                waiting.append((ticket, now + patience))
+            case .refuse:
+                #expect(idle.isEmpty && live == concurrency && waiting.count == bound)
+                note(ticket)
+            }
+        }
+
+        mutating func release(_ worker: UInt32) {
+            let ticket = queue.release(worker, now: at(now))
+            #expect(ticket == waiting.first?.ticket)
+            if let ticket {
+                waiting.removeFirst()
+                note(ticket)
+            } else {
+                busy.remove(worker)
+                idle.append(worker)
+            }
+        }
+
+        mutating func end(_ worker: UInt32) {
+            busy.remove(worker)
+            retiring.remove(worker)
+            idle.removeAll { $0 == worker }
+            let ticket = queue.ended(worker)
+            #expect(ticket == waiting.first?.ticket)
+            guard let ticket else { return }
+            waiting.removeFirst()
+            note(ticket)
+            startWorker()
+        }
+
+        mutating func tick() {
+            let expired = queue.expire(now: at(now))
+            #expect(expired == waiting.prefix { $0.deadline <= now }.map(\.ticket))
+            waiting.removeFirst(expired.count)
+            for ticket in expired { note(ticket) }
+            let retired = queue.retire(now: at(now))
+            #expect(retired == Array(idle.prefix(retired.count)))
+            idle.removeFirst(retired.count)
+            retiring.formUnion(retired)
+        }
+
+        func check() {
+            #expect(queue.live == live && queue.live <= concurrency)
+            #expect(queue.waitingCount == waiting.count && queue.waitingCount <= bound)
+            #expect(queue.idleCount == idle.count)
+            #expect(idle.isEmpty || waiting.isEmpty, "a worker idles while an invocation waits")
+            #expect(queue.isEmpty == (live == 0 && waiting.isEmpty))
+            #expect((queue.nextDue == nil) == (idle.isEmpty && waiting.isEmpty))
+        }
+    }
+
+    @Test(arguments: 0..<60) func everyTicketIsAnsweredOnceAndNoBoundIsPassed(_ seed: Int) {
+        var random = SeededGenerator(seed: UInt64(seed))
+        let (concurrency, bound) = (Int.random(in: 1...5, using: &random), Int.random(in: 0...6, using: &random))
+        let patience = Int.random(in: 0...40, using: &random)
+        var limits = Limits(defaultsFor: .handler)
+        limits.concurrency = concurrency
+        limits.queue = bound
+        limits.queueTimeoutMilliseconds = patience
+        var model = Model(
+            queue: FunctionQueue(limits: limits, idleMilliseconds: UInt64.random(in: 0...30, using: &random)),
+            concurrency: concurrency, bound: bound, patience: UInt64(patience))
+        for _ in 0..<600 {
+            model.now += UInt64.random(in: 0...5, using: &random)
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0..<5: model.arrive()
+            case 5..<7: if let worker = model.busy.sorted().randomElement(using: &random) { model.release(worker) }
+            case 7:
+                let all = model.idle + model.busy.sorted() + model.retiring.sorted()
+                if let worker = all.randomElement(using: &random) { model.end(worker) }
+            default: model.tick()
+            }
+            model.check()
+        }
+        // Everything ends: what waits is either served or expires, and nothing stays alive.
+        model.now += 1000
+        while model.live > 0 || !model.waiting.isEmpty {
+            model.tick()
+            for worker in model.idle + model.busy.sorted() + model.retiring.sorted() { model.end(worker) }
+            model.check()
+        }
+        #expect(model.answered.count == model.nextTicket && model.answered.values.allSatisfy { $0 == 1 })
+    }
+}
