@@ -17,8 +17,10 @@ private final class IdleHost {
     private let scratch = try? Scratch()
 
     init() throws {
-        let script = try #require(try scratch?.write("forker", "#!/bin/sh\nexec sleep 600\n"))
-        _ = unsafe chmod(script, 0o755)
+        let script = try #require(scratch?.path) + "/forker"
+        // By a shell: while this process has the file open for writing, a child forked elsewhere makes it "text file busy".
+        let made = unsafe system("printf '#!/bin/sh\\nexec sleep 600\\n' > \(script) && chmod 755 \(script)")
+        try #require(made == 0)
         loop = try EventLoop(index: 0)
         host = try WorkerHost(WorkerHostConfiguration(zygotePath: script, kitPath: "", swiftRuntimePath: ""))
         dispatcher = Dispatcher(host: host, control: loop.remote)
