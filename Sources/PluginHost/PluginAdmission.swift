@@ -59,9 +59,11 @@ package struct PluginAdmission {
                 cause: "the file \(needed) that the manifest names is missing",
                 next: "put it into the folder, or build it with `swiftlet build`")
         }
-        for file in staged.files where file == library || file.contains(".so") {
+        // Only what is checked may be linked: a library under another name would be loaded unseen.
+        let libraries = Set(staged.files.filter { $0 == library || $0.hasSuffix(".so") || $0.contains(".so.") })
+        for file in libraries.sorted() {
             try ElfCheck.check(
-                try read(staged.directory, file), name: file, isPlugin: file == library, beside: Set(staged.files))
+                try read(staged.directory, file), name: file, isPlugin: file == library, beside: libraries)
         }
         return Deployment(
             tenant: tenant, name: manifest.name, kind: manifest.kind, digest: staged.digest, manifest: manifest,

@@ -6,6 +6,10 @@ internal import Platform
 private let blockSize = 512
 
 package enum TarWriter {
+    /// The name field holds 99 bytes and an end, the size field 11 octal digits.
+    private static let longestName = 99
+    private static let largestFile = (8 << 30) - 1
+
     /// Writes files under their plain names.
     package static func write(_ files: [(name: String, path: String)], to archive: String) throws(RuntimeError) {
         do {
@@ -15,15 +19,27 @@ package enum TarWriter {
                 var info = stat()
                 try libc("fstat(\(file.path))") { unsafe fstat(input.raw, &info) }
                 let size = Int(info.st_size)
+                try check(file.name, size: size, archive: archive)
                 try writeAll(output.raw, header(file.name, size: size))
                 try copy(input.raw, to: output.raw, size: size)
                 try writeAll(output.raw, [UInt8](repeating: 0, count: (blockSize - size % blockSize) % blockSize))
             }
             try writeAll(output.raw, [UInt8](repeating: 0, count: 2 * blockSize))
+        } catch let error as RuntimeError {
+            throw error
         } catch {
             throw RuntimeError(
                 .insufficientStorage, step: "pack \(archive)", cause: "\(error)",
                 next: "check the files and the space on disk")
+        }
+    }
+
+    private static func check(_ name: String, size: Int, archive: String) throws(RuntimeError) {
+        guard name.utf8.count <= longestName, size <= largestFile else {
+            throw RuntimeError(
+                .badRequest, step: "pack \(archive)",
+                cause: "\(Names.quoted(name)) has a name over \(longestName) bytes, or 8 GiB or more in it",
+                next: "give it a shorter name, or make it smaller")
         }
     }
 
@@ -36,7 +52,7 @@ package enum TarWriter {
             let digits = String(value, radix: 8)
             return String(repeating: "0", count: width - digits.count) + digits
         }
-        put(String(name.prefix(99)), at: 0)
+        put(name, at: 0)
         put("0000644", at: 100)
         put("0000000", at: 108)
         put("0000000", at: 116)
@@ -116,7 +132,9 @@ enum TarReader {
 
     private static func octal(_ field: ArraySlice<UInt8>) -> UInt64? {
         let digits = field.prefix { $0 != 0 && $0 != 0x20 }
-        return digits.isEmpty ? nil : UInt64(String(decoding: digits, as: UTF8.self), radix: 8)
+        // A sign is no digit, though UInt64 would take it.
+        guard let first = digits.first, first >= UInt8(ascii: "0") else { return nil }
+        return UInt64(String(decoding: digits, as: UTF8.self), radix: 8)
     }
 
     private static func extract(_ input: CInt, name: String, size: UInt64, _ directory: String) throws -> Entry {

@@ -103,7 +103,7 @@ private struct Layout {
     @Test func segmentsOutsideTheFileAreRefused() throws {
         let good = Layout(try sample.get())
         let load = try #require(good.segments(1).first)
-        for (field, value) in [(8, UInt64.max), (8, UInt64(good.bytes.count) + 1), (32, .max), (40, 1 << 36 + 1)] {
+        for (field, value) in [(8, UInt64.max), (8, UInt64(good.bytes.count) + 1), (32, .max), (40, (1 << 36) + 1)] {
             var file = good
             file.set(load + field, 8, value)
             #expect(verdict(file.bytes)?.cause == "a segment lies outside the file", "\(field) \(value)")
