@@ -53,7 +53,7 @@ extension Gateway {
     > {
         do throws(RuntimeError) {
             let probe = PluginProbe(host: shared.host)
-            let inUse = shared.registry.snapshot.digests
+            let inUse = shared.registry.snapshot.digests[tenant] ?? []
             let deployment = try PluginAdmission(store: shared.store).admit(
                 archive: path, tenant: tenant, inUse: inUse.contains
             ) { (deployment, root) throws(RuntimeError) in try probe.check(deployment, root: root) }

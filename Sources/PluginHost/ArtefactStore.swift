@@ -53,6 +53,18 @@ package struct ArtefactStore: Sendable {
     /// Removes an artefact that nothing refers to.
     package func remove(tenant: String, digest: String) { discard("\(root(of: tenant))/\(digest)") }
 
+    /// Removes every artefact but these, by tenant: what earlier deployments and removed functions left. Call it before
+    /// the first worker starts.
+    package func sweep(keeping digests: [String: Set<String>]) {
+        let files = FileManager.default
+        for tenant in (try? files.contentsOfDirectory(atPath: "\(state)/artefacts")) ?? [] {
+            let kept = digests[tenant] ?? []
+            for digest in (try? files.contentsOfDirectory(atPath: root(of: tenant))) ?? [] where !kept.contains(digest) {
+                remove(tenant: tenant, digest: digest)
+            }
+        }
+    }
+
     func discard(_ directory: String) { try? FileManager.default.removeItem(atPath: directory) }
 
     private func make(_ directory: String) throws(RuntimeError) {

@@ -16,8 +16,13 @@ package final class RegistrySnapshot: Sendable {
         self.models = models
     }
 
-    /// The digests that something refers to.
-    package var digests: Set<String> { Set(functions.values.map(\.digest)).union(models.values.map(\.digest)) }
+    /// The digests that something refers to, by tenant.
+    package var digests: [String: Set<String>] {
+        var digests: [String: Set<String>] = [:]
+        for deployment in functions.values { digests[deployment.tenant, default: []].insert(deployment.digest) }
+        for deployment in models.values { digests[deployment.tenant, default: []].insert(deployment.digest) }
+        return digests
+    }
 }
 
 package final class Registry: Sendable {

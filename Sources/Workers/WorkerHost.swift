@@ -93,20 +93,46 @@ package final class WorkerHost: Sendable {
     /// Starts a worker. Its channel may be written at once: what waits there is read when it is ready.
     package func start(_ spec: WorkerSpec) throws(RuntimeError) -> Worker {
         do {
-            let (zygote, prepared) = try adopt(trust: spec.trust, root: spec.root)
-            var pair = try ChannelPair()
-            let number = state.withLock { state in
-                defer { state.nextWorker &+= 1 }
-                return state.nextWorker
-            }
-            let worker = Worker(number: number, spec: spec, channel: pair.takeOurs(), fromPreparedZygote: prepared)
-            try zygote.start(worker, workerEnd: pair.theirs.raw)
-            return worker
+            for _ in 0..<Self.attempts { if let worker = try tryStart(spec) { return worker } }
         } catch {
-            throw RuntimeError(
-                .unavailable, step: "start a worker for \(spec.key)", cause: "\(error)",
-                next: "see the host's log; `swiftlet doctor` shows what this machine lacks")
+            throw Self.cannotStart(spec, cause: "\(error)")
         }
+        let cause = state.withLock(\.forkerEnded) ? "the forker has ended: restart the host" : "its zygotes end at once"
+        throw Self.cannotStart(spec, cause: cause)
+    }
+
+    /// A zygote that was killed, or that leaves at this moment, costs its successor's start and not the invocation.
+    private static var attempts: Int { 3 }
+
+    /// - Returns: nil when the zygote had ended, or leaves at this moment.
+    private func tryStart(_ spec: WorkerSpec) throws(SystemError) -> Worker? {
+        guard let (zygote, prepared) = try Self.unlessGone({ () throws(SystemError) in try adopt(spec) }) else { return nil }
+        var pair = try ChannelPair()
+        let number = state.withLock { state in
+            defer { state.nextWorker &+= 1 }
+            return state.nextWorker
+        }
+        let worker = Worker(number: number, spec: spec, channel: pair.takeOurs(), fromPreparedZygote: prepared)
+        let theirs = pair.theirs.raw
+        let started = try Self.unlessGone { () throws(SystemError) in try zygote.start(worker, workerEnd: theirs) }
+        if started == true { return worker }
+        drop(zygote, trust: spec.trust)
+        return nil
+    }
+
+    /// Nil when the peer of a socket is gone.
+    private static func unlessGone<Value>(_ body: () throws(SystemError) -> Value) throws(SystemError) -> Value? {
+        do {
+            return try body()
+        } catch where [EPIPE, ECONNRESET, ENOTCONN].contains(error.code) {
+            return nil
+        }
+    }
+
+    private static func cannotStart(_ spec: WorkerSpec, cause: String) -> RuntimeError {
+        RuntimeError(
+            .unavailable, step: "start a worker for \(spec.key)", cause: cause,
+            next: "see the host's log; `swiftlet doctor` shows what this machine lacks")
     }
 
     /// Ends a worker that doesn't end by itself.
@@ -128,8 +154,8 @@ package final class WorkerHost: Sendable {
 
     // MARK: zygotes
 
-    private func adopt(trust: String, root: String) throws(SystemError) -> (Zygote, prepared: Bool) {
-        if let zygote = state.withLock({ $0.adopted[trust] }) { return (zygote, true) }
+    private func adopt(_ spec: WorkerSpec) throws(SystemError) -> (Zygote, prepared: Bool) {
+        if let zygote = state.withLock({ $0.adopted[spec.trust] }) { return (zygote, true) }
         let spare = state.withLock { state -> Zygote? in
             let index = state.spares.firstIndex(where: \.isReady) ?? state.spares.indices.first
             guard let index else { return nil }
@@ -139,19 +165,28 @@ package final class WorkerHost: Sendable {
         let zygote: Zygote
         if let spare { zygote = spare } else { zygote = try launch() }
         // Two loops may wake one trust key at once: the second gives its zygote back.
-        let winner = state.withLock { state -> Zygote in
-            if let other = state.adopted[trust] {
+        let winner = try state.withLock { state throws(SystemError) -> Zygote in
+            if let other = state.adopted[spec.trust] {
                 state.spares.append(zygote)
                 return other
             }
-            state.adopted[trust] = zygote
+            // Under the lock: nobody may send it work before this.
+            try zygote.adopt(root: spec.root)
+            state.adopted[spec.trust] = zygote
             return zygote
         }
-        if winner === zygote {
-            try zygote.adopt(root: root)
-            wakeControlLoop()
-        }
+        if winner === zygote { wakeControlLoop() }
         return (winner, prepared)
+    }
+
+    /// Forgets a zygote that can't be used, and makes sure that it ends.
+    private func drop(_ zygote: Zygote, trust: String) {
+        state.withLock { state in
+            if state.adopted[trust] === zygote { state.adopted[trust] = nil }
+            state.spares.removeAll { $0 === zygote }
+        }
+        zygote.socket.hangUp()
+        wakeControlLoop()
     }
 
     private func launch() throws(SystemError) -> Zygote {
@@ -247,7 +282,7 @@ package final class WorkerHost: Sendable {
         let limit = configuration.zygoteIdleMilliseconds &* 1_000_000
         let now = MonotonicTime.now
         let (retired, again) = state.withLock { state in
-            let idle = state.adopted.filter { entry in entry.value.idleSince.map { now.since($0) >= limit } ?? false }
+            let idle = state.adopted.filter { $0.value.retire(idleFor: limit, now: now) }
             for key in idle.keys { state.adopted[key] = nil }
             state.sweeping = !state.adopted.isEmpty && !state.closing
             return (Array(idle.values), state.sweeping)

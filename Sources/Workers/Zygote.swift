@@ -13,6 +13,8 @@ final class Zygote: Sendable {
         var ready = false
         var workers: [UInt32: Worker] = [:]
         var idleSince: MonotonicTime? = .now
+        /// It gets no more workers: it was let go, or its socket is dead.
+        var leaving = false
         var failure = ""
     }
 
@@ -23,8 +25,6 @@ final class Zygote: Sendable {
 
     var isReady: Bool { state.withLock(\.ready) }
     var workers: [Worker] { state.withLock { Array($0.workers.values) } }
-    /// Since when it has had no worker; nil while it has one.
-    var idleSince: MonotonicTime? { state.withLock(\.idleSince) }
 
     func has(_ worker: UInt32) -> Bool { state.withLock { $0.workers[worker] != nil } }
 
@@ -36,16 +36,30 @@ final class Zygote: Sendable {
         try socket.send(frame.finish(), descriptors: [directory.raw])
     }
 
-    func start(_ worker: Worker, workerEnd: CInt) throws(SystemError) {
-        state.withLock { state in
+    /// - Returns: false when it is leaving; ask another zygote.
+    func start(_ worker: Worker, workerEnd: CInt) throws(SystemError) -> Bool {
+        let accepted = state.withLock { state in
+            guard !state.leaving else { return false }
             state.workers[worker.number] = worker
             state.idleSince = nil
+            return true
         }
+        guard accepted else { return false }
         do {
             try socket.send(worker.spec.startPacket(worker: worker.number), descriptors: [workerEnd])
         } catch {
             forget(worker.number)
             throw error
+        }
+        return true
+    }
+
+    /// Lets it go when it has had no worker for so long. No worker can be given to it from then on.
+    func retire(idleFor limit: UInt64, now: MonotonicTime) -> Bool {
+        state.withLock { state in
+            guard let since = state.idleSince, now.since(since) >= limit else { return false }
+            state.leaving = true
+            return true
         }
     }
 

@@ -23,6 +23,7 @@ enum ServeCommand {
         let tls = try options.makeTLSContext()
         let registry = try Registry(stateDirectory: options.state)
         let store = try ArtefactStore(stateDirectory: options.state)
+        store.sweep(keeping: registry.snapshot.digests)
         // Before the first thread, because it forks; before root is dropped, because it keeps it.
         let host = try WorkerHost(workerConfiguration(options))
         try dropPrivileges(options)
