@@ -13,6 +13,8 @@ package enum Outcome: Sendable, Equatable {
     case outOfMemory(limit: UInt64, peak: UInt64)
     /// The caller went away.
     case cancelled
+    /// The worker's zygote was ended from outside, and the worker with it.
+    case lost
     /// The worker broke the protocol between it and the host.
     case protocolViolation(String)
 
@@ -30,6 +32,7 @@ package enum Outcome: Sendable, Equatable {
         case .timedOut: "timed_out"
         case .outOfMemory: "out_of_memory"
         case .cancelled: "cancelled"
+        case .lost: "lost"
         case .protocolViolation: "protocol_violation"
         }
     }
@@ -68,6 +71,10 @@ package enum Outcome: Sendable, Equatable {
             return RuntimeError(
                 .timeout, step: step, cause: "the caller closed the connection before the answer was complete",
                 next: "raise the caller's own timeout if the answer was still wanted")
+        case .lost:
+            return RuntimeError(
+                .unavailable, step: step, cause: "the worker's zygote was ended from outside, and the worker with it",
+                next: "try again; see the host's log for the zygote's last words")
         case .protocolViolation(let text):
             return RuntimeError(
                 .handlerFailed, step: step, cause: "the worker broke the protocol with the host: \(text)",

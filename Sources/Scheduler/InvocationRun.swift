@@ -203,9 +203,8 @@ package final class InvocationRun: WorkerChannelDelegate {
         let type = Int(head.type)
         if type == Int(WIRE_READY), phase == .starting { return started(payload) }
         if type == Int(WIRE_FAILED), phase == .starting {
-            phase = .stopping
             reason = .failed(payload.text(in: 0..<payload.byteCount))
-            return
+            return expectExit()
         }
         if type == Int(WIRE_LOG) {
             sink?.log(level: Int(head.call), text: payload.text(in: 0..<payload.byteCount))
@@ -311,8 +310,18 @@ package final class InvocationRun: WorkerChannelDelegate {
             reason = .protocolViolation(text)
             dispatcher.discard(lease.worker)
         }
-        phase = .stopping
+        expectExit()
         awaitExit()
+    }
+
+    /// The worker has nothing left to say. One that goes on living all the same is ended.
+    private func expectExit() {
+        phase = .stopping
+        if let timer { loop.cancel(timer) }
+        timer = loop.schedule(at: loop.now.adding(milliseconds: 250)) { [self] in
+            if reason == nil { reason = .protocolViolation("it closed its channel and went on") }
+            dispatcher.discard(lease.worker)
+        }
     }
 
     /// Why a worker ended is known once its zygote has reaped it.

@@ -18,7 +18,7 @@ package struct WorkerExit: Sendable, Equatable {
 
     /// What that means for the invocation it was serving. A signal that the host sent is the host's reason, not a crash.
     package func outcome(limits: Limits) -> Outcome {
-        guard let status else { return .protocolViolation("its zygote ended before it") }
+        guard let status else { return .lost }
         if outOfMemory { return .outOfMemory(limit: limits.memoryBytes, peak: memoryPeak) }
         let signal = status & 0x7f
         let words = lastWords.isEmpty ? "" : "; its last words: \(lastWords)"

@@ -106,7 +106,9 @@ package final class WorkerHost: Sendable {
 
     /// - Returns: nil when the zygote had ended, or leaves at this moment.
     private func tryStart(_ spec: WorkerSpec) throws(SystemError) -> Worker? {
-        guard let (zygote, prepared) = try Self.unlessGone({ () throws(SystemError) in try adopt(spec) }) else { return nil }
+        guard let (zygote, prepared) = try Self.unlessGone({ () throws(SystemError) in try adopt(spec) }) else {
+            return nil
+        }
         var pair = try ChannelPair()
         let number = state.withLock { state in
             defer { state.nextWorker &+= 1 }
@@ -124,7 +126,7 @@ package final class WorkerHost: Sendable {
     private static func unlessGone<Value>(_ body: () throws(SystemError) -> Value) throws(SystemError) -> Value? {
         do {
             return try body()
-        } catch where [EPIPE, ECONNRESET, ENOTCONN].contains(error.code) {
+        } catch  where [EPIPE, ECONNRESET, ENOTCONN].contains(error.code) {
             return nil
         }
     }
@@ -228,7 +230,12 @@ package final class WorkerHost: Sendable {
             guard payload.u32(&offset) != nil, let have = payload.u32(&offset), let cgroup = payload.u32(&offset) else {
                 return
             }
-            state.withLock { $0.layers = SandboxLayers(have: have, cgroup: cgroup) }
+            let layers = SandboxLayers(have: have, cgroup: cgroup)
+            state.withLock { $0.layers = layers }
+            guard !layers.missing.isEmpty else { return }
+            Log.info(
+                "this machine does not give every layer of the sandbox; `swiftlet doctor` says how to get them",
+                [("missing", layers.missing.joined(separator: ","))])
         case Int(WIRE_ZYGOTE_GONE):
             guard let number = payload.u32(&offset) else { return }
             remove(number)

@@ -19,17 +19,23 @@ SWIFTLET = PREFIX / "bin/swiftlet"
 FIXTURES = pathlib.Path(__file__).resolve().parent / "handlers"
 
 
+def make_work():
+    """A folder that the user whom the host becomes may pass through."""
+    work = pathlib.Path(tempfile.mkdtemp(prefix="swiftlet-test-"))
+    work.chmod(0o755)
+    return work
+
+
 class Host:
     """One `swiftlet serve` on a free port with a state directory of its own."""
 
-    def __init__(self, *extra, authorities=None):
+    def __init__(self, *extra, authorities=None, work=None, **process):
         self.trusted = authorities and ssl.create_default_context(cafile=authorities)
-        self.work = pathlib.Path(tempfile.mkdtemp(prefix="swiftlet-test-"))
-        self.work.chmod(0o755)
+        self.work = work or make_work()
         self.log = open(self.work / "host.log", "wb")
         self.process = subprocess.Popen(
             [SWIFTLET, "serve", "--listen", "127.0.0.1:0", "--state", self.work / "state", "--json", *extra],
-            stdout=subprocess.PIPE, stderr=self.log)
+            stdout=subprocess.PIPE, stderr=self.log, **process)
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError((self.work / "host.log").read_text())
@@ -55,6 +61,11 @@ class Host:
             return answer.status, answer.read(), {k.lower(): v for k, v in answer.getheaders()}
         finally:
             connection.close()
+
+    def error(self, path, method="GET", body=None):
+        """The status and the error's words of a call that must fail."""
+        status, text, _ = self.request(method, path, body)
+        return status, json.loads(text)["error"]
 
     def deploy_c(self, name, source, **manifest):
         folder = self.work / name
