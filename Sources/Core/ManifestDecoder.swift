@@ -8,6 +8,7 @@ extension Manifest {
     private static let handlerKeys = ["handler", "models", "reuse", "idle_timeout_s"]
     private static let backendKeys = ["model", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s"]
     private static let longestRest: Int64 = 604_800
+    private static let largestConfig = 32 << 10
 
     /// - Parameter file: what the text was read from; it opens every error.
     package static func decode(json5 bytes: [UInt8], file: String) throws(RuntimeError) -> Manifest {
@@ -28,11 +29,30 @@ extension Manifest {
         case .handler: try manifest.readHandler(reader)
         case .backend: try manifest.readBackend(reader)
         }
-        if let config = reader.members["config"] {
-            guard case .object = config else { throw reader.failure("config", expected: "an object", found: config) }
-            manifest.config = config.text
+        try manifest.readConfig(reader)
+        // What is accepted is stored as canonical text, and a host that can't read that again can't start.
+        let stored = manifest.canonicalJSON.utf8.count
+        guard stored <= JSON5.largest else {
+            throw RuntimeError(
+                .manifestInvalid, step: step,
+                cause: "it has \(stored) bytes as canonical JSON, the limit is \(JSON5.largest)",
+                next: "name fewer or shorter sources")
         }
         return manifest
+    }
+
+    private mutating func readConfig(_ reader: ManifestReader) throws(RuntimeError) {
+        guard let value = reader.members["config"] else { return }
+        guard case .object = value else { throw reader.failure("config", expected: "an object", found: value) }
+        // It travels in one frame with the names of files, and canonical text may be longer than what was written.
+        let text = value.text
+        guard text.utf8.count <= Self.largestConfig else {
+            throw RuntimeError(
+                .manifestInvalid, step: reader.step,
+                cause: "'config' has \(text.utf8.count) bytes as canonical JSON, the limit is \(Self.largestConfig)",
+                next: "put the data into a file beside the manifest")
+        }
+        config = text
     }
 
     private static func refuseKeysOfTheOtherKind(_ reader: ManifestReader, _ kind: PluginKind) throws(RuntimeError) {
