@@ -102,7 +102,7 @@ package final class Registry: Sendable {
                 }
             }
             let lock = try FileDescriptor.open("\(directory)/lock", flags: O_RDWR | O_CREAT, mode: 0o644)
-            guard clinux_try_lock(lock.raw) == 0 else {
+            guard lockSoon(lock.raw) else {
                 throw RuntimeError(
                     .conflict, step: "use \(directory)", cause: "another host uses this state directory",
                     next: "stop that host, or choose another directory with --state")
@@ -115,6 +115,15 @@ package final class Registry: Sendable {
                 .unavailable, step: "use the state directory \(directory)", cause: "\(error)",
                 next: "choose a directory that can be written, with --state")
         }
+    }
+
+    /// A child that was forked while a host ended may hold its lock until it runs its own program: worth a moment.
+    private static func lockSoon(_ descriptor: CInt) -> Bool {
+        for _ in 0..<20 {
+            if clinux_try_lock(descriptor) == 0 { return true }
+            usleep(25_000)
+        }
+        return false
     }
 
     private static func migrate(_ database: Database, in directory: String) throws(RuntimeError) {
