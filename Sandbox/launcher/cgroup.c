@@ -266,6 +266,8 @@ int cgroup_leaf_make(uint32_t version, const int dirs[CGROUP_CONTROLLERS], uint3
 
 int cgroup_leaf_limit(cgroup_leaf *leaf, const wire_start *job) {
     struct limits wanted = {.memory_bytes = job->memory_bytes, .pids = job->pids, .cpu_percent = job->cpu_percent};
+    // Its threads can't use more than this anyway, and the kernel's accounting of a quota costs every wake-up.
+    if (job->pids != 0 && wanted.cpu_percent >= 100 * job->pids) wanted.cpu_percent = 0;
     int status = leaf->version == 0 ? 0 : kind_of(leaf->version)->limit(leaf, &wanted);
     if (status == 0) leaf->limits = wanted;
     return status;

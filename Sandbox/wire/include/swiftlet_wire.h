@@ -193,7 +193,7 @@ typedef struct wire_finished {
     int32_t status; ///< what `invoke` returned; text follows when it failed
     uint32_t reserved;
     uint64_t run_ns; ///< time inside `invoke`
-    uint64_t cpu_ns; ///< CPU time inside `invoke`
+    uint64_t cpu_ns; ///< CPU time of the worker since the end of the invocation before
 } wire_finished;
 
 /// Times of one start, for Server-Timing. Then name and version; then wire_model when the plugin is a backend.
