@@ -145,6 +145,15 @@ class MainJob(unittest.TestCase):
             self.assertEqual(status, 200, size)
             self.assertEqual(got, sent, size)
 
+    def test_a_plugin_of_the_first_abi_still_runs(self):
+        folder = self.host.work / "first"
+        folder.mkdir()
+        subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", folder / "plugin.so", FIXTURES / "first_abi.c"], check=True)
+        (folder / "swiftlet.json5").write_text('{name: "first", kind: "handler", version: "1", library: "plugin.so"}')
+        self.host.cli("deploy", str(folder))
+        status, body, headers = self.host.request("POST", "/fn/default/first/a?b", "c")
+        self.assertEqual((status, body, headers["content-type"]), (201, b"POST/abc", "text/plain"))
+
     def test_a_callers_request_id_is_kept(self):
         _, _, headers = self.host.request("GET", "/fn/default/hello-c/", headers={"x-request-id": "mine-1"})
         self.assertEqual(headers["x-request-id"], "mine-1")
