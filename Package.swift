@@ -108,7 +108,8 @@ let package = Package(
         tests("Inference", ["Inference", "Platform", "Core", "SwiftletWire", "SwiftletABI", "TestSupport"]),
         tests("ABI", ["SwiftletABI", "TestSupport"]),
         .testTarget(
-            name: "KitTests", dependencies: ["swiftlet", "SwiftletKit"], exclude: ["driver.c", "handlers"],
+            name: "KitTests", dependencies: ["swiftlet", "SwiftletKit", "TestSupport"],
+            exclude: ["driver.c", "handlers"],
             swiftSettings: strict),
     ],
     cxxLanguageStandard: .cxx17

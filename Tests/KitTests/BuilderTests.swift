@@ -1,12 +1,13 @@
 // What `swiftlet build` makes of good and bad source folders.
+import TestSupport
 internal import swiftlet
 import Testing
 
 @Suite struct Builder {
     @Test func aPluginExportsOneSymbolAndNamesItsLibraries() throws {
-        let symbols = try Workshop.shell("nm -D --defined-only '\(try Workshop.helloSwift.get())'")
+        let symbols = try shell("nm -D --defined-only '\(try Workshop.helloSwift.get())'")
         #expect(symbols.split(separator: "\n").count == 1 && symbols.contains(" T swiftlet_plugin_entry"))
-        let dynamic = try Workshop.shell("readelf -dlW '\(try Workshop.helloSwift.get())'")
+        let dynamic = try shell("readelf -dlW '\(try Workshop.helloSwift.get())'")
         #expect(dynamic.contains("[libSwiftletKit.so]") && !dynamic.contains("RUNPATH") && !dynamic.contains("RPATH"))
         #expect(!dynamic.contains("libFoundation.so") && dynamic.contains("BIND_NOW") && !dynamic.contains("RWE"))
     }
@@ -16,8 +17,8 @@ import Testing
         let entry = PluginBuilder.glue(handlerType: "Hello", name: "older", version: "1")
             .replacing("Plugin.revision", with: "0").replacing("swiftletPluginEntry", with: "entry")
         let sdk = try Workshop.scratch("sdk")
-        try Workshop.shell("mkdir -p '\(folder)' && cat > '\(folder)/Entry.swift' <<'END'\n\(entry)END")
-        try Workshop.shell(
+        try shell("mkdir -p '\(folder)' && cat > '\(folder)/Entry.swift' <<'END'\n\(entry)END")
+        try shell(
             "swiftc -emit-library -O -parse-as-library -module-name older -I '\(sdk)/modules' -I '\(sdk)/include' "
                 + "-L '\(sdk)/../lib' -lSwiftletKit -o '\(folder)/older.so' '\(folder)/Entry.swift' "
                 + "'\(Workshop.repository)/examples/hello-swift/Hello.swift'")
@@ -28,15 +29,15 @@ import Testing
 
     @Test func compilerWordsAreShown() throws {
         let folder = try Workshop.scratch("wrong")
-        try Workshop.shell("mkdir -p '\(folder)' && echo 'struct Hello: Handlr {}' > '\(folder)/a.swift'")
+        try shell("mkdir -p '\(folder)' && echo 'struct Hello: Handlr {}' > '\(folder)/a.swift'")
         let error = try #require(throws: PluginBuildError.self) { try build(folder) }
         #expect(error.step == "swiftc" && "\(error)".contains("cannot find type 'Handlr' in scope"))
-        #expect(try Workshop.shell("ls '\(try Workshop.scratch("."))' | grep -c wrong.so || true") == "0\n")
+        #expect(try shell("ls '\(try Workshop.scratch("."))' | grep -c wrong.so || true") == "0\n")
     }
 
     @Test func badInputIsRefusedBeforeTheCompilerRuns() throws {
         let folder = try Workshop.scratch("empty")
-        try Workshop.shell("mkdir -p '\(folder)'")
+        try shell("mkdir -p '\(folder)'")
         #expect(try #require(throws: PluginBuildError.self) { try build(folder) }.step == "sources")
         let example = Workshop.repository + "/examples/hello-swift"
         #expect(try #require(throws: PluginBuildError.self) { try build(example, type: nil) }.step == "manifest")

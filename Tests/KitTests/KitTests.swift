@@ -1,4 +1,5 @@
 // Drives built plugins in child processes: answers, streams, executors, errors, cancellation.
+import TestSupport
 import Testing
 
 private func run(_ path: String, _ options: String...) throws -> Workshop.Report {

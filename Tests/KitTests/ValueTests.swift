@@ -1,4 +1,5 @@
 // The Kit's pure parts: timers, queries, header fields.
+import TestSupport
 internal import SwiftletKit
 import Testing
 

@@ -1,10 +1,9 @@
 // Builds the SDK, the driver and the plugins once, then runs the driver in real child processes.
 internal import Glibc
+internal import TestSupport
 internal import swiftlet
 
 enum Workshop {
-    struct Broken: Error { let what: String }
-
     static let repository = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
     static let handlers = repository + "/Tests/KitTests/handlers"
     static let kit = directory.map { $0 + "/lib/libSwiftletKit.so" }
@@ -66,16 +65,6 @@ enum Workshop {
             "'" + $0.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
         }
         return Report(text: try shell("timeout 20 '\(directory)/driver' \(quoted.joined(separator: " "))"))
-    }
-
-    @discardableResult
-    static func shell(_ command: String) throws(Broken) -> String {
-        guard let pipe = unsafe popen("exec 2>&1; " + command, "r") else { throw Broken(what: "popen") }
-        var output: [UInt8] = []
-        while case let byte = unsafe fgetc(pipe), byte != EOF { output.append(UInt8(truncatingIfNeeded: byte)) }
-        let text = String(decoding: output, as: UTF8.self)
-        guard unsafe pclose(pipe) == 0 else { throw Broken(what: command + "\n" + text) }
-        return text
     }
 
     /// The folder that this test was built into: the Kit lies beside it.

@@ -1,7 +1,10 @@
 // A folder of one test, and the compiler that fills it.
 internal import Glibc
 
-package struct Broken: Error { package let what: String }
+package struct Broken: Error {
+    package let what: String
+    package init(what: String) { self.what = what }
+}
 
 /// A directory that lives as long as this object.
 package final class Scratch: Sendable {
