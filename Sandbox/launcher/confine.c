@@ -39,6 +39,9 @@ static const step LOAD_HANDLER = {
 static const step LOAD_BACKEND = {
     "load-filter", WIRE_LAYER_SECCOMP, filter_load_backend, "last before the engine: only what opening a model needs; threads, no processes"};
 
+static const step LOAD_TEMPLATE = {
+    "load-filter", WIRE_LAYER_SECCOMP, filter_load_template, "last before tenant code: as a handler's, and the one kind of fork that a template makes"};
+
 static const step JOB[] = {
     {"job-rlimits", WIRE_LAYER_RLIMITS, rlimits_job, "the function's own limits on CPU time, files and (without cgroup) memory"},
     {"landlock", WIRE_LAYER_LANDLOCK, landlock_confine, "reads the function's own directory and the libraries, nothing else; no net, no signals out"},
@@ -57,7 +60,8 @@ static bool run(const step *s, const confine *c, confine_failure *failure) {
 bool confine_ahead(const confine *c, uint32_t kind, confine_failure *failure) {
     for (size_t i = 0; i < sizeof AHEAD / sizeof AHEAD[0]; i++)
         if (!run(&AHEAD[i], c, failure)) return false;
-    return run(kind == WIRE_KIND_BACKEND ? &LOAD_BACKEND : &LOAD_HANDLER, c, failure);
+    const step *load = kind == WIRE_KIND_BACKEND ? &LOAD_BACKEND : kind == WIRE_KIND_FRESH ? &LOAD_TEMPLATE : &LOAD_HANDLER;
+    return run(load, c, failure);
 }
 
 bool confine_job(const confine *c, confine_failure *failure) {
@@ -70,6 +74,22 @@ bool confine_serve(const confine *c, confine_failure *failure) {
     return run(&SERVE, c, failure);
 }
 
+/// All other steps were inherited from the template.
+static const step FRESH[] = {
+    {"cgroup", ANY_CGROUP, attach, "the invocation's own group, not the template's"},
+    {"parent-death", 0, process_parent_death, "a fork clears it"},
+    {"no-processes", WIRE_LAYER_RLIMITS, rlimits_no_processes, "the template forks, this one must not"},
+};
+
+bool confine_fresh(const confine *c, int park, confine_failure *failure) {
+    for (size_t i = 0; i < sizeof FRESH / sizeof FRESH[0]; i++)
+        if (!run(&FRESH[i], c, failure)) return false;
+    int status = descriptors_fresh(park);
+    if (status == 0) return run(&SERVE, c, failure);
+    *failure = (confine_failure){.step = "descriptors", .error = -status};
+    return false;
+}
+
 void confine_print(void) {
     int number = 1;
     for (size_t i = 0; i < sizeof AHEAD / sizeof AHEAD[0]; i++)
@@ -78,5 +98,8 @@ void confine_print(void) {
     for (size_t i = 0; i < sizeof JOB / sizeof JOB[0]; i++)
         printf("%2d job   %-13s %s\n", number++, JOB[i].name, JOB[i].why);
     printf("%2d job   %-13s %s\n", number++, "dlopen", "tenant code runs from here on");
-    printf("%2d job   %-13s %s\n", number, SERVE.name, SERVE.why);
+    printf("%2d job   %-13s %s\n", number++, SERVE.name, SERVE.why);
+    for (size_t i = 0; i < sizeof FRESH / sizeof FRESH[0]; i++)
+        printf("%2d fresh %-13s %s\n", number++, FRESH[i].name, FRESH[i].why);
+    printf("%2d fresh %-13s %s\n", number, SERVE.name, "in a process forked for one invocation, as above");
 }

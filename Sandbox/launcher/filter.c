@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -31,6 +32,9 @@ static int add(scmp_filter_ctx f, int call, unsigned count, struct scmp_arg_cmp 
     return seccomp_rule_add_array(f, SCMP_ACT_ALLOW, call, count, both);
 }
 
+/// Stands in a compiled filter for the process's own number, which is known when it is loaded.
+enum { OWN_PID = 0x51e1f1d };
+
 #define MASKED(n, mask, value) SCMP_CMP64(n, SCMP_CMP_MASKED_EQ, (mask), (value))
 #define EQUAL(n, value) SCMP_CMP64(n, SCMP_CMP_EQ, (value), 0)
 
@@ -48,12 +52,14 @@ static int allow_when(scmp_filter_ctx f, int call, enum when when) {
     case PRIVATE_NOT_EXEC: return add(f, call, 2, MASKED(2, PROT_EXEC, 0), MASKED(3, MAP_TYPE, MAP_PRIVATE));
     case ON_CHANNEL: return add(f, call, 1, EQUAL(0, FD_CHANNEL), unused);
     case ON_CHANNEL_UNADDRESSED: return add(f, call, 2, EQUAL(0, FD_CHANNEL), EQUAL(4, 0));
-    case SELF_GROUP: return add(f, call, 1, EQUAL(0, 1), unused);
+    case SELF_GROUP: return add(f, call, 1, EQUAL(0, OWN_PID), unused);
     case SELF_PID_0: return add(f, call, 1, EQUAL(0, 0), unused);
     case SELF_QUERY: return add(f, call, 2, EQUAL(0, 0), EQUAL(2, 0));
     case THREAD_ONLY: return add(f, call, 1, EQUAL(0, PTHREAD_FLAGS), unused);
+    case FORK_ONLY: return add(f, call, 1, EQUAL(0, TEMPLATE_FORK_FLAGS), unused);
     case FILTER_ONLY:
         return add(f, call, 2, EQUAL(0, SECCOMP_SET_MODE_FILTER), MASKED(1, ~(uint64_t)SECCOMP_FILTER_FLAG_TSYNC, 0));
+    case PARENT_DEATH: return add(f, call, 1, EQUAL(0, PR_SET_PDEATHSIG), unused);
     case NAME_ONLY:
         status = add(f, call, 1, EQUAL(0, PR_SET_NAME), unused);
         return status < 0 ? status : add(f, call, 1, EQUAL(0, PR_SET_VMA), unused);
@@ -123,17 +129,27 @@ int filters_build(filter_set *set) {
     const size_t backend_serve_counts[] = {COUNT(BACKEND_SERVING), COUNT(CORE), COUNT(PROBED)};
     const policy_line *probe_serve[] = {PROBE_SERVING};
     const size_t probe_serve_counts[] = {COUNT(PROBE_SERVING)};
+    const policy_line *template_load[] = {TEMPLATE_SERVING, LOADING, CORE, PROBED, FORBIDDEN};
+    const size_t template_load_counts[] = {
+        COUNT(TEMPLATE_SERVING), COUNT(LOADING), COUNT(CORE), COUNT(PROBED), COUNT(FORBIDDEN)};
+    const policy_line *template_serve[] = {TEMPLATE_SERVING, HANDLER_SERVING, CORE, PROBED};
+    const size_t template_serve_counts[] = {COUNT(TEMPLATE_SERVING), COUNT(HANDLER_SERVING), COUNT(CORE), COUNT(PROBED)};
     int status = build(&set->handler_load, handler_load, handler_load_counts, COUNT(handler_load));
     if (status == 0) status = build(&set->handler_serve, handler_serve, handler_serve_counts, COUNT(handler_serve));
     if (status == 0) status = build(&set->backend_load, backend_load, backend_load_counts, COUNT(backend_load));
     if (status == 0) status = build(&set->backend_serve, backend_serve, backend_serve_counts, COUNT(backend_serve));
     if (status == 0) status = build(&set->probe_serve, probe_serve, probe_serve_counts, COUNT(probe_serve));
+    if (status == 0) status = build(&set->template_load, template_load, template_load_counts, COUNT(template_load));
+    if (status == 0) status = build(&set->template_serve, template_serve, template_serve_counts, COUNT(template_serve));
     return status;
 }
 
 // ---- loading -----------------------------------------------------------------------------------------------------------
 
 static int load(const filter *f, unsigned flags) {
+    uint32_t own = (uint32_t)getpid();
+    for (unsigned short i = 0; i < f->length; i++)
+        if (f->code[i].k == OWN_PID) f->code[i].k = own;
     struct sock_fprog program = {.len = f->length, .filter = f->code};
     long status = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
     if (status > 0) return -ESRCH; // TSYNC names the thread that could not follow
@@ -148,7 +164,12 @@ int filter_load_backend(const confine *c) {
     return load(&c->filters->backend_load, 0);
 }
 
+int filter_load_template(const confine *c) {
+    return load(&c->filters->template_load, 0);
+}
+
 int filter_serve(const confine *c) {
+    if (c->job->kind == WIRE_KIND_FRESH && !c->fresh) return load(&c->filters->template_serve, 0);
     if (c->job->kind == WIRE_KIND_PROBE) return load(&c->filters->probe_serve, 0);
     // An engine has started threads by now; none of them may stay behind on the wider filter.
     if (c->job->kind == WIRE_KIND_BACKEND) return load(&c->filters->backend_serve, SECCOMP_FILTER_FLAG_TSYNC);

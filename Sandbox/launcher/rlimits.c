@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <sys/resource.h>
 
+enum { TEMPLATE_FORKS_MAX = 320 };
+
 static int limit(int what, rlim_t soft, rlim_t hard) {
     struct rlimit now;
     if (getrlimit((__rlimit_resource_t)what, &now) < 0) return -errno;
@@ -36,13 +38,19 @@ int rlimits_fixed(const confine *c) {
     return 0;
 }
 
+int rlimits_no_processes(const confine *c) {
+    (void)c;
+    return limit(RLIMIT_NPROC, 1, 1);
+}
+
 int rlimits_job(const confine *c) {
     const wire_start *job = c->job;
     int status = 0;
     // NPROC counts every process and thread of a user: it holds a constructor that forks even where filters and
     // cgroups are missing. Without a user of its own the siblings count too, so only "none at all" can be said.
-    bool threads = job->kind == WIRE_KIND_BACKEND && job->pids > 1;
-    if (!threads) status = limit(RLIMIT_NPROC, 1, 1);
+    bool threads = job->kind == WIRE_KIND_BACKEND && job->pids > 1, forks = job->kind == WIRE_KIND_FRESH;
+    if (forks) status = (c->have & WIRE_LAYER_USER) != 0 ? limit(RLIMIT_NPROC, TEMPLATE_FORKS_MAX, TEMPLATE_FORKS_MAX) : 0;
+    else if (!threads) status = limit(RLIMIT_NPROC, 1, 1);
     else if ((c->have & WIRE_LAYER_USER) != 0) status = limit(RLIMIT_NPROC, job->pids, job->pids);
     if (status < 0) return status;
     rlim_t files = job->files < 16 ? 16 : job->files;

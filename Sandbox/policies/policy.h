@@ -21,12 +21,14 @@ enum when {
     NOT_EXEC_FILE_OK, ///< mmap: never executable; a file may be mapped shared
     ON_CHANNEL,       ///< the descriptor is the channel
     ON_CHANNEL_UNADDRESSED, ///< sendto: the channel, and no address
-    SELF_GROUP,       ///< the process is 1: ourselves, in our own pid namespace
+    SELF_GROUP,       ///< the process is ourselves: 1 in our own pid namespace, else the number at the time of loading
     SELF_PID_0,       ///< the process is 0: ourselves
     SELF_QUERY,       ///< prlimit64: ourselves, reading only
     THREAD_ONLY,      ///< clone: exactly the flags of pthread_create
+    FORK_ONLY,        ///< clone: exactly the flags of a template's fork: no namespace, the zygote as parent
     FILTER_ONLY,      ///< seccomp: adding a filter, with or without the sibling threads; no listener
     NAME_ONLY,        ///< prctl: naming threads and mappings
+    PARENT_DEATH,     ///< prctl: dying with the parent
     DESCRIPTOR_QUERY, ///< fcntl: reading flags, setting close-on-exec
     STAT_OPEN_FILE,   ///< newfstatat: an empty path, so only what is open
 };

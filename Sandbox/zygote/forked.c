@@ -19,26 +19,13 @@
 #include <unistd.h>
 
 #include "packet.h"
-#include "zygote.h"
+#include "workers.h"
 
 /// How long the control socket must be silent before a worker is prepared: a burst of starts comes first.
 enum { QUIET_MS = 2, PREPARE_FAILURES_MAX = 3, LIMIT_AHEAD_MIN = 16 << 20 };
 
-enum state { FREE, PREPARING, READY, WORKING };
-
-typedef struct worker {
-    enum state state;
-    bool counted; ///< belongs to the prepared ones
-    pid_t pid;    ///< in our namespace
-    int host_pid;
-    uint32_t number;
-    int park;  ///< our end, until the job is handed over
-    int words; ///< what the worker writes
-    cgroup_leaf leaf;
-} worker;
-
-static zygote Z;
-static worker workers[WORKERS_MAX];
+zygote Z;
+worker workers[WORKERS_MAX];
 static uint32_t next_slot;
 static wire_start latest; ///< a tenant's next job is likely to have the limits of its last one
 static bool announced, adopted;
@@ -62,14 +49,15 @@ _Noreturn static void cannot(const char *step, int error, const char *detail) {
 
 /// A fork into a pid namespace of its own. setns puts our choice back to our own namespace, which unshare needs; fork,
 /// not a raw clone, so that glibc in the worker knows its thread's id.
-static pid_t fork_in_namespace(void) {
+pid_t worker_fork_process(int inside) {
+    if (inside >= 0) return setns(inside, CLONE_NEWPID) < 0 ? -1 : fork();
     if ((Z.options->have & WIRE_LAYER_PID) != 0 &&
         (setns(Z.pid_namespace, CLONE_NEWPID) < 0 || unshare(CLONE_NEWPID) < 0))
         return -1;
     return fork();
 }
 
-static worker *free_worker(void) {
+worker *worker_free(void) {
     // Slots go round, so that a user id rests before it is used again.
     for (uint32_t i = 0; i < WORKERS_MAX; i++) {
         uint32_t slot = (next_slot + i) % WORKERS_MAX;
@@ -85,9 +73,8 @@ static void close_all(const int *descriptors, int count) {
         if (descriptors[i] >= 0) close(descriptors[i]);
 }
 
-/// Returns NULL with errno set.
-static worker *fork_worker(uint32_t kind) {
-    worker *w = free_worker();
+worker *worker_fork(uint32_t kind, int inside) {
+    worker *w = worker_free();
     if (w == NULL) {
         errno = EAGAIN;
         return NULL;
@@ -97,7 +84,7 @@ static worker *fork_worker(uint32_t kind) {
     int status = cgroup_leaf_make(Z.options->groups.version, Z.groups, slot, &w->leaf);
     if (status == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) status = -errno;
     if (status == 0 && pipe2(fds + 2, O_CLOEXEC | O_NONBLOCK) < 0) status = -errno;
-    pid_t pid = status < 0 ? -1 : fork_in_namespace();
+    pid_t pid = status < 0 ? -1 : worker_fork_process(inside);
     if (pid == 0) worker_main(&Z, slot, &w->leaf, kind, fds[1], fds[2], fds[3]);
     if (status == 0 && pid < 0) status = -errno;
     if (status < 0) {
@@ -120,7 +107,7 @@ static uint32_t count_prepared(void) {
 }
 
 static void prepare_one(void) {
-    worker *w = fork_worker(WIRE_KIND_HANDLER);
+    worker *w = worker_fork(WIRE_KIND_HANDLER, -1);
     if (w == NULL) cannot("prepare a worker", errno, "");
     w->counted = true;
     // A very small limit comes with the job, not ahead: preparing takes memory too.
@@ -141,25 +128,26 @@ static void announce_when_ready(void) {
     packet_send(Z.control, WIRE_ZYGOTE_READY, &layers, sizeof layers, NULL, 0);
 }
 
-static void tell_started(const worker *w) {
+void worker_tell_started(const worker *w) {
     wire_started started = {.worker = w->number, .pid = w->host_pid, .prepared = w->counted};
     packet_send(Z.control, WIRE_STARTED, &started, sizeof started, NULL, 0);
 }
 
 static void hear_parked(worker *w) {
+    if (w->of != NULL) return templates_hear(w);
     parked hello;
     ssize_t got = recv(w->park, &hello, sizeof hello, MSG_DONTWAIT);
     if (got != sizeof hello) return; // it died; its last words come with the exit
     w->host_pid = hello.pid;
     if (w->state == PREPARING) w->state = READY;
-    else tell_started(w);
+    else worker_tell_started(w);
     prepare_failures = 0;
     announce_when_ready();
 }
 
 // ---- frames from the host ------------------------------------------------------------------------------------------------
 
-static void exited_without_start(uint32_t number, const char *why) {
+void worker_never_started(uint32_t number, const char *why) {
     wire_exited gone = {.worker = number, .status = EXIT_CANNOT << 8, .words_size = (uint32_t)strlen(why)};
     packet_send(Z.control, WIRE_EXITED, &gone, sizeof gone, why, gone.words_size);
 }
@@ -172,7 +160,7 @@ static worker *worker_for(uint32_t kind) {
         if (workers[i].state == READY) return &workers[i];
         if (workers[i].state == PREPARING && waiting == NULL) waiting = &workers[i];
     }
-    return waiting != NULL ? waiting : fork_worker(kind);
+    return waiting != NULL ? waiting : worker_fork(kind, -1);
 }
 
 static void start(const uint8_t *payload, size_t size, int channel) {
@@ -180,9 +168,10 @@ static void start(const uint8_t *payload, size_t size, int channel) {
     const char *wrong = job_read(&checked, Z.app, payload, size);
     uint32_t number = checked.start.worker;
     if (wrong == NULL && channel < 0) wrong = "start: no channel came with the job";
-    if (wrong != NULL) return exited_without_start(number, wrong);
+    if (wrong != NULL) return worker_never_started(number, wrong);
+    if (checked.start.kind == WIRE_KIND_FRESH) return templates_start(&checked, payload, size, channel);
     worker *w = worker_for(checked.start.kind);
-    if (w == NULL) return exited_without_start(number, "start: no worker could be forked; lower the load or raise pids limits");
+    if (w == NULL) return worker_never_started(number, "start: no worker could be forked; lower the load or raise pids limits");
     int status = cgroup_leaf_limit(&w->leaf, &checked.start);
     if (status == 0) status = packet_pass(w->park, payload, size, channel);
     w->state = WORKING;
@@ -190,7 +179,7 @@ static void start(const uint8_t *payload, size_t size, int channel) {
     latest = checked.start;
     if (status < 0) kill(w->pid, SIGKILL);
     // A worker that was not ready yet tells its number in the host's pid namespace later.
-    else if (w->host_pid != 0) tell_started(w);
+    else if (w->host_pid != 0) worker_tell_started(w);
 }
 
 /// No mount namespaces: workers read the tenant's directory where it is. Those that wait don't know it yet: new ones.
@@ -224,7 +213,8 @@ static void end_worker(const uint8_t *payload, size_t size) {
     if (size != sizeof wanted) cannot("kill: malformed", EPROTO, "");
     memcpy(&wanted, payload, sizeof wanted);
     for (uint32_t i = 0; i < WORKERS_MAX; i++)
-        if (workers[i].state == WORKING && workers[i].number == wanted.worker) kill(workers[i].pid, SIGKILL);
+        // One that a template has still to fork is ended by its channel's end.
+        if (workers[i].state == WORKING && workers[i].number == wanted.worker && workers[i].pid > 0) kill(workers[i].pid, SIGKILL);
 }
 
 static void serve_host(void) {
@@ -266,9 +256,11 @@ static uint32_t last_words(int pipe_end, char words[WORDS_MAX]) {
     return (uint32_t)held;
 }
 
-static void bury(worker *w, int status, const struct rusage *used) {
+void worker_bury(worker *w, int status, const struct rusage *used, const char *instead) {
     char words[WORDS_MAX + 1];
     uint32_t size = last_words(w->words, words);
+    if (size == 0 && instead != NULL) size = (uint32_t)snprintf(words, sizeof words, "%s", instead);
+    words[size] = 0;
     cgroup_result result = cgroup_leaf_result(&w->leaf);
     wire_exited gone = {
         .worker = w->number, .status = real_status(status), .oom = result.oom, .memory_peak = result.memory_peak,
@@ -278,13 +270,14 @@ static void bury(worker *w, int status, const struct rusage *used) {
     // Without a cgroup the process's own high-water mark is the next best.
     if (gone.memory_peak == 0) gone.memory_peak = (uint64_t)used->ru_maxrss * 1024u;
     if (w->state == PREPARING && w->counted && (!announced || ++prepare_failures == PREPARE_FAILURES_MAX)) {
-        words[size] = 0;
         cannot("prepare a worker", ECHILD, words);
     }
     bool assigned = w->state == WORKING;
-    close(w->words);
+    if (w->words >= 0) close(w->words);
     if (w->park >= 0) close(w->park);
     cgroup_leaf_remove(&w->leaf, Z.groups);
+    if (w->state == TEMPLATE) templates_ended(w, status, words);
+    else if (w->of != NULL) templates_child_ended(w->of);
     *w = (worker){.state = FREE, .park = -1, .words = -1};
     if (assigned) packet_send(Z.control, WIRE_EXITED, &gone, sizeof gone, words, size);
 }
@@ -292,12 +285,14 @@ static void bury(worker *w, int status, const struct rusage *used) {
 static void reap(void) {
     int status;
     struct rusage used;
-    for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &used)) > 0;)
+    for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &used)) > 0;) {
+        if (templates_reaped(pid)) continue;
         for (uint32_t i = 0; i < WORKERS_MAX; i++)
             if (workers[i].state != FREE && workers[i].pid == pid) {
-                bury(&workers[i], status, &used);
+                worker_bury(&workers[i], status, &used, NULL);
                 break;
             }
+    }
 }
 
 // ---- set-up and the loop -------------------------------------------------------------------------------------------------
@@ -355,6 +350,8 @@ static void set_up(const options *o) {
     // A second thread would be missing in every fork, with whatever locks it held.
     if (count_threads() != 1) cannot("the kit started a thread", EDEADLK, "");
     Z.data_base = private_memory();
+    // Templates fork by a raw call, in which the kernel must write the new thread's number where glibc keeps it.
+    if (prctl(PR_GET_TID_ADDRESS, &Z.tid) < 0 || Z.tid == NULL || *Z.tid != gettid()) Z.tid = NULL;
     if ((o->have & WIRE_LAYER_SECCOMP) != 0 && (status = filters_build(&Z.filters)) < 0) cannot("compile the filters", -status, "");
     if ((status = namespaces_enter(o->have, &step)) < 0) cannot(step, -status, "");
     if ((o->have & WIRE_LAYER_MOUNT) != 0 && (status = root_build(&Z.jail, o->swift_runtime, &step)) < 0)
@@ -387,12 +384,15 @@ int forked_main(options *o) {
         worker *at[WORKERS_MAX];
         nfds_t count = 2;
         for (uint32_t i = 0; i < WORKERS_MAX; i++)
-            if (workers[i].state == PREPARING || (workers[i].state == WORKING && workers[i].host_pid == 0)) {
+            if (workers[i].park >= 0 &&
+                (workers[i].state == PREPARING || workers[i].state == TEMPLATE ||
+                 (workers[i].state == WORKING && workers[i].host_pid == 0))) {
                 at[count - 2] = &workers[i];
                 watched[count++] = (struct pollfd){.fd = workers[i].park, .events = POLLIN};
             }
+        int sweep = templates_sweep();
         bool missing = count_prepared() < o->prepare;
-        int events = poll(watched, count, !missing ? -1 : announced ? QUIET_MS : 0);
+        int events = poll(watched, count, !missing ? sweep : announced ? QUIET_MS : 0);
         if (events < 0 && errno != EINTR) cannot("poll", errno, "");
         if (events == 0 && missing) prepare_one();
         if (events <= 0) continue;

@@ -368,14 +368,15 @@ void handler_init(const loaded *l, const job *j) {
     worker_cannot("init", words.size > 0 ? cause : "the handler's init failed and gave no reason (call host->fail)");
 }
 
-void handler_serve(const loaded *l) {
+void handler_serve(const loaded *l, bool once) {
     counted_cpu = cpu_ns();
     channel_log_output(0);
     for (frame *f; channel_receive(UINT64_MAX, &f) == CHANNEL_FRAME;) {
         if (f->head.type != WIRE_INVOKE) frame_drop(f);
-        else if (!serve_one(f)) break;
+        else if (!serve_one(f) || once) break;
     }
-    if (HAS(l->handler, shutdown)) l->handler->shutdown(state);
+    // A template's init ran elsewhere; so does its shutdown, with its process.
+    if (!once && HAS(l->handler, shutdown)) l->handler->shutdown(state);
     channel_log_output(0);
     _exit(0);
 }

@@ -41,7 +41,7 @@ void worker_cannot(const char *step, const char *cause) {
     _exit(EXIT_CANNOT);
 }
 
-_Noreturn static void not_confined(const confine_failure *f) {
+void worker_not_confined(const confine_failure *f) {
     char step[64], cause[128];
     snprintf(step, sizeof step, "confine: %s", f->step);
     const char *name = strerrorname_np(f->error);
@@ -87,7 +87,7 @@ const char *job_read(job *j, const char *app, const uint8_t *payload, size_t siz
     const wire_start *s = &j->start;
     uint64_t total = (uint64_t)s->directory_size + s->library_size + s->model_size + s->config_size;
     if (total != size - sizeof *s) return "start: sizes disagree";
-    if (s->kind < WIRE_KIND_HANDLER || s->kind > WIRE_KIND_PROBE) return "start: unknown kind of worker";
+    if (s->kind < WIRE_KIND_HANDLER || s->kind > WIRE_KIND_FRESH) return "start: unknown kind of worker";
     if (s->directory_size > 400 || s->library_size > 400 || s->model_size > 400) return "start: a name is too long";
     const char *directory = (const char *)payload + sizeof *s;
     const char *library = directory + s->directory_size, *model = library + s->library_size;
@@ -108,13 +108,16 @@ static void wait_for_job(const char *app, uint8_t *buffer, job *j) {
     ssize_t got = packet_receive(FD_CHANNEL, buffer, JOB_MAX, &channel, 0);
     if (got <= 0) _exit(0);
     const char *wrong = job_read(j, app, buffer, (size_t)got);
-    if (channel < 0 || dup2(channel, FD_CHANNEL) < 0) _exit(EXIT_CANNOT);
-    close(channel);
+    // A template has no caller of its own: what it has to say goes to the zygote, which tells those that wait.
+    if (j->start.kind != WIRE_KIND_FRESH) {
+        if (channel < 0 || dup2(channel, FD_CHANNEL) < 0) _exit(EXIT_CANNOT);
+        close(channel);
+    }
     has_channel = true;
     if (wrong != NULL) worker_cannot("start", wrong);
 }
 
-static void send_ready(const loaded *l, wire_ready *ready) {
+void worker_ready(const loaded *l, wire_ready *ready) {
     uint8_t text[2 * 64 + sizeof(wire_model)];
     ready->abi = l->plugin->abi;
     ready->kind = l->plugin->kind;
@@ -135,7 +138,7 @@ static void send_ready(const loaded *l, wire_ready *ready) {
 static void seal(const confine *c, wire_ready *ready) {
     confine_failure why;
     uint64_t begin = now_ns();
-    if (!confine_serve(c, &why)) not_confined(&why);
+    if (!confine_serve(c, &why)) worker_not_confined(&why);
     ready->seal_ns = now_ns() - begin;
 }
 
@@ -147,7 +150,7 @@ _Noreturn static void run(const confine *c, const job *j, wire_ready *ready) {
     ready->load_ns = at_load - begin;
     if (j->start.kind == WIRE_KIND_PROBE) {
         seal(c, ready);
-        send_ready(&l, ready);
+        worker_ready(&l, ready);
         _exit(0);
     }
     if (j->start.kind == WIRE_KIND_BACKEND) {
@@ -156,15 +159,16 @@ _Noreturn static void run(const confine *c, const job *j, wire_ready *ready) {
         ready->init_ns = now_ns() - at_load;
         ready->has_model = 1;
         seal(c, ready);
-        send_ready(&l, ready);
+        worker_ready(&l, ready);
         backend_serve();
     }
     seal(c, ready);
     uint64_t at_init = now_ns();
     handler_init(&l, j);
     ready->init_ns = now_ns() - at_init;
-    send_ready(&l, ready);
-    handler_serve(&l);
+    worker_ready(&l, ready);
+    if (j->start.kind == WIRE_KIND_FRESH) template_serve(c, &l, ready);
+    handler_serve(&l, false);
 }
 
 void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *leaf, uint32_t kind, int park, int words_read,
@@ -173,18 +177,19 @@ void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *leaf, uint32
     static job j;
     confine c = {
         .have = z->options->have, .user_namespace = z->options->user_namespace, .uid = z->options->uid_first + slot,
-        .leaf = leaf, .filters = &z->filters, .data_base = z->data_base, .swift_runtime = z->options->swift_runtime};
+        .leaf = leaf, .filters = &z->filters, .data_base = z->data_base, .swift_runtime = z->options->swift_runtime, .tid = z->tid,
+        .warm_up = z->warm_up};
     if (!place_descriptors(z, park, words_read, words_write)) _exit(EXIT_CANNOT);
     parked hello = {.pid = host_pid()};
     confine_failure why;
-    if (!confine_ahead(&c, kind, &why)) not_confined(&why);
+    if (!confine_ahead(&c, kind, &why)) worker_not_confined(&why);
     prefault(z->warm_up);
     if (write(FD_CHANNEL, &hello, sizeof hello) != sizeof hello) _exit(0);
     wait_for_job(z->app, buffer, &j);
     uint64_t begin = now_ns();
     c.job = &j.start;
     c.directory = j.directory;
-    if (!confine_job(&c, &why)) not_confined(&why);
+    if (!confine_job(&c, &why)) worker_not_confined(&why);
     wire_ready ready = {.confine_ns = now_ns() - begin, .pid = hello.pid};
     run(&c, &j, &ready);
 }

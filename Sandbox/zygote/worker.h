@@ -55,6 +55,8 @@ void prefault(void (*warm_up)(void));
 /// Ends the worker with a FAILED frame: "step: cause".
 _Noreturn void worker_cannot(const char *step, const char *cause);
 
+_Noreturn void worker_not_confined(const confine_failure *f);
+
 // ---- failure text: what a plugin gave to `fail` ----------------------------------------------------------------------------------
 
 enum { FAILURE_MAX = 4096 };
@@ -76,11 +78,20 @@ loaded loader_open(const job *j);
 #define HAS(table, field) \
     ((table)->size >= offsetof(__typeof__(*(table)), field) + sizeof (table)->field && (table)->field != NULL)
 
+/// Tells the host that the plugin is loaded.
+void worker_ready(const loaded *l, wire_ready *ready);
+
+// ---- template.c -------------------------------------------------------------------------------------------------------------
+
+/// Forks a process for each ticket of the zygote; never returns in the template.
+_Noreturn void template_serve(const confine *c, const loaded *l, wire_ready *ready);
+
 // ---- handler.c, backend.c ------------------------------------------------------------------------------------------------------
 
 void handler_prefault(void);
 void handler_init(const loaded *l, const job *j);
-_Noreturn void handler_serve(const loaded *l);
+/// `once`: one invocation, then the end.
+_Noreturn void handler_serve(const loaded *l, bool once);
 void backend_open(const loaded *l, const job *j);
 void backend_describe(wire_model *out);
 _Noreturn void backend_serve(void);

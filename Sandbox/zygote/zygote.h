@@ -49,6 +49,7 @@ typedef struct zygote {
     filter_set filters;
     uint64_t data_base;
     void (*warm_up)(void); ///< SwiftletKit's, or NULL
+    int *tid;              ///< where glibc keeps the thread's number; NULL when the kernel does not say
 } zygote;
 
 enum { APP_MAX = 1024 };

@@ -76,6 +76,9 @@ int cgroup_leaf_attach(const cgroup_leaf *leaf);
 cgroup_result cgroup_leaf_result(const cgroup_leaf *leaf);
 int cgroup_leaf_remove(cgroup_leaf *leaf, const int dirs[CGROUP_CONTROLLERS]);
 
+/// A template's fork: the zygote becomes the parent, and glibc's idea of the thread's number stays true.
+#define TEMPLATE_FORK_FLAGS (CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD)
+
 // ---- filter.c: seccomp ------------------------------------------------------------------------------------------------
 
 typedef struct filter {
@@ -84,7 +87,7 @@ typedef struct filter {
 } filter;
 
 typedef struct filter_set {
-    filter handler_load, handler_serve, backend_load, backend_serve, probe_serve;
+    filter handler_load, handler_serve, backend_load, backend_serve, probe_serve, template_load, template_serve;
 } filter_set;
 
 /// Compiles every policy; slow, so done once in the zygote. Returns 0 or -errno.
@@ -119,6 +122,9 @@ typedef struct confine {
     const filter_set *filters;
     uint64_t data_base;  ///< bytes of private memory that every worker of this zygote starts with
     const wire_start *job;     ///< from `confine_job` on
+    bool fresh;                ///< forked by a template
+    int *tid;                  ///< where glibc keeps the thread's number
+    void (*warm_up)(void);     ///< SwiftletKit's, or NULL
     const char *directory;     ///< "/app/…"
     const char *swift_runtime; ///< or NULL
 } confine;
@@ -135,6 +141,9 @@ bool confine_ahead(const confine *c, uint32_t kind, confine_failure *failure);
 bool confine_job(const confine *c, confine_failure *failure);
 /// The last filter: nothing new is opened, nothing new becomes executable.
 bool confine_serve(const confine *c, confine_failure *failure);
+/// What a process still has to do that a template has forked: descriptors 0 to 4 are in place, `park` carries one byte to
+/// the zygote, which learns from the kernel who sent it.
+bool confine_fresh(const confine *c, int park, confine_failure *failure);
 /// Prints THE ORDER, one step a line.
 void confine_print(void);
 
@@ -143,8 +152,10 @@ void confine_print(void);
 enum { FD_NULL = 0, FD_OUT = 1, FD_ERROR = 2, FD_CHANNEL = WIRE_CHANNEL_FD, FD_WORDS = 4, FD_PROC = 5 };
 
 int descriptors_close(const confine *c);
+int descriptors_fresh(int park);
 int rlimits_fixed(const confine *c);
 int rlimits_job(const confine *c);
+int rlimits_no_processes(const confine *c);
 int creds_user(const confine *c);
 int creds_capabilities(const confine *c);
 /// The zygote itself keeps only what its work takes.
@@ -160,6 +171,7 @@ int landlock_confine(const confine *c);
 int landlock_abi(void);
 int filter_load_handler(const confine *c);
 int filter_load_backend(const confine *c);
+int filter_load_template(const confine *c);
 int filter_serve(const confine *c);
 
 #endif

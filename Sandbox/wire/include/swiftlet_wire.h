@@ -87,7 +87,8 @@ enum {
 };
 
 /// What a worker is for; chooses its policy.
-enum { WIRE_KIND_HANDLER = 1, WIRE_KIND_BACKEND = 2, WIRE_KIND_PROBE = 3 };
+/// WIRE_KIND_FRESH serves one invocation and ends: it is forked from a confined template that has loaded the plugin.
+enum { WIRE_KIND_HANDLER = 1, WIRE_KIND_BACKEND = 2, WIRE_KIND_PROBE = 3, WIRE_KIND_FRESH = 4 };
 
 /// Layers of confinement in force; bits of wire_layers.have.
 enum {

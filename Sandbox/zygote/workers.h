@@ -1,0 +1,57 @@
+// The zygote's table of processes, which forked.c keeps and templates.c uses.
+#ifndef SWIFTLET_WORKERS_H
+#define SWIFTLET_WORKERS_H
+
+#include <sys/resource.h>
+
+#include "zygote.h"
+
+enum worker_state { FREE, PREPARING, READY, WORKING, TEMPLATE };
+
+typedef struct template template;
+
+typedef struct worker {
+    enum worker_state state;
+    bool counted; ///< belongs to the prepared ones
+    pid_t pid;    ///< in our namespace; 0 while a template has still to fork it
+    int host_pid;
+    uint32_t number;
+    int park;  ///< our end, until the job is handed over; a template's for good
+    int words; ///< what the worker writes
+    cgroup_leaf leaf;
+    template *of; ///< the template it is, or that forks it
+} worker;
+
+// ---- forked.c ------------------------------------------------------------------------------------------------------------
+
+extern zygote Z;
+extern worker workers[WORKERS_MAX];
+
+worker *worker_free(void);
+/// Forks a worker that waits for its job. `inside`: a pidfd whose pid namespace it joins, -1: one of its own. NULL: errno.
+worker *worker_fork(uint32_t kind, int inside);
+/// A fork into a new pid namespace, or into that of the pidfd `inside`.
+pid_t worker_fork_process(int inside);
+/// Tells the host how it ended, and frees all it had. `words`: in place of its own when it wrote none.
+void worker_bury(worker *w, int status, const struct rusage *used, const char *words);
+/// Tells the host which process it is.
+void worker_tell_started(const worker *w);
+/// An EXITED for a worker that never was.
+void worker_never_started(uint32_t number, const char *why);
+
+// ---- templates.c ---------------------------------------------------------------------------------------------------------
+
+/// START of a fresh worker: from its template, which is made when there is none. Takes `channel`.
+void templates_start(const job *checked, const uint8_t *payload, size_t size, int channel);
+/// Something to read from a template, or from a process that it has forked.
+void templates_hear(worker *w);
+/// `w`, a template, has ended; `words` are its last. What waited for it has ended, too.
+void templates_ended(worker *w, int status, const char *words);
+/// One of its processes was buried.
+void templates_child_ended(template *t);
+/// Ends those that nobody has used for a while. Returns milliseconds until it should be asked again, -1: never.
+int templates_sweep(void);
+/// The first process of a template's pid namespace: true when `pid` was one.
+bool templates_reaped(pid_t pid);
+
+#endif
