@@ -285,6 +285,9 @@ void worker_bury(worker *w, int status, const struct rusage *used, const char *i
 static void reap(void) {
     int status;
     struct rusage used;
+    // What a template forked has said who it is before it ended.
+    for (uint32_t i = 0; i < WORKERS_MAX; i++)
+        if (workers[i].state == WORKING && workers[i].of != NULL && workers[i].pid == 0) templates_hear(&workers[i]);
     for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &used)) > 0;) {
         if (templates_reaped(pid)) continue;
         for (uint32_t i = 0; i < WORKERS_MAX; i++)

@@ -28,9 +28,9 @@ extern zygote Z;
 extern worker workers[WORKERS_MAX];
 
 worker *worker_free(void);
-/// Forks a worker that waits for its job. `inside`: a pidfd whose pid namespace it joins, -1: one of its own. NULL: errno.
+/// Forks a worker that waits for its job. `inside`: a pid namespace that it joins, -1: one of its own. NULL: errno.
 worker *worker_fork(uint32_t kind, int inside);
-/// A fork into a new pid namespace, or into that of the pidfd `inside`.
+/// A fork into a new pid namespace, or into `inside`.
 pid_t worker_fork_process(int inside);
 /// Tells the host how it ended, and frees all it had. `words`: in place of its own when it wrote none.
 void worker_bury(worker *w, int status, const struct rusage *used, const char *words);

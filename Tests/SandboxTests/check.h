@@ -24,7 +24,7 @@ typedef struct test {
     void (*run)(host *h);
 } test;
 
-extern const test HANDLER_TESTS[], FAILURE_TESTS[], ATTEMPT_TESTS[], BACKEND_TESTS[];
+extern const test HANDLER_TESTS[], FAILURE_TESTS[], ATTEMPT_TESTS[], BACKEND_TESTS[], FRESH_TESTS[];
 
 void run_tests(const char *suite, const test *tests, host *h);
 
@@ -40,6 +40,8 @@ void test_host_gone(void);
 void test_second_adoption(void);
 void test_unprivileged(void);
 void test_each_layer_off(void);
+/// Kind of the workers that `attempts_all` and `ask` start.
+extern uint32_t attempts_kind;
 /// Runs the attempts that the path names; none may have worked.
 void attempts_all(host *h, const char *library, const char *path);
 

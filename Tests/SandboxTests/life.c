@@ -132,6 +132,7 @@ static void unprivileged_child(void) {
     run_tests("handlers", HANDLER_TESTS, &h);
     run_tests("failures", FAILURE_TESTS, &h);
     run_tests("attempts", ATTEMPT_TESTS, &h);
+    run_tests("fresh", FRESH_TESTS, &h);
     CHECK(host_stop(&h) == 0, "forker");
     // A machine that gives no namespace at all, such as most containers: what is left must hold too.
     check_current = "no namespaces";

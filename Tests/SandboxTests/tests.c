@@ -20,8 +20,12 @@ void run_tests(const char *suite, const test *tests, host *h) {
     printf("%-10s %3d tests, %d failed checks\n", suite, count, check_failures - before);
 }
 
+uint32_t attempts_kind = WIRE_KIND_HANDLER;
+
 packet ask(host *h, worker *w, const char *library, const char *path) {
-    *w = host_worker(h, job_default(), library, "{}");
+    wire_start job = job_default();
+    job.kind = attempts_kind;
+    *w = host_worker(h, job, library, "{}");
     send_invoke(w->channel, 1, path, "body", 4, true);
     return receive_type(w->channel, WIRE_RESPONSE);
 }
@@ -82,6 +86,8 @@ int main(int count, char **words) {
     run_tests("failures", FAILURE_TESTS, &h);
     run_tests("attempts", ATTEMPT_TESTS, &h);
     run_tests("backends", BACKEND_TESTS, &h);
+    if ((h.have & WIRE_LAYER_PID) != 0) run_tests("fresh", FRESH_TESTS, &h);
+    else printf("skip fresh: no pid namespaces on this machine\n");
     check_current = "stop";
     int status = host_stop(&h);
     CHECK(status == 0, "forker %x", status);
