@@ -282,19 +282,24 @@ void worker_bury(worker *w, int status, const struct rusage *used, const char *i
     if (assigned) packet_send(Z.control, WIRE_EXITED, &gone, sizeof gone, words, size);
 }
 
+static bool bury_process(pid_t pid, int status, const struct rusage *used) {
+    for (uint32_t i = 0; i < WORKERS_MAX; i++)
+        if (workers[i].state != FREE && workers[i].pid == pid) {
+            worker_bury(&workers[i], status, used, NULL);
+            return true;
+        }
+    return false;
+}
+
 static void reap(void) {
     int status;
     struct rusage used;
-    // What a template forked has said who it is before it ended.
-    for (uint32_t i = 0; i < WORKERS_MAX; i++)
-        if (workers[i].state == WORKING && workers[i].of != NULL && workers[i].pid == 0) templates_hear(&workers[i]);
     for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &used)) > 0;) {
-        if (templates_reaped(pid)) continue;
+        if (templates_reaped(pid) || bury_process(pid, status, &used)) continue;
+        // What a template forked has said who it is before it ended, if perhaps not to us yet.
         for (uint32_t i = 0; i < WORKERS_MAX; i++)
-            if (workers[i].state != FREE && workers[i].pid == pid) {
-                worker_bury(&workers[i], status, &used, NULL);
-                break;
-            }
+            if (workers[i].state == WORKING && workers[i].of != NULL && workers[i].pid == 0) templates_hear(&workers[i]);
+        bury_process(pid, status, &used);
     }
 }
 
