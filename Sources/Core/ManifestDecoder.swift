@@ -95,12 +95,6 @@ extension Manifest {
         idleTimeoutMilliseconds =
             try reader.milliseconds("idle_timeout_s", upTo: Self.longestRest) ?? idleTimeoutMilliseconds
         reuse = try reader.choice("reuse", Reuse.self) ?? reuse
-        guard reuse.isServed else {
-            throw RuntimeError(
-                .manifestInvalid, step: reader.step,
-                cause: "reuse \"\(reuse.rawValue)\" is not offered by this version of the host",
-                next: "use reuse: \"function\", or a host that offers it")
-        }
     }
 
     private mutating func readBackend(_ reader: ManifestReader) throws(RuntimeError) {

@@ -11,11 +11,8 @@ package enum PluginKind: String, Sendable, CaseIterable {
 package enum Reuse: String, Sendable, CaseIterable {
     /// A warm worker serves any number of requests of its function.
     case function
-    /// A warm worker serves one caller-defined tenant of its function.
+    /// A warm worker serves all of its tenant's functions that are the same artefact.
     case tenant
-    /// Every request gets a fresh worker.
+    /// Every request gets a process of its own, forked from a template that has loaded the plugin.
     case request
-
-    /// What this version of the host can do; the other words are reserved.
-    package var isServed: Bool { self == .function }
 }

@@ -22,7 +22,8 @@ extension Gateway {
         case ("GET", "host", 1): json(exchange, describeHost(), requestID)
         case ("GET", "logs", 3):
             json(exchange, listLog(FunctionKey(tenant: parts[1], name: parts[2]), exchange.request.query), requestID)
-        case ("POST", "deployments", 2): deploy(exchange, tenant: parts[1], requestID: requestID)
+        case ("POST", "deployments", 2): deploy(exchange, tenant: parts[1], name: nil, requestID: requestID)
+        case ("POST", "deployments", 3): deploy(exchange, tenant: parts[1], name: parts[2], requestID: requestID)
         case ("DELETE", "functions", 3):
             remove(exchange, FunctionKey(tenant: parts[1], name: parts[2]), requestID: requestID)
         default:
@@ -115,7 +116,7 @@ extension Gateway {
                     .notFound, step: "remove \(key)", cause: "no such function is deployed", next: "see `swiftlet ls`")
             }
             shared.refreshModels()
-            shared.dispatcher.retire { $0.key == key }
+            shared.dispatcher.outdate { $0.key == key }
             shared.log.forget(key)
             return .success(gone)
         } catch {

@@ -1,4 +1,4 @@
-// POST /admin/v1/deployments/{tenant}: takes an archive to disk, checks it off the loop, and publishes it.
+// POST /admin/v1/deployments/{tenant}[/{name}]: takes an archive to disk, checks it off the loop, and publishes it.
 internal import Core
 internal import Glibc
 internal import HTTP
@@ -9,7 +9,7 @@ internal import Scheduler
 internal import Workers
 
 extension Gateway {
-    func deploy(_ exchange: HTTPExchange, tenant: String, requestID: String) {
+    func deploy(_ exchange: HTTPExchange, tenant: String, name: String?, requestID: String) {
         let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar")
         do {
             let upload = Upload(try FileDescriptor.open(path, flags: O_WRONLY | O_CREAT | O_EXCL), path: path)
@@ -20,14 +20,14 @@ extension Gateway {
                 guard isEnd else { return }
                 let (gateway, exchange) = own.value
                 exchange.onClose = nil
-                gateway.admit(exchange, upload: upload, tenant: tenant, requestID: requestID)
+                gateway.admit(exchange, upload: upload, tenant: tenant, name: name, requestID: requestID)
             }
         } catch {
             answer(exchange, Self.storageError("open(\(path))", "\(error)"), requestID: requestID)
         }
     }
 
-    private func admit(_ exchange: HTTPExchange, upload: Upload, tenant: String, requestID: String) {
+    private func admit(_ exchange: HTTPExchange, upload: Upload, tenant: String, name: String?, requestID: String) {
         if let failure = upload.failure {
             upload.discard()
             return answer(exchange, Self.storageError("write the upload", failure), requestID: requestID)
@@ -35,7 +35,7 @@ extension Gateway {
         let own = LoopBound((self, exchange), on: loop)
         let (remote, path) = (loop.remote, upload.path)
         shared.background.run { [shared] in
-            let result = Self.publish(path, tenant: tenant, shared)
+            let result = Self.publish(path, tenant: tenant, name: name, shared)
             _ = unsafe unlink(path)
             remote.submit { _ in
                 let (gateway, exchange) = own.value
@@ -48,18 +48,18 @@ extension Gateway {
     }
 
     /// Blocks: files are written and a worker is asked.
-    private static func publish(_ path: String, tenant: String, _ shared: GatewayShared) -> Result<
-        Deployment, RuntimeError
-    > {
+    private static func publish(_ path: String, tenant: String, name: String?, _ shared: GatewayShared)
+        -> Result<Deployment, RuntimeError>
+    {
         do throws(RuntimeError) {
             let probe = PluginProbe(host: shared.host)
             let inUse = shared.registry.snapshot.digests[tenant] ?? []
             let deployment = try PluginAdmission(store: shared.store).admit(
-                archive: path, tenant: tenant, inUse: inUse.contains
+                archive: path, tenant: tenant, name: name, inUse: inUse.contains
             ) { (deployment, root) throws(RuntimeError) in try probe.check(deployment, root: root) }
             try shared.registry.publish(deployment)
             shared.refreshModels()
-            shared.dispatcher.retire { $0.key == deployment.key && $0.directory != deployment.directoryName }
+            shared.dispatcher.outdate { $0.key == deployment.key && $0.directory != deployment.directoryName }
             return .success(deployment)
         } catch {
             return .failure(error)

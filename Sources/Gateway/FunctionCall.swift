@@ -83,7 +83,8 @@ final class FunctionCall: InvocationSink {
     private func start(in lease: Lease, body: [UInt8], complete: Bool) {
         let request = exchange.request
         let invocation = InvocationRequest(
-            id: number, requestID: requestID, method: request.method, path: path, query: request.query,
+            id: number, requestID: requestID, function: deployment.key, method: request.method, path: path,
+            query: request.query,
             headers: request.headers.map { ($0.name, $0.value) }, body: body, bodyComplete: complete)
         let run = InvocationRun(
             invocation, lease: lease, dispatcher: gateway.shared.dispatcher, loop: gateway.loop,

@@ -13,17 +13,19 @@ package struct PluginAdmission {
     package init(store: ArtefactStore) { self.store = store }
 
     /// - Parameters:
+    ///   - name: what it is called; nil takes the manifest's name.
     ///   - inUse: whether a deployment refers to a digest already; then a failure leaves its files alone.
     ///   - probe: loads the plugin in a jailed worker; the directory it gets holds the artefact under its digest.
     package func admit(
-        archive: String, tenant: String, inUse: (String) -> Bool,
+        archive: String, tenant: String, name: String? = nil, inUse: (String) -> Bool,
         probe: (Deployment, _ root: String) throws(RuntimeError) -> Void
     ) throws(RuntimeError) -> Deployment {
-        try checkTenant(tenant)
+        try checkName(tenant, of: "tenant")
+        if let name { try checkName(name, of: "function or model") }
         let isPlatform = tenant == Deployment.platform
         let staged = try store.stage(archive, limit: isPlatform ? Self.backendLimit : Self.handlerLimit)
         do throws(RuntimeError) {
-            let deployment = try inspect(staged, tenant: tenant)
+            let deployment = try inspect(staged, tenant: tenant, name: name)
             try store.commit(staged.directory, tenant: tenant, digest: staged.digest)
             try probe(deployment, store.root(of: tenant))
             return deployment
@@ -34,15 +36,15 @@ package struct PluginAdmission {
         }
     }
 
-    private func checkTenant(_ tenant: String) throws(RuntimeError) {
-        guard Names.isValid(tenant) else {
+    private func checkName(_ name: String, of what: String) throws(RuntimeError) {
+        guard Names.isValid(name) else {
             throw RuntimeError(
-                .badRequest, step: "deploy", cause: "\"\(tenant)\" is no tenant's name",
+                .badRequest, step: "deploy", cause: "\"\(name)\" is no name of a \(what)",
                 next: "use lower-case letters, digits and dashes, at most 63")
         }
     }
 
-    private func inspect(_ staged: (directory: String, digest: String, files: [String]), tenant: String)
+    private func inspect(_ staged: (directory: String, digest: String, files: [String]), tenant: String, name: String?)
         throws(RuntimeError) -> Deployment
     {
         let manifest = try Manifest.decode(json5: try read(staged.directory, "swiftlet.json5"), file: "swiftlet.json5")
@@ -66,7 +68,7 @@ package struct PluginAdmission {
                 try read(staged.directory, file), name: file, isPlugin: file == library, beside: libraries)
         }
         return Deployment(
-            tenant: tenant, name: manifest.name, kind: manifest.kind, digest: staged.digest, manifest: manifest,
+            tenant: tenant, name: name ?? manifest.name, kind: manifest.kind, digest: staged.digest, manifest: manifest,
             createdAt: Int64(Date().timeIntervalSince1970 * 1000))
     }
 

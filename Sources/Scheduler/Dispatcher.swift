@@ -9,10 +9,18 @@ package struct Lease: Sendable {
     package let worker: Worker
     /// True when the worker was started for this invocation.
     package let isCold: Bool
+    /// True when it has still to say that it is ready: it serves for the first time.
+    let awaitsReady: Bool
     /// The worker's channel when it is registered with the caller's loop already.
     var channel: LoopBound<WorkerChannel>?
     /// `channel`, on the loop that holds it.
     package var openChannel: WorkerChannel? { channel?.value }
+
+    init(worker: Worker, isCold: Bool) {
+        self.worker = worker
+        self.isCold = isCold
+        awaitsReady = isCold || worker.spec.purpose == .fresh
+    }
 }
 
 /// Hands out workers.
@@ -35,6 +43,17 @@ package final class Dispatcher: Sendable {
     private struct Function {
         var queue: FunctionQueue<Ticket>
         var workers: [UInt32: Worker] = [:]
+
+        // Its end may have been told first, on the control loop: the queue has forgotten it and must not lend it.
+        mutating func release(_ worker: UInt32, now: MonotonicTime, preferred: (Ticket) -> Bool) -> Ticket? {
+            guard workers[worker] != nil, !queue.isLast(worker) else { return nil }
+            return queue.release(worker, now: now, preferred: preferred)
+        }
+
+        mutating func dismissIfLast(_ worker: UInt32, now: MonotonicTime) -> (Bool, FunctionQueue<Ticket>.Next?) {
+            guard workers[worker] != nil, queue.isLast(worker) else { return (false, nil) }
+            return (true, queue.dismiss(worker, now: now))
+        }
     }
 
     private struct State {
@@ -63,7 +82,9 @@ package final class Dispatcher: Sendable {
             // In place: a copy of the function would copy its queue.
             let arrival = state.functions[
                 key,
-                default: Function(queue: FunctionQueue(limits: spec.limits, idleMilliseconds: idleMilliseconds))
+                default: Function(
+                    queue: FunctionQueue(
+                        limits: spec.limits, idleMilliseconds: idleMilliseconds, fresh: spec.purpose == .fresh))
             ].queue.arrive(ticket, now: loop.now)
             guard case .lease(let number) = arrival else { return (arrival, nil) }
             return (arrival, state.functions[key]?.workers[number])
@@ -72,7 +93,9 @@ package final class Dispatcher: Sendable {
         case .lease:
             guard let worker else { return answer(loop, .failure(Self.vanished)) }
             answer(loop, .success(Lease(worker: worker, isCold: false)))
-        case .start: answer(loop, start(spec))
+        case .start:
+            answer(loop, start(spec))
+            prepareSpares(spec)
         case .wait: armTimer(key)
         case .refuse: answer(loop, .failure(Self.queueFull(spec)))
         }
@@ -85,14 +108,14 @@ package final class Dispatcher: Sendable {
     package func release(_ worker: Worker, channel: WorkerChannel?, on loop: EventLoop) {
         let here = loop.remote
         let ticket = state.withLock { state -> Ticket? in
-            // Its end may have been told first, on the control loop: the queue has forgotten it and must not lend it.
-            guard state.functions[worker.spec.pool]?.workers[worker.number] != nil else { return nil }
-            return state.functions[worker.spec.pool]?.queue.release(
-                worker.number, now: loop.now, preferred: { $0.loop === here })
+            state.functions[worker.spec.pool]?.release(worker.number, now: loop.now, preferred: { $0.loop === here })
         }
         guard let ticket, ticket.loop === here else {
             channel?.detach()
-            guard let ticket else { return armTimer(worker.spec.pool) }
+            guard let ticket else {
+                dismissIfLast(worker, now: loop.now)
+                return armTimer(worker.spec.pool)
+            }
             return ticket.loop.submit { loop in ticket.answer(loop, .success(Lease(worker: worker, isCold: false))) }
         }
         var lease = Lease(worker: worker, isCold: false)
@@ -103,12 +126,56 @@ package final class Dispatcher: Sendable {
     /// Ends a worker that must not serve again: it broke the protocol, or its invocation was given up.
     package func discard(_ worker: Worker) { host.kill(worker) }
 
-    /// Ends all idle workers of functions that `isCurrent` no longer names; busy ones end after their invocation.
-    package func retire(where isStale: (WorkerSpec) -> Bool) {
-        let stale = state.withLock { state in
-            state.functions.values.flatMap { $0.workers.values }.filter { isStale($0.spec) }
+    /// Asks a worker to end that has done its last invocation.
+    private func dismissIfLast(_ worker: Worker, now: MonotonicTime) {
+        let pool = worker.spec.pool
+        let (isLast, next) = state.withLock { state -> (Bool, FunctionQueue<Ticket>.Next?) in
+            state.functions[pool]?.dismissIfLast(worker.number, now: now) ?? (false, nil)
         }
-        for worker in stale { host.retire(worker) }
+        guard isLast else { return }
+        host.retire(worker)
+        serve(next, of: pool)
+        prepareSpares(worker.spec)
+    }
+
+    /// Starts workers ahead, off the path.
+    private func prepareSpares(_ spec: WorkerSpec) {
+        guard spec.purpose == .fresh else { return }
+        control.submit { [self] loop in
+            let count = state.withLock { $0.closing ? 0 : $0.functions[spec.pool]?.queue.spares(now: loop.now) ?? 0 }
+            for _ in 0..<count {
+                guard let worker = try? host.start(spec) else {
+                    state.withLock { $0.functions[spec.pool]?.queue.spareFailed() }
+                    continue
+                }
+                let next = state.withLock { state in
+                    state.functions[spec.pool]?.workers[worker.number] = worker
+                    return state.functions[spec.pool]?.queue.prepared(worker.number, now: loop.now)
+                }
+                worker.whenExited { [self] _ in noteEnd(worker) }
+                serve(next, of: spec.pool)
+            }
+            armTimer(spec.pool)
+        }
+    }
+
+    /// The same for all workers whose function has changed or gone.
+    package func outdate(where isStale: (WorkerSpec) -> Bool) {
+        outdate(
+            state.withLock { state in
+                state.functions.values.flatMap { $0.workers.values }.filter { isStale($0.spec) }
+            })
+    }
+
+    /// Gives these workers no further invocation: idle ones end now, busy ones after theirs.
+    package func outdate(_ workers: [Worker]) {
+        let numbers = Set(workers.map(\.number))
+        let now = MonotonicTime.now
+        let asked = state.withLock { state in
+            Set(workers.map(\.spec.pool)).flatMap { state.functions[$0]?.queue.outdate(numbers, now: now) ?? [] }
+        }
+        for worker in workers where asked.contains(worker.number) { host.retire(worker) }
+        armTimer()
     }
 
     /// Refuses new work from now on.
@@ -140,14 +207,25 @@ package final class Dispatcher: Sendable {
 
     /// A place is free: whoever has waited longest starts a worker in it.
     private func replace(_ key: String, ended worker: UInt32?) {
-        let ticket = state.withLock { state -> Ticket? in
-            let ticket = state.functions[key]?.queue.ended(worker)
+        let next = state.withLock { state -> FunctionQueue<Ticket>.Next? in
+            let next = state.functions[key]?.queue.ended(worker)
             if state.functions[key]?.queue.isEmpty == true { state.functions[key] = nil }
-            return ticket
+            return next
         }
-        guard let ticket else { return }
-        let result = start(ticket.spec)
-        ticket.loop.submit { loop in ticket.answer(loop, result) }
+        serve(next, of: key)
+    }
+
+    private func serve(_ next: FunctionQueue<Ticket>.Next?, of pool: String) {
+        switch next {
+        case nil: return
+        case .start(let ticket):
+            let result = start(ticket.spec)
+            ticket.loop.submit { loop in ticket.answer(loop, result) }
+        case .lease(let ticket, let number):
+            let worker = state.withLock { $0.functions[pool]?.workers[number] }
+            let result = worker.map { Lease(worker: $0, isCold: false) }
+            ticket.loop.submit { loop in ticket.answer(loop, result.map { .success($0) } ?? .failure(Self.vanished)) }
+        }
     }
 
     /// - Parameter key: the one function that changed; nil looks at all.
@@ -165,18 +243,21 @@ package final class Dispatcher: Sendable {
     }
 
     private func tick(now: MonotonicTime) {
-        let (expired, retired) = state.withLock { state -> ([Ticket], [Worker]) in
+        var expired: [Ticket] = []
+        var retired: [Worker] = []
+        var overdue: [Worker] = []
+        state.withLock { state in
             state.timer = .distantFuture
-            var expired: [Ticket] = []
-            var retired: [Worker] = []
             for key in state.functions.keys {
                 expired += state.functions[key]?.queue.expire(now: now) ?? []
-                let numbers = state.functions[key]?.queue.retire(now: now) ?? []
-                retired += numbers.compactMap { state.functions[key]?.workers[$0] }
+                let resting = state.functions[key]?.queue.retire(now: now) ?? []
+                retired += resting.compactMap { state.functions[key]?.workers[$0] }
+                let late = state.functions[key]?.queue.overdue(now: now) ?? []
+                overdue += late.compactMap { state.functions[key]?.workers[$0] }
             }
-            return (expired, retired)
         }
         for worker in retired { host.retire(worker) }
+        for worker in overdue { host.kill(worker) }
         for ticket in expired {
             ticket.loop.submit { loop in ticket.answer(loop, .failure(Self.waitedTooLong(ticket.spec))) }
         }

@@ -6,12 +6,22 @@ package import Platform
 ///
 /// An arrival takes an idle worker; else it starts one while fewer than `concurrency` live; else it waits in a bounded
 /// queue; else it is refused. So a burst on a sleeping function starts exactly as many workers as may run.
+///
+/// With `fresh`, a worker serves one invocation and ends. Idle ones are spares, started off the path: as many as recent
+/// arrivals would have needed, while the function is awake.
 package struct FunctionQueue<Ticket> {
     package enum Arrival {
         case lease(worker: UInt32)
         case start
         case wait
         case refuse
+    }
+
+    /// An invocation that need not wait any longer.
+    package enum Next {
+        case lease(Ticket, worker: UInt32)
+        /// The caller starts a worker for it.
+        case start(Ticket)
     }
 
     private struct Waiting {
@@ -23,7 +33,7 @@ package struct FunctionQueue<Ticket> {
 
     private struct Idle {
         let worker: UInt32
-        let since: MonotonicTime
+        var since: MonotonicTime
     }
 
     package private(set) var live = 0
@@ -33,36 +43,87 @@ package struct FunctionQueue<Ticket> {
     private let idleLimit: UInt64
     private var idle: [Idle] = []
     private var waiting: [Waiting] = []
+    /// They were asked to end.
+    private var leaving: [Idle] = []
+    /// Busy ones that get no further invocation.
+    private var outdated: Set<UInt32> = []
+    // Fresh workers only.
+    private let fresh: Bool
+    private var running = 0
+    private var preparing = 0
+    private var spareTarget: Int
+    private var lastUse = MonotonicTime(nanoseconds: 0)
 
-    package init(limits: Limits, idleMilliseconds: UInt64) {
+    package init(limits: Limits, idleMilliseconds: UInt64, fresh: Bool = false) {
         concurrency = limits.concurrency
         bound = limits.queue
         patience = UInt64(limits.queueTimeoutMilliseconds)
         idleLimit = idleMilliseconds &* 1_000_000
+        self.fresh = fresh
+        spareTarget = Self.fewestSpares
     }
+
+    /// Started ahead while nothing more is known; measured to cover 500 invocations a second, one after the other.
+    private static var fewestSpares: Int { 2 }
+
+    /// How long a worker may take to end after it was asked to.
+    private static var farewell: UInt64 { 250_000_000 }
 
     package var waitingCount: Int { waiting.count }
     package var idleCount: Int { idle.count }
     /// True when forgetting this value loses nothing.
     package var isEmpty: Bool { live == 0 && waiting.isEmpty }
 
-    /// An invocation came. `.wait` stores the ticket until `release`, `ended` or `expire` hands it back.
+    /// Processes at once. Fresh ones that are on their way in or out count too, beside those that serve.
+    private var processLimit: Int { fresh ? 2 * concurrency + 4 : concurrency }
+
+    /// An invocation came. `.wait` stores the ticket until `release`, `ended`, `prepared` or `expire` hands it back.
     package mutating func arrive(_ ticket: Ticket, now: MonotonicTime) -> Arrival {
-        // The worker used last has the warmest caches, and the coldest may go to sleep.
-        if let last = idle.popLast() { return .lease(worker: last.worker) }
-        if live < concurrency {
-            live += 1
-            return .start
+        lastUse = now
+        if !fresh || running < concurrency {
+            if let worker = takeIdle() { return .lease(worker: worker) }
+            if live < processLimit {
+                countStart()
+                spareTarget = min(2 * spareTarget, concurrency)
+                return .start
+            }
         }
         guard waiting.count < bound else { return .refuse }
         waiting.append(Waiting(ticket: ticket, deadline: now.adding(milliseconds: patience)))
         return .wait
     }
 
+    private mutating func takeIdle() -> UInt32? {
+        guard !idle.isEmpty else { return nil }
+        guard fresh else {
+            // The worker used last has the warmest caches, and the coldest may go to sleep.
+            return idle.removeLast().worker
+        }
+        running += 1
+        return idle.removeFirst().worker
+    }
+
+    private mutating func countStart() {
+        live += 1
+        if fresh { running += 1 }
+    }
+
+    private mutating func next() -> Next? {
+        guard let first = waiting.first, !fresh || running < concurrency else { return nil }
+        if let worker = takeIdle() {
+            waiting.removeFirst()
+            return .lease(first.ticket, worker: worker)
+        }
+        guard live < processLimit else { return nil }
+        countStart()
+        waiting.removeFirst()
+        return .start(first.ticket)
+    }
+
     /// How many may be looked at for a preferred one, and how often the oldest lets one pass.
     private static var leeway: Int { 16 }
 
-    /// A worker is free: it goes to the invocation that has waited longest, or idles.
+    /// A worker that may serve again is free: it goes to the invocation that has waited longest, or idles.
     ///
     /// - Parameter preferred: true for an invocation that is cheaper to serve now; it may pass a few older ones, and each
     ///   of them lets few pass.
@@ -79,13 +140,63 @@ package struct FunctionQueue<Ticket> {
         return waiting.remove(at: chosen).ticket
     }
 
-    /// A worker is gone, or could not start. Returns an invocation that may start another in its place.
-    package mutating func ended(_ worker: UInt32?) -> Ticket? {
-        if let worker { idle.removeAll { $0.worker == worker } }
+    /// True for a worker that must not serve again after this invocation: hand it to `dismiss`.
+    package func isLast(_ worker: UInt32) -> Bool { fresh || outdated.contains(worker) }
+
+    /// A busy worker has done its last invocation and is asked to end. It counts as live until `ended`.
+    package mutating func dismiss(_ worker: UInt32, now: MonotonicTime) -> Next? {
+        outdated.remove(worker)
+        leaving.append(Idle(worker: worker, since: now))
+        guard fresh else { return nil }
+        running -= 1
+        return next()
+    }
+
+    /// How many spares to start now. Each counts as live at once, and is given to `prepared` or `spareFailed`.
+    package mutating func spares(now: MonotonicTime) -> Int {
+        guard fresh, now.since(lastUse) < idleLimit else { return 0 }
+        let count = min(spareTarget - idle.count - preparing, processLimit - live)
+        guard count > 0 else { return 0 }
+        live += count
+        preparing += count
+        return count
+    }
+
+    /// A spare was started.
+    package mutating func prepared(_ worker: UInt32, now: MonotonicTime) -> Next? {
+        preparing -= 1
+        idle.append(Idle(worker: worker, since: now))
+        return next()
+    }
+
+    package mutating func spareFailed() {
+        preparing -= 1
         live -= 1
-        guard !waiting.isEmpty else { return nil }
-        live += 1
-        return waiting.removeFirst().ticket
+    }
+
+    /// A worker is gone, or could not start (nil).
+    package mutating func ended(_ worker: UInt32?) -> Next? {
+        let wasIdle = remove(worker, from: \.idle)
+        let wasLeaving = remove(worker, from: \.leaving)
+        if let worker { outdated.remove(worker) }
+        if fresh, !wasIdle, !wasLeaving { running -= 1 }
+        live -= 1
+        return next()
+    }
+
+    private mutating func remove(_ worker: UInt32?, from list: WritableKeyPath<Self, [Idle]>) -> Bool {
+        guard let index = self[keyPath: list].firstIndex(where: { $0.worker == worker }) else { return false }
+        self[keyPath: list].remove(at: index)
+        return true
+    }
+
+    /// These workers get no further invocation. Returns those that can be asked to end at once.
+    package mutating func outdate(_ workers: Set<UInt32>, now: MonotonicTime) -> [UInt32] {
+        let asked = idle.map(\.worker).filter(workers.contains)
+        idle.removeAll { workers.contains($0.worker) }
+        leaving += asked.map { Idle(worker: $0, since: now) }
+        outdated.formUnion(workers.subtracting(leaving.map(\.worker)))
+        return asked
     }
 
     /// Takes out the invocations that have waited for too long.
@@ -96,18 +207,34 @@ package struct FunctionQueue<Ticket> {
         return expired
     }
 
-    /// Takes out the workers that have idled for long enough. Each still counts as live until `ended`.
+    /// Takes out the workers that have idled for long enough, to be asked to end. Each counts as live until `ended`.
     package mutating func retire(now: MonotonicTime) -> [UInt32] {
-        let count = idle.prefix { now.since($0.since) >= idleLimit }.count
-        defer { idle.removeFirst(count) }
-        return idle.prefix(count).map(\.worker)
+        let count = idle.prefix { now.since(restsSince($0)) >= idleLimit }.count
+        let retired = idle.prefix(count).map(\.worker)
+        idle.removeFirst(count)
+        leaving += retired.map { Idle(worker: $0, since: now) }
+        if count > 0 { spareTarget = Self.fewestSpares }
+        return retired
     }
 
-    /// When `expire` or `retire` has something to do; nil when never.
+    /// Spares rest with their function, since each waits for its first use.
+    private func restsSince(_ worker: Idle) -> MonotonicTime { fresh ? max(worker.since, lastUse) : worker.since }
+
+    /// Workers that were asked to end and did not, to be ended by force; each is named once.
+    package mutating func overdue(now: MonotonicTime) -> [UInt32] {
+        let late = leaving.indices.filter { now.since(leaving[$0].since) >= Self.farewell }
+        for index in late { leaving[index].since = .distantFuture }
+        return late.map { leaving[$0].worker }
+    }
+
+    /// When `expire`, `retire` or `overdue` has something to do; nil when never.
     package var nextDue: MonotonicTime? {
-        let expiry = waiting.first?.deadline
-        let sleep = idle.first.map { $0.since.adding(nanoseconds: idleLimit) }
-        guard let expiry, let sleep else { return expiry ?? sleep }
-        return min(expiry, sleep)
+        let dues = [
+            waiting.first?.deadline, idle.first.map { restsSince($0).adding(nanoseconds: idleLimit) },
+            leaving.first { $0.since != .distantFuture }?.since.adding(nanoseconds: Self.farewell),
+        ]
+        return dues.compactMap { $0 }.min()
     }
 }
+
+extension FunctionQueue.Next: Sendable where Ticket: Sendable {}

@@ -8,6 +8,8 @@ package import Workers
 package struct InvocationRequest {
     package var id: UInt64
     package var requestID: String
+    /// The function that is called; a worker may serve several.
+    package var function: FunctionKey
     package var method: String
     package var path: String
     package var query: String
@@ -17,11 +19,13 @@ package struct InvocationRequest {
     package var bodyComplete: Bool
 
     package init(
-        id: UInt64, requestID: String, method: String, path: String, query: String, headers: [(String, String)],
+        id: UInt64, requestID: String, function: FunctionKey, method: String, path: String, query: String,
+        headers: [(String, String)],
         body: [UInt8], bodyComplete: Bool
     ) {
         self.id = id
         self.requestID = requestID
+        self.function = function
         self.method = method
         self.path = path
         self.query = query
@@ -85,7 +89,7 @@ package final class InvocationRun: WorkerChannelDelegate {
         startedAt = .now
         timings = InvocationTimings()
         timings.queue = queued
-        if !lease.isCold { phase = .running }
+        if !lease.awaitsReady { phase = .running }
         if let open = lease.channel?.value {
             open.delegate = self
             channel = open
@@ -112,7 +116,7 @@ package final class InvocationRun: WorkerChannelDelegate {
 
     private func sendInvoke(deadline: MonotonicTime) {
         let room = Int(WIRE_FRAME_MAX) - Int(WIRE_HEAD_SIZE)
-        let key = lease.worker.spec.key
+        let key = request.function
         var frame = FrameBuilder(
             FrameHead(Int(WIRE_INVOKE), id: UInt32(truncatingIfNeeded: request.id)), capacity: 1024)
         frame.append(request.id)
@@ -230,6 +234,8 @@ package final class InvocationRun: WorkerChannelDelegate {
             let initialise = payload.u64(&offset)
         else { return stop(.protocolViolation("a READY frame of \(payload.byteCount) bytes")) }
         phase = .running
+        // Prepared ahead: its start is nobody's time.
+        guard lease.isCold else { return }
         timings.load = load &+ seal &+ initialise
         let elapsed = MonotonicTime.now.since(startedAt)
         timings.spawn = elapsed > timings.load ? elapsed - timings.load : confine

@@ -17,6 +17,8 @@ package struct WorkerHostConfiguration: Sendable {
     package var preparedWorkers: UInt32 = 2
     /// How long an adopted zygote without workers is kept.
     package var zygoteIdleMilliseconds: UInt64 = 1000
+    /// After this time a tenant gets a new zygote, and with it a new address layout.
+    package var zygoteLifeMilliseconds: UInt64 = 600_000
 
     package init(zygotePath: String, kitPath: String, swiftRuntimePath: String) {
         self.zygotePath = zygotePath
@@ -30,6 +32,8 @@ package final class WorkerHost: Sendable {
     private struct State {
         var spares: [Zygote] = []
         var adopted: [String: Zygote] = [:]
+        /// Replaced by younger ones; they end when their last worker has.
+        var aged: [Zygote] = []
         var all: [UInt32: Zygote] = [:]
         var nextZygote: UInt32 = 1
         var nextWorker: UInt32 = 1
@@ -38,6 +42,7 @@ package final class WorkerHost: Sendable {
         var forkerEnded = false
         var sweeping = false
         var controlLoop: LoopRemote?
+        var whenAged: @Sendable ([Worker]) -> Void = { _ in }
     }
 
     package let configuration: WorkerHostConfiguration
@@ -154,6 +159,11 @@ package final class WorkerHost: Sendable {
         for _ in 0..<500 where unsafe clinux_try_wait(forkerPid, &status) == 0 { usleep(10_000) }
     }
 
+    /// Calls `outdate` on the control loop with the workers of a zygote that was replaced: they should get no more work.
+    package func whenZygoteAges(_ outdate: @escaping @Sendable ([Worker]) -> Void) {
+        state.withLock { $0.whenAged = outdate }
+    }
+
     // MARK: zygotes
 
     private func adopt(_ spec: WorkerSpec) throws(SystemError) -> (Zygote, prepared: Bool) {
@@ -255,6 +265,7 @@ package final class WorkerHost: Sendable {
     private func remove(_ number: UInt32) {
         let zygote = state.withLock { state in
             state.spares.removeAll { $0.number == number }
+            state.aged.removeAll { $0.number == number }
             for (key, zygote) in state.adopted where zygote.number == number { state.adopted[key] = nil }
             return state.all.removeValue(forKey: number)
         }
@@ -288,12 +299,20 @@ package final class WorkerHost: Sendable {
     private func sweep(on loop: EventLoop) {
         let limit = configuration.zygoteIdleMilliseconds &* 1_000_000
         let now = MonotonicTime.now
-        let (retired, again) = state.withLock { state in
+        let life = configuration.zygoteLifeMilliseconds &* 1_000_000
+        let (retired, aged, outdate, again) = state.withLock { state in
             let idle = state.adopted.filter { $0.value.retire(idleFor: limit, now: now) }
             for key in idle.keys { state.adopted[key] = nil }
-            state.sweeping = !state.adopted.isEmpty && !state.closing
-            return (Array(idle.values), state.sweeping)
+            let old = state.adopted.filter { $0.value.hasLived(life, now: now) }
+            for key in old.keys { state.adopted[key] = nil }
+            state.aged += old.values
+            let emptied = state.aged.filter { $0.retire(idleFor: 0, now: now) }
+            state.aged.removeAll { zygote in emptied.contains { $0 === zygote } }
+            state.sweeping = !(state.adopted.isEmpty && state.aged.isEmpty) && !state.closing
+            return (Array(idle.values) + emptied, state.aged, state.whenAged, state.sweeping)
         }
+        // Each time anew: a start may have been on its way while it aged.
+        for zygote in aged { outdate(zygote.workers) }
         for zygote in retired { zygote.socket.hangUp() }
         guard again else { return }
         loop.schedule(at: now.adding(nanoseconds: max(limit / 4, 50_000_000))) { [self, unowned loop] in sweep(on: loop)

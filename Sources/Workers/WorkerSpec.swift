@@ -8,6 +8,8 @@ package struct WorkerSpec: Sendable {
         case handler = 1
         case backend = 2
         case probe = 3
+        /// A handler that serves one invocation and ends.
+        case fresh = 4
     }
 
     package var purpose: Purpose
@@ -20,7 +22,7 @@ package struct WorkerSpec: Sendable {
     /// The artefact's directory below `root`.
     package let directory: String
     /// Workers of the same pool are interchangeable.
-    package let pool: String
+    package var pool: String
     /// File names inside that directory; `model` may be empty.
     package var library: String
     package var model = ""

@@ -13,6 +13,7 @@ final class Zygote: Sendable {
         var ready = false
         var workers: [UInt32: Worker] = [:]
         var idleSince: MonotonicTime? = .now
+        var adoptedAt: MonotonicTime?
         /// It gets no more workers: it was let go, or its socket is dead.
         var leaving = false
         var failure = ""
@@ -34,6 +35,7 @@ final class Zygote: Sendable {
         frame.append(UInt32(WIRE_VERSION))
         frame.append(UInt32(0))
         try socket.send(frame.finish(), descriptors: [directory.raw])
+        state.withLock { $0.adoptedAt = .now }
     }
 
     /// - Returns: false when it is leaving; ask another zygote.
@@ -60,6 +62,14 @@ final class Zygote: Sendable {
             guard let since = state.idleSince, now.since(since) >= limit else { return false }
             state.leaving = true
             return true
+        }
+    }
+
+    /// True when it is time for a new one. A model is not loaded again for that: its engine is the platform's.
+    func hasLived(_ life: UInt64, now: MonotonicTime) -> Bool {
+        state.withLock { state in
+            guard let begin = state.adoptedAt, now.since(begin) >= life else { return false }
+            return !state.workers.values.contains { $0.spec.purpose == .backend }
         }
     }
 

@@ -17,7 +17,7 @@ enum Help {
             name: "serve", summary: "run the host",
             help: """
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
-                                      [--zygotes N] [--uid N] [--json]
+                                      [--zygotes N] [--zygote-life SECONDS] [--uid N] [--json]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
                   --listen HOST:PORT  numeric address; port 0 picks a free one (default 127.0.0.1:8080)
@@ -26,10 +26,14 @@ enum Help {
                   --tls-key FILE      PEM private key of the certificate
                   --loops N           event loops, one a core (default: the number of cores)
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
+                  --zygote-life SECONDS   a tenant that stays awake moves to a new zygote, and so to a new address
+                                      layout, after this time (default 600)
                   --uid N             user and group that the host becomes when started as root (default 59990)
                   --json              print one line of JSON with the address when ready
                 """,
-            options: ["--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--uid"],
+            options: [
+                "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life", "--uid",
+            ],
             flags: ["--json"], run: ServeCommand.run),
         Command(
             name: "build", summary: "build a handler's folder into plugin.so",
@@ -42,12 +46,13 @@ enum Help {
         Command(
             name: "deploy", summary: "build and publish a folder",
             help: """
-                usage: swiftlet deploy DIR [--tenant NAME] [--host URL] [--json]
+                usage: swiftlet deploy DIR [--tenant NAME] [--name NAME] [--host URL] [--json]
 
                 Builds a handler that has a `language`, sends the folder to the host, which checks it in a jailed worker and
                 publishes it. Backends belong to the tenant `platform`; handlers to --tenant (default `default`).
+                  --name NAME  what to call it, in place of the manifest's name
                 """,
-            options: ["--tenant", "--host"], flags: ["--json"], run: DeployCommand.run),
+            options: ["--tenant", "--name", "--host"], flags: ["--json"], run: DeployCommand.run),
         Command(
             name: "invoke", summary: "call a function and print its answer",
             help: """

@@ -37,6 +37,7 @@ enum ServeCommand {
         let shared = GatewayShared(
             registry: registry, host: host, dispatcher: Dispatcher(host: host, control: loops[0].remote), store: store,
             inference: inference, background: BackgroundQueue(background.remote))
+        host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []
         var limits = HTTPLimits()
@@ -76,6 +77,7 @@ enum ServeCommand {
         var configuration = WorkerHostConfiguration(
             zygotePath: installation.zygote, kitPath: installation.kit, swiftRuntimePath: installation.swiftRuntime)
         configuration.spareZygotes = options.zygotes
+        configuration.zygoteLifeMilliseconds = UInt64(options.zygoteLifeSeconds) * 1000
         return configuration
     }
 

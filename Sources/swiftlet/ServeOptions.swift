@@ -12,6 +12,7 @@ struct ServeOptions {
     let state: String
     let loops: Int
     let zygotes: Int
+    let zygoteLifeSeconds: Int
     let uid: UInt32
     let json: Bool
     /// PEM files; nil serves plain HTTP.
@@ -27,6 +28,7 @@ struct ServeOptions {
         state = try Self.absolute(arguments.value("--state") ?? "state")
         loops = try arguments.number("--loops", in: 1...64) ?? max(1, min(64, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         zygotes = try arguments.number("--zygotes", in: 0...64) ?? 1
+        zygoteLifeSeconds = try arguments.number("--zygote-life", in: 1...86_400) ?? 600
         uid = UInt32(try arguments.number("--uid", in: 1...2_000_000_000) ?? 59_990)
         json = arguments.has("--json")
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {

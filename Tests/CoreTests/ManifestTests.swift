@@ -126,7 +126,7 @@ private func refusal(_ text: String) -> RuntimeError? {
         ("limits: []", "'limits'"), ("limits: null", "'limits'"), ("config: []", "'config'"),
         ("config: 'x'", "'config'"),
         ("models: ['a', 'A']", "'models[1]'"), ("models: {}", "'models'"), ("reuse: 'never'", "'reuse'"),
-        ("reuse: 'request'", "reuse \"request\""), ("handler: 'A'", "'handler'"),
+        ("handler: 'A'", "'handler'"),
         ("language: 'swift', handler: '1A'", "'handler'"), ("language: 'swift', handler: 'A..B'", "'handler'"),
         ("language: 'swift', handler: 'Ä'", "'handler'"), ("model: 'x'", "'model'"),
         ("keep_alive_s: 1", "'keep_alive_s'"),

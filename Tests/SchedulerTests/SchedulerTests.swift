@@ -19,6 +19,15 @@ private func at(_ milliseconds: UInt64) -> MonotonicTime {
     MonotonicTime(nanoseconds: 0).adding(milliseconds: milliseconds)
 }
 
+extension Optional where Wrapped == FunctionQueue<String>.Next {
+    fileprivate var started: String? { if case .start(let ticket) = self { ticket } else { nil } }
+    fileprivate var leased: UInt32? { if case .lease(_, let worker) = self { worker } else { nil } }
+}
+
+extension Optional where Wrapped == FunctionQueue<Int>.Next {
+    fileprivate var started: Int? { if case .start(let ticket) = self { ticket } else { nil } }
+}
+
 extension FunctionQueue.Arrival {
     fileprivate var words: String {
         switch self {
@@ -78,11 +87,11 @@ extension FunctionQueue.Arrival {
     @Test func anEndedWorkerIsReplacedForWhoeverWaitedLongest() {
         var queue = makeQueue(concurrency: 1)
         for name in ["runs", "first", "second"] { _ = queue.arrive(name, now: at(0)) }
-        #expect(queue.ended(1) == "first")
+        #expect(queue.ended(1).started == "first")
         #expect(queue.live == 1 && queue.waitingCount == 1)
         // The replacement could not start: the next one tries.
-        #expect(queue.ended(nil) == "second")
-        #expect(queue.ended(nil) == nil)
+        #expect(queue.ended(nil).started == "second")
+        #expect(queue.ended(nil).started == nil)
         #expect(queue.live == 0 && queue.isEmpty)
     }
 
@@ -90,7 +99,7 @@ extension FunctionQueue.Arrival {
         var queue = makeQueue(concurrency: 2)
         for name in ["a", "b"] { _ = queue.arrive(name, now: at(0)) }
         for worker: UInt32 in [1, 2] { _ = queue.release(worker, now: at(0)) }
-        #expect(queue.ended(2) == nil)
+        #expect(queue.ended(2).started == nil)
         #expect((1...2).map { queue.arrive("\($0)", now: at(1)).words } == ["lease 1", "start"])
     }
 
@@ -101,7 +110,7 @@ extension FunctionQueue.Arrival {
         #expect(queue.retire(now: at(10)) == [1])
         #expect(queue.live == 1 && queue.idleCount == 0 && !queue.isEmpty)
         #expect(queue.arrive("b", now: at(11)).words == "wait")
-        #expect(queue.ended(1) == "b")
+        #expect(queue.ended(1).started == "b")
     }
 }
 
@@ -143,10 +152,10 @@ extension FunctionQueue.Arrival {
         #expect(queue.retire(now: at(12)) == [1, 2] && queue.nextDue == at(13))
         // Work in between keeps the one that did it.
         #expect(queue.arrive("d", now: at(12)).words == "lease 3")
-        #expect(queue.retire(now: at(1000)) == [] && queue.nextDue == nil)
+        #expect(queue.retire(now: at(1000)) == [] && queue.overdue(now: at(1000)) == [1, 2] && queue.nextDue == nil)
         _ = queue.release(3, now: at(20))
         #expect(queue.retire(now: at(30)) == [3])
-        for worker: UInt32 in [1, 2, 3] { #expect(queue.ended(worker) == nil) }
+        for worker: UInt32 in [1, 2, 3] { #expect(queue.ended(worker).started == nil) }
         #expect(queue.isEmpty && queue.live == 0 && queue.nextDue == nil)
         #expect(queue.arrive("e", now: at(31)).words == "start")
     }
@@ -159,6 +168,72 @@ extension FunctionQueue.Arrival {
         _ = queue.retire(now: at(10))
         _ = queue.arrive("b", now: at(11))
         #expect(queue.nextDue == at(111))
+    }
+}
+
+/// Workers that serve one invocation each, and the spares that wait for the next.
+@Suite struct FreshQueueTests {
+    private func queue(concurrency: Int) -> Queue {
+        var limits = Limits(defaultsFor: .handler)
+        limits.concurrency = concurrency
+        limits.queueTimeoutMilliseconds = 100
+        return Queue(limits: limits, idleMilliseconds: 10, fresh: true)
+    }
+
+    @Test func aServedWorkerIsNotServedAgain() {
+        var queue = queue(concurrency: 4)
+        #expect(queue.arrive("a", now: at(0)).words == "start")
+        #expect(queue.isLast(1))
+        #expect(queue.dismiss(1, now: at(1)) == nil && queue.idleCount == 0 && queue.live == 1)
+        #expect(queue.arrive("b", now: at(1)).words == "start", "one that leaves takes nobody's place")
+    }
+
+    @Test func sparesAreStartedWhileTheFunctionIsAwake() {
+        var queue = queue(concurrency: 2)
+        #expect(queue.spares(now: at(1000)) == 0, "nobody has called yet")
+        _ = queue.arrive("a", now: at(0))
+        #expect(queue.spares(now: at(0)) == 2 && queue.spares(now: at(0)) == 0 && queue.live == 3)
+        #expect(queue.prepared(2, now: at(1)) == nil && queue.prepared(3, now: at(1)) == nil && queue.idleCount == 2)
+        #expect(queue.arrive("b", now: at(2)).words == "lease 2", "the oldest spare is the one most surely ready")
+        #expect(queue.arrive("c", now: at(2)).words == "wait", "two run")
+        #expect(queue.dismiss(2, now: at(3)).leased == 3)
+        #expect(queue.nextDue == at(253), "the worker that leaves is watched")
+        #expect(queue.overdue(now: at(253)) == [2] && queue.ended(2) == nil)
+        #expect(queue.spares(now: at(4)) == 2)
+        _ = queue.prepared(4, now: at(4))
+        queue.spareFailed()
+        #expect(queue.retire(now: at(13)) == [] && queue.retire(now: at(14)) == [4])
+        #expect(queue.spares(now: at(14)) == 0, "asleep")
+        for worker: UInt32 in [1, 3, 4] { _ = queue.ended(worker) }
+        #expect(queue.isEmpty)
+    }
+
+    @Test func aSpareThatCameLateServesWhoWaits() {
+        var queue = queue(concurrency: 1)
+        _ = queue.arrive("a", now: at(0))
+        _ = queue.spares(now: at(0))
+        #expect(queue.arrive("b", now: at(0)).words == "wait")
+        #expect(queue.prepared(2, now: at(1)) == nil, "a runs")
+        #expect(queue.ended(1).leased == 2, "its worker died: a spare takes the next")
+    }
+
+    @Test func missesAskForMoreSpares() {
+        var queue = queue(concurrency: 64)
+        for number in 0..<4 { #expect(queue.arrive("\(number)", now: at(0)).words == "start") }
+        #expect(queue.spares(now: at(0)) == 32)
+    }
+}
+
+@Suite struct OutdatedWorkerTests {
+    @Test func idleOnesGoAndBusyOnesFinish() {
+        var queue = Queue(limits: Limits(defaultsFor: .handler), idleMilliseconds: 10)
+        for ticket in ["a", "b", "c"] { _ = queue.arrive(ticket, now: at(0)) }
+        _ = queue.release(1, now: at(1))
+        #expect(queue.outdate([1, 2], now: at(1)) == [1] && queue.idleCount == 0)
+        #expect(queue.isLast(2) && !queue.isLast(3) && !queue.isLast(1))
+        #expect(queue.dismiss(2, now: at(2)) == nil && queue.live == 3)
+        _ = queue.release(3, now: at(2))
+        #expect(queue.arrive("d", now: at(3)).words == "lease 3")
     }
 }
 
@@ -175,6 +250,8 @@ extension FunctionQueue.Arrival {
         var idle: [UInt32] = []
         var busy: Set<UInt32> = []
         var retiring: Set<UInt32> = []
+        /// Those of `retiring` that are to be ended by force.
+        var named: Set<UInt32> = []
         var waiting: [(ticket: Int, deadline: UInt64)] = []
         var answered: [Int: Int] = [:]
 
@@ -224,7 +301,7 @@ extension FunctionQueue.Arrival {
             busy.remove(worker)
             retiring.remove(worker)
             idle.removeAll { $0 == worker }
-            let ticket = queue.ended(worker)
+            let ticket = queue.ended(worker).started
             #expect(ticket == waiting.first?.ticket)
             guard let ticket else { return }
             waiting.removeFirst()
@@ -241,6 +318,9 @@ extension FunctionQueue.Arrival {
             #expect(retired == Array(idle.prefix(retired.count)))
             idle.removeFirst(retired.count)
             retiring.formUnion(retired)
+            let late = queue.overdue(now: at(now))
+            #expect(Set(late).isSubset(of: retiring) && named.isDisjoint(with: late), "each is named once")
+            named.formUnion(late)
         }
 
         func check() {
@@ -249,7 +329,7 @@ extension FunctionQueue.Arrival {
             #expect(queue.idleCount == idle.count)
             #expect(idle.isEmpty || waiting.isEmpty, "a worker idles while an invocation waits")
             #expect(queue.isEmpty == (live == 0 && waiting.isEmpty))
-            #expect((queue.nextDue == nil) == (idle.isEmpty && waiting.isEmpty))
+            #expect((queue.nextDue == nil) == (idle.isEmpty && waiting.isEmpty && retiring.isSubset(of: named)))
         }
     }
 
