@@ -10,7 +10,9 @@ import signal
 import socket
 import statistics
 import subprocess
+import tarfile
 import tempfile
+import threading
 import time
 
 
@@ -58,6 +60,135 @@ def resident_mb(pids):
     return pages * 4096 / 1e6
 
 
+# What Bench/json-handler decodes.
+ORDER = json.dumps({
+    "customer": "somebody", "lines": [{"name": f"article {n}", "count": n, "price": 2.5} for n in range(1, 9)]}).encode()
+
+
+class Paced:
+    """Calls at a steady rate over a few connections, whatever each takes; late calls are made as soon as they can be."""
+
+    CONNECTIONS = 4
+
+    def __init__(self, url, path, rate):
+        self.url, self.path, self.pause = url, path, self.CONNECTIONS / rate
+        self.stopping, self.failure, self.lists = False, None, [[] for _ in range(self.CONNECTIONS)]
+
+    def __enter__(self):
+        self.begin = time.monotonic()
+        self.threads = [threading.Thread(target=self.call, args=(n,), daemon=True) for n in range(self.CONNECTIONS)]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def call(self, number):
+        client = Client(self.url)
+        due = self.begin + number * self.pause / self.CONNECTIONS
+        try:
+            while not self.stopping:
+                due += self.pause
+                time.sleep(max(0, due - time.monotonic()))
+                self.lists[number].append(client.timing(self.path, ORDER)["total"] * 1000)
+        except Exception as error:  # told by whoever reads the samples
+            self.failure = error
+        finally:
+            client.close()
+
+    def forget(self):
+        self.begin = time.monotonic()
+        for one in self.lists:
+            one.clear()
+
+    def seconds(self):
+        return time.monotonic() - self.begin
+
+    def samples(self):
+        if self.failure:
+            raise CouldNotRun(f"{self.path}: {self.failure}")
+        return [sample for one in self.lists for sample in one]
+
+    def rate(self):
+        return len(self.samples()) / self.seconds()
+
+    def __exit__(self, *_):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join(30)
+
+
+def processes_below(pid):
+    """All descendants of a process."""
+    rows = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True).stdout.split("\n")
+    parents = {int(row.split()[0]): int(row.split()[1]) for row in rows if row.strip()}
+    below, more = set(), {pid}
+    while more:
+        below |= more
+        more = {child for child, parent in parents.items() if parent in below} - below
+    return below - {pid}
+
+
+def memory_groups():
+    """Where memory is counted, and the file that tells how much: control groups v1, else v2."""
+    old = pathlib.Path("/sys/fs/cgroup/memory")
+    if old.is_dir():
+        return old, "memory.usage_in_bytes"
+    return pathlib.Path("/sys/fs/cgroup"), "memory.current"
+
+
+def group_bytes(host_pid):
+    """Memory of all workers of a host, kernel memory included."""
+    top, usage = memory_groups()
+    found = sorted(top.glob(f"**/swiftlet-{host_pid}"))
+    if not found:
+        raise CouldNotRun("the workers have no memory group: run as root")
+    return int((found[0] / usage).read_text())
+
+
+def sleepers_bytes(count):
+    """What an idle /bin/sleep takes, kernel memory included."""
+    top, usage = memory_groups()
+    group = top / f"swiftlet-bench-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        raise CouldNotRun(f"mkdir {group}: {error}")
+    sleepers = []
+    try:
+        enter = f"echo $$ > {group}/cgroup.procs && exec /bin/sleep 60"
+        sleepers = [subprocess.Popen(["/bin/sh", "-c", enter]) for _ in range(count)]
+        time.sleep(1.5)
+        return int((group / usage).read_text()) / count
+    finally:
+        for one in sleepers:
+            one.kill()
+            one.wait()
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                group.rmdir()
+                break
+            time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def oci_bundle():
+    """A container of /bin/true for runc; calling what it yields gives the command of the next run."""
+    runc = tool("runc")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="swiftlet-bench-"))
+    try:
+        (folder / "rootfs").mkdir()
+        subprocess.run([runc, "spec", "--bundle", folder], check=True, timeout=30)
+        spec = json.loads((folder / "config.json").read_text())
+        spec["process"] |= {"terminal": False, "args": ["/bin/true"]}
+        spec["mounts"] += [
+            {"destination": f"/{name}", "type": "bind", "source": f"/{name}", "options": ["rbind", "ro"]}
+            for name in ("bin", "lib", "lib64", "usr") if pathlib.Path(f"/{name}").exists()]
+        (folder / "config.json").write_text(json.dumps(spec))
+        numbers = iter(range(1_000_000))
+        yield lambda: [runc, "run", "--bundle", str(folder), f"swiftlet-bench-{os.getpid()}-{next(numbers)}"]
+    finally:
+        shutil.rmtree(folder)
+
+
 class Swiftlet:
     """One `swiftlet serve` on a free port, timed from exec to its first 200 at /readyz."""
 
@@ -86,6 +217,42 @@ class Swiftlet:
             env={"SWIFTLET_HOST": self.url} | environment())
         if done.returncode != 0:
             raise CouldNotRun(f"swiftlet {' '.join(map(str, words))}: {done.stderr}")
+
+    def workers(self):
+        """Live workers, as `swiftlet ps` lists them."""
+        return json.loads(self.client.get("/admin/v1/workers")[1])["workers"]
+
+    def publish(self, folder, names):
+        """Deploys one built folder under many names, as `swiftlet deploy --name` does."""
+        archive = self.work / "many.tar"
+        built = self.work / "many.so"
+        self.cli("build", folder, "--output", built)
+        with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
+            tar.add(folder / "swiftlet.json5", "swiftlet.json5")
+            tar.add(built, "plugin.so")
+        body = archive.read_bytes()
+        for name in names:
+            self.client.connection.request("POST", f"/admin/v1/deployments/default/{name}", body)
+            answer = self.client.connection.getresponse()
+            text = answer.read()
+            if answer.status != 201:
+                raise CouldNotRun(f"deploying {name} answered {answer.status}: {text[:300]!r}")
+
+    def all_at_once(self, paths, each):
+        """Calls each path so often at the same time; returns when the last answer has come."""
+        host, port = self.url.removeprefix("http://").split(":")
+        opened = []
+        for path in paths * each:
+            one = socket.create_connection((host, int(port)), 60)
+            one.sendall(
+                f"POST {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Length: {len(ORDER)}\r\n\r\n".encode()
+                + ORDER)
+            opened.append(one)
+        for one in opened:
+            first = one.recv(4096)
+            if not first.startswith(b"HTTP/1.1 200"):
+                raise CouldNotRun(f"a call answered {first[:200]!r}")
+            one.close()
 
     def deploy(self, folder, name, **changes):
         """Deploys a copy of a folder under another name and with other settings."""
@@ -120,14 +287,14 @@ class Client:
     def __init__(self, url):
         self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
 
-    def get(self, path):
-        self.connection.request("GET", path)
+    def get(self, path, order=None):
+        self.connection.request("GET" if order is None else "POST", path, order)
         answer = self.connection.getresponse()
         return answer.status, answer.read(), answer.getheader("server-timing") or ""
 
-    def timing(self, path):
-        """The Server-Timing parts of one call that must succeed, in milliseconds."""
-        status, body, timing = self.get(path)
+    def timing(self, path, order=None):
+        """The Server-Timing parts of one call that must succeed, in milliseconds; `order` is a body to post."""
+        status, body, timing = self.get(path, order)
         if status != 200:
             raise CouldNotRun(f"GET {path} answered {status}: {body[:300]!r}")
         return {name: float(value) for name, value in re.findall(r"([\w-]+);dur=([\d.]+)", timing)}

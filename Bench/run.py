@@ -11,25 +11,26 @@ import tempfile
 import time
 
 from measure import (
-    CouldNotRun, Nginx, Spawner, Swiftlet, anonymous_bytes, echo_front, free_port, idle_connections, load, resident_mb,
-    row, tool)
+    ORDER, CouldNotRun, Nginx, Paced, Spawner, Swiftlet, anonymous_bytes, echo_front, free_port, group_bytes, idle_connections,
+    load, oci_bundle, processes_below, resident_mb, row, sleepers_bytes, tool)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CORES = len(os.sched_getaffinity(0))
-LONGEST = 900  # seconds; a run that hangs ends with an error
+LONGEST = 1500  # seconds; a run that hangs ends with an error
 
 
 def cold(prefix):
     """A sandboxed worker that no call has used, against starting /bin/true with and without a sandbox."""
-    rounds, asleep_rounds = 200, 20
+    rounds, asleep_rounds, runc_rounds = 200, 20, 30
+    swift_beside_runc, runc = [], []
     host = Swiftlet(prefix)
     with tempfile.TemporaryDirectory() as folder:
         spawner = Spawner(pathlib.Path(folder))
         try:
-            host.deploy(ROOT / "examples/hello-swift", "cold-swift", idle_timeout_s="0.001")
+            host.deploy(ROOT / "Bench/json-handler", "cold-swift", idle_timeout_s="0.001")
             host.deploy(ROOT / "Bench/handler", "cold-c", idle_timeout_s="0.001")
             calls = {
-                "swift": lambda: cold_call(host, "cold-swift"),
+                "swift": lambda: cold_call(host, "cold-swift", ORDER),
                 "c": lambda: cold_call(host, "cold-c"),
                 "spawn": lambda: spawner.microseconds("/bin/true"),
                 "bwrap": lambda: spawner.microseconds(
@@ -42,26 +43,118 @@ def cold(prefix):
                     sample = call()
                     if turn >= 5:
                         samples[name].append(sample)
+            with oci_bundle() as run:
+                for _ in range(runc_rounds):
+                    time.sleep(0.015)
+                    swift_beside_runc.append(calls["swift"]())
+                    runc.append(spawner.microseconds(*run()))
             asleep, spawn = [], []
             for _ in range(asleep_rounds):
                 time.sleep(1.6)  # the tenant's zygote goes too
                 spawn.append(spawner.microseconds("/bin/true"))
-                asleep.append(cold_call(host, "cold-swift"))
+                asleep.append(cold_call(host, "cold-swift", ORDER))
         finally:
             spawner.stop()
             host.stop()
     yield row("cold.swift.vs_spawn", "us", samples["swift"], samples["spawn"])
     yield row("cold.c.vs_spawn", "us", samples["c"], samples["spawn"])
     yield row("cold.swift.vs_bwrap", "us", samples["swift"], samples["bwrap"])
+    yield row("cold.swift.vs_runc", "us", swift_beside_runc, runc)
     yield row("cold.swift.asleep_vs_spawn", "us", asleep, spawn)
 
 
-def cold_call(host, name):
+def cold_call(host, name, order=None):
     """Microseconds from the request's first byte to its reply, inside the host."""
-    parts = host.client.timing(f"/fn/default/{name}/")
+    parts = host.client.timing(f"/fn/default/{name}/", order)
     if "spawn" not in parts:
         raise CouldNotRun(f"a call of {name} met a warm worker: {parts}")
     return parts["total"] * 1000
+
+
+def fresh(prefix):
+    """A process of its own for each call (reuse: request), one call at a time and 500 a second, against /bin/true."""
+    rounds, rate, seconds = 300, 500, 60
+    host = Swiftlet(prefix)
+    with tempfile.TemporaryDirectory() as folder:
+        spawner = Spawner(pathlib.Path(folder))
+        try:
+            host.deploy(ROOT / "Bench/json-handler", "fresh", reuse='"request"', idle_timeout_s="30")
+            ours, spawn = [], []
+            for turn in range(rounds + 5):
+                time.sleep(0.01)
+                ours.append(host.client.timing("/fn/default/fresh/", ORDER)["total"] * 1000)
+                spawn.append(spawner.microseconds("/bin/true"))
+            yield row("fresh.vs_spawn", "us", ours[5:], spawn[5:])
+            with Paced(host.url, "/fn/default/fresh/", rate) as paced:
+                time.sleep(5)
+                before = footprint(host)
+                paced.forget()
+                spawn = []
+                while paced.seconds() < seconds:
+                    time.sleep(0.2)
+                    spawn.append(spawner.microseconds("/bin/true"))
+                ours, reached = paced.samples(), paced.rate()
+                after = footprint(host)
+            if reached < 0.98 * rate:
+                raise CouldNotRun(f"{reached:.0f} calls a second were made of the {rate} asked for")
+            yield row("fresh.sustained500.vs_spawn", "us", ours, spawn)
+            for name, was, now in zip(("processes", "bytes"), before, after):
+                yield row(f"fresh.sustained500.{name}", name, [now], [was])
+        finally:
+            spawner.stop()
+            host.stop()
+
+
+def footprint(host):
+    """Processes below the host, and bytes of its resident memory and of all its workers' groups."""
+    time.sleep(0.05)
+    return len(processes_below(host.process.pid)), resident_mb([host.process.pid]) * 1e6 + group_bytes(host.process.pid)
+
+
+def density(prefix):
+    """What a thousand idle warm workers and ten thousand idle functions take, and how long workers stay after their time."""
+    tenants, each, idle = 4, 250, 12.0
+    workers, gone, functions = [], [], []
+    for _ in range(3):
+        host = Swiftlet(prefix)
+        try:
+            host.deploy(ROOT / "Bench/json-handler", "dense", concurrency=str(each), idle_timeout_s=str(idle))
+            for tenant in range(1, tenants):
+                host.cli("deploy", host.work / "dense", "--tenant", f"t{tenant}")
+            paths = [f"/fn/{tenant}/dense/?hold=4000" for tenant in ["default"] + [f"t{n}" for n in range(1, tenants)]]
+            empty = group_bytes(host.process.pid)
+            host.all_at_once(paths, each)
+            asleep_at = time.monotonic() + idle
+            live = len(host.workers())
+            if live < tenants * each:
+                raise CouldNotRun(f"{live} workers live, not {tenants * each}")
+            workers.append((group_bytes(host.process.pid) - empty) / live / 1000)
+            while host.workers():
+                if time.monotonic() > asleep_at + 60:
+                    raise CouldNotRun("the workers did not go to sleep")
+                time.sleep(0.02)
+            gone.append((time.monotonic() - asleep_at) * 1000)
+        finally:
+            host.stop()
+    yield row("density.worker_kb", "kB", workers, [sleepers_bytes(100) / 1000])
+    yield row("density.gone_ms", "ms", gone, [1000.0])
+    host = Swiftlet(prefix)
+    try:
+        count = 10_000
+        host.deploy(ROOT / "Bench/handler", "first")
+        for step in range(2):
+            host.publish(host.work / "first", [f"f-{step}-{n}" for n in range(200)])
+        time.sleep(2)
+        before = resident_mb([host.process.pid]), (host.work / "state/registry.db").stat().st_size
+        host.publish(host.work / "first", [f"g-{n}" for n in range(count)])
+        time.sleep(2.5)
+        after = resident_mb([host.process.pid]), (host.work / "state/registry.db").stat().st_size
+        if host.workers():
+            raise CouldNotRun("functions that nobody called have workers")
+        yield row(
+            "density.function_kb", "kB", [(after[0] - before[0]) * 1000 / count], [(after[1] - before[1]) / 1000 / count], n=count)
+    finally:
+        host.stop()
 
 
 def warm_ipc(prefix):
@@ -152,7 +245,7 @@ def bytes_a_connection(url, pids):
     return max(grown, 1) / more
 
 
-BENCHMARKS = {"cold": cold, "warm.ipc": warm_ipc, "warm.http": warm_http, "host": idle_host}
+BENCHMARKS = {"cold": cold, "fresh": fresh, "density": density, "warm.ipc": warm_ipc, "warm.http": warm_http, "host": idle_host}
 
 
 def main():

@@ -53,7 +53,7 @@ void worker_not_confined(const confine_failure *f) {
 static bool place_descriptors(const zygote *z, int park, int words_read, int words_write) {
     int from[] = {STDIN_FILENO, words_write, words_write, park, words_read, z->proc};
     for (int i = 0; i < 6; i++)
-        if ((from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 512)) < 0) return false;
+        if ((from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 16)) < 0) return false;
     for (int i = 0; i < 6; i++)
         if (dup2(from[i], i) < 0) return false;
     return true;

@@ -11,7 +11,7 @@
 enum {
     ZYGOTES_MAX = 1024,
     /// Workers of one zygote; each has a user id, so this is also the width of a zygote's range.
-    WORKERS_MAX = 256,
+    WORKERS_MAX = 1280,
     UID_BASE = 0x60000000,
     /// Room for wire_start and its strings.
     JOB_MAX = 32768,
