@@ -16,6 +16,23 @@ package final class RegistrySnapshot: Sendable {
         self.models = models
     }
 
+    /// The same with one deployment more, or in place of another.
+    func adding(_ deployment: Deployment) -> RegistrySnapshot {
+        var (functions, models) = (functions, models)
+        if deployment.kind == .backend {
+            models[deployment.name] = deployment
+        } else {
+            functions[deployment.key] = deployment
+        }
+        return RegistrySnapshot(functions: functions, models: models)
+    }
+
+    func removing(_ deployment: Deployment) -> RegistrySnapshot {
+        var (functions, models) = (functions, models)
+        if deployment.kind == .backend { models[deployment.name] = nil } else { functions[deployment.key] = nil }
+        return RegistrySnapshot(functions: functions, models: models)
+    }
+
     /// The digests that something refers to, by tenant.
     package var digests: [String: Set<String>] {
         var digests: [String: Set<String>] = [:]
@@ -55,7 +72,7 @@ package final class Registry: Sendable {
     /// Makes a deployment the current one of its name. The versions before it stay in the history.
     package func publish(_ d: Deployment) throws(RuntimeError) {
         let manifest = d.manifest.canonicalJSON
-        try change { database throws(RuntimeError) in
+        try change({ $0.adding(d) }) { database throws(RuntimeError) in
             try database.run(
                 "UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3",
                 [d.tenant, d.name, d.kind.rawValue])
@@ -69,7 +86,7 @@ package final class Registry: Sendable {
     package func remove(_ key: FunctionKey, kind: PluginKind) throws(RuntimeError) -> Deployment? {
         let snapshot = snapshot
         guard let gone = kind == .backend ? snapshot.models[key.name] : snapshot.functions[key] else { return nil }
-        try change { database throws(RuntimeError) in
+        try change({ $0.removing(gone) }) { database throws(RuntimeError) in
             try database.run(
                 "UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3",
                 [gone.tenant, gone.name, kind.rawValue])
@@ -77,17 +94,21 @@ package final class Registry: Sendable {
         return gone
     }
 
-    private func change(_ body: (Database) throws(RuntimeError) -> Void) throws(RuntimeError) {
-        let fresh = writing.withLock { _ -> Result<RegistrySnapshot, RuntimeError> in
+    /// - Parameter next: the snapshot after `body`; reading everything again would take longer with every deployment.
+    private func change(
+        _ next: (RegistrySnapshot) -> RegistrySnapshot, _ body: (Database) throws(RuntimeError) -> Void
+    ) throws(RuntimeError) {
+        let written = writing.withLock { _ -> Result<Void, RuntimeError> in
             do throws(RuntimeError) {
                 try database.transaction { () throws(RuntimeError) in try body(database) }
-                return .success(try Self.load(database))
+                let snapshot = next(snapshot)
+                current.withLock { $0 = snapshot }
+                return .success(())
             } catch {
                 return .failure(error)
             }
         }
-        let snapshot = try fresh.get()
-        current.withLock { $0 = snapshot }
+        try written.get()
     }
 
     // MARK: opening
