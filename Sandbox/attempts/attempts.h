@@ -18,6 +18,7 @@ enum outcome {
 enum {
     HARMLESS_WHILE_LOADING = 1 << 0, ///< allowed to a constructor, and so to a plugin that never leaves its own
     WITHOUT_ANSWER = 1 << 1,         ///< it never returns of its own accord: run where a time limit ends it
+    WITH_LESS_CPU = 1 << 2,          ///< run where the function has a fifth of a core
 };
 
 typedef struct attempt {

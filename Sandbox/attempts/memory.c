@@ -27,8 +27,6 @@ static int turn_executable(void *page) { return answer(mprotect(page, ONE, PROT_
 static int turn_by_key(void *page) { return answer(syscall(SYS_pkey_mprotect, page, ONE, PROT_READ | PROT_EXEC, -1)); }
 static int lock_page(void *page) { return answer(mlock(page, ONE)); }
 static int merge_page(void *page) { return answer(madvise(page, ONE, MADV_MERGEABLE)); }
-static int wipe_on_fork(void *page) { return answer(madvise(page, ONE, MADV_WIPEONFORK)); }
-static int guard_page(void *page) { return answer(madvise(page, ONE, 102 /* GUARD_INSTALL */)); }
 static int bind_page(void *page) { return answer(syscall(SYS_mbind, page, ONE, 0, NULL, 0, 0)); }
 static int sync_page(void *page) { return answer(msync(page, ONE, MS_ASYNC)); }
 static int poison_page(void *page) {
@@ -40,8 +38,6 @@ static int make_executable(void) { return on_page(turn_executable); }
 static int make_executable_by_key(void) { return on_page(turn_by_key); }
 static int lock_one(void) { return on_page(lock_page); }
 static int merge_one(void) { return on_page(merge_page); }
-static int wipe_one(void) { return on_page(wipe_on_fork); }
-static int guard_one(void) { return on_page(guard_page); }
 static int bind_one(void) { return on_page(bind_page); }
 static int sync_one(void) { return on_page(sync_page); }
 static int poison_one(void) { return on_page(poison_page); }
@@ -124,14 +120,12 @@ const attempt MEMORY_ATTEMPTS[] = {
     {"code-writable", code_writable, REFUSED, "filter, mdwe", 0, NULL},
     {"share-memory", share_memory, REFUSED, "filter", 0, NULL},
     {"map-null", map_null, REFUSED, "caps", 0, NULL},
-    {"map-locked", map_locked, REFUSED, "rlimits, caps", 0, NULL},
+    {"map-locked", map_locked, REFUSED, "rlimits", 0, NULL},
     {"mlock", lock_one, REFUSED, "filter, rlimits", 0, NULL},
     {"mlockall", lock_all, REFUSED, "filter, rlimits", 0, NULL},
     {"merge-page", merge_one, REFUSED, "filter", 0, "CONFIG_KSM"},
     {"merge-all", merge_all, REFUSED, "filter", 0, "CONFIG_KSM, CAP_SYS_RESOURCE"},
-    {"wipe-on-fork", wipe_one, REFUSED, "filter", 0, NULL},
-    {"guard-page", guard_one, REFUSED, "filter", 0, "Linux 6.13"},
-    {"poison-page", poison_one, REFUSED, "filter, caps", 0, NULL},
+    {"poison-page", poison_one, REFUSED, "filter", 0, NULL},
     {"mbind", bind_one, REFUSED, "filter", 0, "CONFIG_NUMA"},
     {"msync", sync_one, REFUSED, "filter", 0, NULL},
     {"set-mempolicy", set_policy, REFUSED, "filter", 0, "CONFIG_NUMA"},

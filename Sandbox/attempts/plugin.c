@@ -33,24 +33,33 @@ static void try_one(const char *name, size_t size) {
     if (a != NULL) note(a->name, a->act());
 }
 
-/// Our own directory, as the loader names it.
-static void find_own(void) {
+/// Our own directory, as the loader names it, and that of the tenant's other function beside it.
+static void look_around(swiftlet_bytes neighbour) {
     Dl_info where;
-    if (dladdr((void *)find_own, &where) == 0 || where.dli_fname == NULL) return;
+    if (dladdr((void *)look_around, &where) == 0 || where.dli_fname == NULL) return;
     snprintf(WORLD.own, sizeof WORLD.own, "%s", where.dli_fname);
     char *slash = strrchr(WORLD.own, '/');
-    if (slash != NULL) *slash = 0;
+    if (slash == NULL) return;
+    *slash = 0;
+    slash = strrchr(WORLD.own, '/');
+    if (slash == NULL || neighbour.size > 128) return;
+    snprintf(WORLD.neighbour, sizeof WORLD.neighbour, "%.*s/%.*s", (int)(slash - WORLD.own), WORLD.own, (int)neighbour.size,
+             (const char *)neighbour.data);
 }
+
+#if defined IN_CONSTRUCTOR || defined ONE_IN_CONSTRUCTOR
+static const swiftlet_bytes NEIGHBOUR = {"neighbour", 9};
+#endif
 
 #ifdef IN_CONSTRUCTOR
 __attribute__((constructor)) static void construct(void) {
-    find_own();
+    look_around(NEIGHBOUR);
     try_all(1, NULL);
 }
 #endif
 #ifdef ONE_IN_CONSTRUCTOR
 __attribute__((constructor)) static void construct_one(void) {
-    find_own();
+    look_around(NEIGHBOUR);
     try_one(ONE_IN_CONSTRUCTOR, strlen(ONE_IN_CONSTRUCTOR));
 }
 #endif
@@ -92,10 +101,8 @@ static void tell_addresses(void) {
 
 static int32_t invoke(void *state, const swiftlet_invocation_v1 *v, const swiftlet_host_v1 *host) {
     (void)state;
-    find_own();
+    look_around(v->query.size > 0 ? v->query : (swiftlet_bytes){"neighbour", 9});
     WORLD.invocation = v->id;
-    if (v->query.size > 0 && v->query.size < sizeof WORLD.neighbour)
-        snprintf(WORLD.neighbour, sizeof WORLD.neighbour, "%.*s", (int)v->query.size, (const char *)v->query.data);
     const char *name = (const char *)v->path.data + 1;
     size_t size = v->path.size - 1;
     char off[32] = "";

@@ -268,6 +268,17 @@ static int by_rulesets(void) {
     for (int i = 0; i < count; i++) close(made[i]);
     return result;
 }
+static uint64_t clock_of(clockid_t which) {
+    struct timespec t;
+    clock_gettime(which, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+static int more_cpu(void) {
+    // More than half a core, through the better half of a second.
+    uint64_t begin = clock_of(CLOCK_MONOTONIC), used = clock_of(CLOCK_THREAD_CPUTIME_ID), now;
+    while ((now = clock_of(CLOCK_MONOTONIC)) - begin < 600000000u) {}
+    return clock_of(CLOCK_THREAD_CPUTIME_ID) - used > (now - begin) / 2 ? 0 : EAGAIN;
+}
 static int by_spinning(void) {
     for (volatile uint64_t i = 0;; i++) {}
     return 0;
@@ -346,6 +357,7 @@ const attempt RESOURCE_ATTEMPTS[] = {
     {"bomb-open-files", by_open_files, LIMITED, "serve filter, rlimits", 0, NULL},
     {"bomb-rulesets", by_rulesets, LIMITED, "serve filter, rlimits", 0, NULL},
     {"bomb-core-file", by_core_file, LIMITED, "filter, rlimits, caps", 0, "CAP_SYS_RESOURCE"},
+    {"more-cpu", more_cpu, LIMITED, "cgroup-cpu", WITH_LESS_CPU, "a core that others leave alone"},
     {"spin", by_spinning, LIMITED, "time limit", WITHOUT_ANSWER, NULL},
     {"silence", by_silence, LIMITED, "time limit", WITHOUT_ANSWER, NULL},
     {"deaf-spin", by_deafness, LIMITED, "time limit", WITHOUT_ANSWER, NULL},

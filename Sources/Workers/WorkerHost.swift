@@ -17,6 +17,8 @@ package struct WorkerHostConfiguration: Sendable {
     package var preparedWorkers: UInt32 = 2
     /// How long an adopted zygote without workers is kept.
     package var zygoteIdleMilliseconds: UInt64 = 1000
+    /// Layers of the sandbox to leave out, for tests.
+    package var withoutLayers = ""
 
     package init(zygotePath: String, kitPath: String, swiftRuntimePath: String) {
         self.zygotePath = zygotePath
@@ -62,10 +64,11 @@ package final class WorkerHost: Sendable {
     private static func spawnForker(_ configuration: WorkerHostConfiguration, control: CInt) throws(SystemError)
         -> Int32
     {
-        let arguments = [
+        var arguments = [
             configuration.zygotePath, "forker", "--control", "3", "--kit", configuration.kitPath, "--swift-runtime",
             configuration.swiftRuntimePath, "--cgroup-name", "swiftlet-\(getpid())",
         ]
+        if !configuration.withoutLayers.isEmpty { arguments += ["--without", configuration.withoutLayers] }
         let environment = ["PATH=/usr/bin:/bin", "SWIFT_BACKTRACE=enable=no", "LANG=C.UTF-8"]
         return try unsafe withCStrings(arguments) { argv throws(SystemError) in
             try unsafe withCStrings(environment) { envp throws(SystemError) in

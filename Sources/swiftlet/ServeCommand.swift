@@ -76,6 +76,12 @@ enum ServeCommand {
         var configuration = WorkerHostConfiguration(
             zygotePath: installation.zygote, kitPath: installation.kit, swiftRuntimePath: installation.swiftRuntime)
         configuration.spareZygotes = options.zygotes
+        if let layers = options.withoutLayers {
+            configuration.withoutLayers = layers
+            Log.error(
+                "--sandbox-without: tenants are NOT fully confined; this is for tests, never for code you don't trust",
+                [("without", layers)])
+        }
         return configuration
     }
 

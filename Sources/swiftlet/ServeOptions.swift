@@ -14,6 +14,8 @@ struct ServeOptions {
     let zygotes: Int
     let uid: UInt32
     let json: Bool
+    /// Layers of the sandbox to leave out, as the forker names them; tests prove with it that the others hold.
+    let withoutLayers: String?
     /// PEM files; nil serves plain HTTP.
     let tls: (certificate: String, key: String)?
 
@@ -29,6 +31,7 @@ struct ServeOptions {
         zygotes = try arguments.number("--zygotes", in: 0...64) ?? 1
         uid = UInt32(try arguments.number("--uid", in: 1...2_000_000_000) ?? 59_990)
         json = arguments.has("--json")
+        withoutLayers = arguments.value("--sandbox-without")
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {
         case (let certificate?, let key?): tls = (certificate, key)
         case (nil, nil): tls = nil
