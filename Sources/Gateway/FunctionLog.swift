@@ -29,7 +29,7 @@ package final class FunctionLog: Sendable {
         state.withLock { state in
             let line = LogLine(
                 sequence: state.next, unixMilliseconds: time, level: level, requestID: requestID,
-                text: String(text.prefix(8192)))
+                text: Self.cut(text))
             state.next += 1
             var lines = state.lines[key] ?? []
             // Dropped in blocks, so that appending stays cheap.
@@ -37,6 +37,11 @@ package final class FunctionLog: Sendable {
             lines.append(line)
             state.lines[key] = lines
         }
+    }
+
+    /// In bytes: a single character may be as long as its writer likes.
+    private static func cut(_ text: String) -> String {
+        text.utf8.count <= 8192 ? text : String(decoding: text.utf8.prefix(8192), as: UTF8.self)
     }
 
     /// The lines of a function after a sequence number.
