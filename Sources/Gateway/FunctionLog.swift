@@ -31,11 +31,10 @@ package final class FunctionLog: Sendable {
                 sequence: state.next, unixMilliseconds: time, level: level, requestID: requestID,
                 text: Self.cut(text))
             state.next += 1
-            var lines = state.lines[key] ?? []
-            // Dropped in blocks, so that appending stays cheap.
-            if lines.count >= bound + 64 { lines.removeFirst(64) }
-            lines.append(line)
-            state.lines[key] = lines
+            // In place: a copy of the ring for each line would make a flood of lines the host's problem. For the same
+            // reason they are dropped in blocks.
+            state.lines[key, default: []].append(line)
+            if state.lines[key, default: []].count > bound + 64 { state.lines[key]?.removeFirst(64) }
         }
     }
 
