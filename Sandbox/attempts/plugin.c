@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "attempts.h"
@@ -99,6 +101,20 @@ static void tell_addresses(void) {
     note("random", (long)canary);
 }
 
+/// What an honest tenant may do with its core and its memory: the yardstick for what hostile ones take from a neighbour.
+static void work(void) {
+    enum { SIZE = 16 << 20 };
+    struct timespec now, begin;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    do {
+        char *memory = malloc(SIZE);
+        if (memory != NULL) memset(memory, 1, SIZE);
+        free(memory);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < 300);
+    note("work", 1);
+}
+
 static int32_t invoke(void *state, const swiftlet_invocation_v1 *v, const swiftlet_host_v1 *host) {
     (void)state;
     look_around(v->query.size > 0 ? v->query : (swiftlet_bytes){"neighbour", 9});
@@ -107,6 +123,7 @@ static int32_t invoke(void *state, const swiftlet_invocation_v1 *v, const swiftl
     size_t size = v->path.size - 1;
     char off[32] = "";
     if (names(v->path, "/all")) try_all(0, NULL);
+    else if (names(v->path, "/work")) work();
     else if (names(v->path, "/where")) tell_addresses();
     else if (size > 8 && size < sizeof off && memcmp(name, "without/", 8) == 0) try_all(0, memcpy(off, name + 8, size - 8));
 #ifdef IN_RESOLVER
