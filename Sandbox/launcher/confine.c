@@ -1,6 +1,7 @@
 // THE ORDER: how a worker loses everything it does not need, one step a line; the steps are in the files beside it.
 //
 // dlopen runs tenant code (constructors, IFUNC resolvers, Swift registration), so all of AHEAD and JOB comes first.
+// The zygote has made a group for core scheduling, where the kernel has it: its workers inherit that.
 // A step that fails ends the worker. A layer that the machine does not give was reported at start, and is left out here.
 #include "launcher.h"
 
@@ -12,7 +13,7 @@ static int attach(const confine *c) {
 
 typedef struct step {
     const char *name;
-    uint32_t layer; ///< left out when none of these bits is in force; 0 = always done
+    uint32_t layer; ///< left out when none of these bits is in force
     int (*run)(const confine *c);
     const char *why;
 } step;
@@ -22,35 +23,35 @@ enum { ANY_CGROUP = WIRE_LAYER_CGROUP_MEMORY | WIRE_LAYER_CGROUP_PIDS | WIRE_LAY
 // The namespaces (pid by the zygote's fork; net, ipc, uts, mount once in the zygote) are in force before the first step.
 static const step AHEAD[] = {
     {"cgroup", ANY_CGROUP, attach, "first, while still root: everything after it is charged to this worker's own group"},
-    {"session", 0, process_session, "no terminal to type into, no group of processes to signal"},
-    {"signals", 0, process_signals, "pid 1 ignores its own signals: abort and CPU limit must still end it"},
-    {"descriptors", 0, descriptors_close, "the zygote's cgroup, namespace and control descriptors must not leak; proved by listing"},
+    {"session", STEP_SESSION, process_session, "no terminal to type into, no group of processes to signal"},
+    {"signals", STEP_SIGNALS, process_signals, "pid 1 ignores its own signals: abort and CPU limit must still end it"},
+    {"descriptors", STEP_DESCRIPTORS, descriptors_close, "the zygote's cgroup, namespace and control descriptors must not leak; proved by listing"},
     {"rlimits", WIRE_LAYER_RLIMITS, rlimits_fixed, "hard limits, before the user changes, so that they count for the new user"},
     {"user", WIRE_LAYER_USER, creds_user, "a user of its own: other workers' processes are a stranger's, and NPROC counts it alone"},
     {"capabilities", WIRE_LAYER_CAPS, creds_capabilities, "after the user change, which needed them: root's last powers go"},
-    {"parent-death", 0, process_parent_death, "after the user change, which clears it: no worker outlives its zygote"},
-    {"not-dumpable", 0, process_not_dumpable, "after the user change, which resets it: nobody of the same user looks inside"},
-    {"no-new-privs", 0, process_no_new_privileges, "nothing executed gains rights; Landlock and filters need it"},
-    {"speculation", 0, process_speculation, "indirect branches are not steered by a neighbour on the same core"},
+    {"parent-death", STEP_PARENT_DEATH, process_parent_death, "after the user change, which clears it: no worker outlives its zygote"},
+    {"not-dumpable", STEP_NOT_DUMPABLE, process_not_dumpable, "after the user change, which resets it: nobody of the same user looks inside"},
+    {"no-new-privs", STEP_NO_NEW_PRIVS, process_no_new_privileges, "nothing executed gains rights; Landlock and filters need it"},
+    {"speculation", STEP_SPECULATION, process_speculation, "indirect branches are not steered by a neighbour on the same core"},
     {"mdwe", WIRE_LAYER_MDWE, process_memory_deny_write_execute, "memory that was written never becomes code"},
 };
 static const step LOAD_HANDLER = {
-    "load-filter", WIRE_LAYER_SECCOMP, filter_load_handler, "last before tenant code: only what dlopen needs, and no process or thread"};
+    "load-filter", STEP_LOAD_FILTER, filter_load_handler, "last before tenant code: only what dlopen needs, and no process or thread"};
 static const step LOAD_BACKEND = {
-    "load-filter", WIRE_LAYER_SECCOMP, filter_load_backend, "last before the engine: only what opening a model needs; threads, no processes"};
+    "load-filter", STEP_LOAD_FILTER, filter_load_backend, "last before the engine: only what opening a model needs; threads, no processes"};
 
 static const step LOAD_TEMPLATE = {
-    "load-filter", WIRE_LAYER_SECCOMP, filter_load_template, "last before tenant code: as a handler's, and the one kind of fork that a template makes"};
+    "load-filter", STEP_LOAD_FILTER, filter_load_template, "last before tenant code: as a handler's, and the one kind of fork that a template makes"};
 
 static const step JOB[] = {
     {"job-rlimits", WIRE_LAYER_RLIMITS, rlimits_job, "the function's own limits on CPU time, files and (without cgroup) memory"},
     {"landlock", WIRE_LAYER_LANDLOCK, landlock_confine, "reads the function's own directory and the libraries, nothing else; no net, no signals out"},
 };
 static const step SERVE = {
-    "serve-filter", WIRE_LAYER_SECCOMP, filter_serve, "after loading: nothing is opened, nothing becomes executable"};
+    "serve-filter", STEP_SERVE_FILTER, filter_serve, "after loading: nothing is opened, nothing becomes executable"};
 
 static bool run(const step *s, const confine *c, confine_failure *failure) {
-    if (s->layer != 0 && (s->layer & c->have) == 0) return true;
+    if ((s->layer & c->have) == 0) return true;
     int status = s->run(c);
     if (status == 0) return true;
     *failure = (confine_failure){.step = s->name, .error = -status};
@@ -77,7 +78,7 @@ bool confine_serve(const confine *c, confine_failure *failure) {
 /// All other steps were inherited from the template.
 static const step FRESH[] = {
     {"cgroup", ANY_CGROUP, attach, "the invocation's own group, not the template's"},
-    {"parent-death", 0, process_parent_death, "a fork clears it"},
+    {"parent-death", STEP_PARENT_DEATH, process_parent_death, "a fork clears it"},
     {"no-processes", WIRE_LAYER_RLIMITS, rlimits_no_processes, "the template forks, this one must not"},
 };
 

@@ -38,6 +38,19 @@ enum { OWN_PID = 0x51e1f1d };
 #define MASKED(n, mask, value) SCMP_CMP64(n, SCMP_CMP_MASKED_EQ, (mask), (value))
 #define EQUAL(n, value) SCMP_CMP64(n, SCMP_CMP_EQ, (value), 0)
 
+/// Left out: merging pages with other processes (a clock to read them by), poisoning, paging out what others share.
+static int allow_advice(scmp_filter_ctx f, int call) {
+    static const unsigned ADVICE[] = {
+        MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_NOHUGEPAGE,
+        22, 23, // POPULATE_READ, POPULATE_WRITE
+        102, 103, // GUARD_INSTALL, GUARD_REMOVE: stacks of threads, in later versions of glibc
+    };
+    int status = 0;
+    for (size_t i = 0; status == 0 && i < COUNT(ADVICE); i++)
+        status = add(f, call, 1, EQUAL(2, ADVICE[i]), (struct scmp_arg_cmp){0});
+    return status;
+}
+
 static int allow_when(scmp_filter_ctx f, int call, enum when when) {
     struct scmp_arg_cmp unused = {0};
     int status = 0;
@@ -47,6 +60,9 @@ static int allow_when(scmp_filter_ctx f, int call, enum when when) {
     case NOT_WRITE_EXEC:
         status = add(f, call, 1, MASKED(2, PROT_EXEC, 0), unused);
         return status < 0 ? status : add(f, call, 1, MASKED(2, PROT_WRITE | PROT_EXEC, PROT_EXEC), unused);
+    case PRIVATE_NOT_WRITE_EXEC:
+        status = add(f, call, 2, MASKED(2, PROT_EXEC, 0), MASKED(3, MAP_TYPE, MAP_PRIVATE));
+        return status < 0 ? status : add(f, call, 2, MASKED(2, PROT_WRITE | PROT_EXEC, PROT_EXEC), MASKED(3, MAP_TYPE, MAP_PRIVATE));
     case NOT_EXEC:
     case NOT_EXEC_FILE_OK: return add(f, call, 1, MASKED(2, PROT_EXEC, 0), unused);
     case PRIVATE_NOT_EXEC: return add(f, call, 2, MASKED(2, PROT_EXEC, 0), MASKED(3, MAP_TYPE, MAP_PRIVATE));
@@ -67,7 +83,8 @@ static int allow_when(scmp_filter_ctx f, int call, enum when when) {
         status = add(f, call, 1, EQUAL(1, F_GETFD), unused);
         if (status == 0) status = add(f, call, 1, EQUAL(1, F_SETFD), unused);
         return status < 0 ? status : add(f, call, 1, EQUAL(1, F_GETFL), unused);
-    case STAT_OPEN_FILE: return add(f, call, 1, MASKED(3, AT_EMPTY_PATH, AT_EMPTY_PATH), unused);
+    case OWN_ADVICE: return allow_advice(f, call);
+    case EMPTY_PATH: return add(f, call, 1, MASKED(3, AT_EMPTY_PATH, AT_EMPTY_PATH), unused);
     }
     return -EINVAL;
 }

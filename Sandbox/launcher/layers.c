@@ -35,8 +35,18 @@ static const layer LAYERS[LAYER_COUNT] = {
 };
 
 uint32_t layer_bit(const char *name) {
+    static const struct {
+        const char *name;
+        uint32_t bit;
+    } STEPS[] = {
+        {"session", STEP_SESSION}, {"signals", STEP_SIGNALS}, {"descriptors", STEP_DESCRIPTORS},
+        {"parent-death", STEP_PARENT_DEATH}, {"not-dumpable", STEP_NOT_DUMPABLE}, {"no-new-privs", STEP_NO_NEW_PRIVS},
+        {"speculation", STEP_SPECULATION}, {"load-filter", STEP_LOAD_FILTER}, {"serve-filter", STEP_SERVE_FILTER},
+    };
     for (int i = 0; i < LAYER_COUNT; i++)
         if (strcmp(LAYERS[i].name, name) == 0) return LAYERS[i].bit;
+    for (size_t i = 0; i < sizeof STEPS / sizeof STEPS[0]; i++)
+        if (strcmp(STEPS[i].name, name) == 0) return STEPS[i].bit;
     return 0;
 }
 

@@ -11,6 +11,18 @@
 #define PR_MDWE_REFUSE_EXEC_GAIN 1
 #endif
 
+#ifndef PR_SCHED_CORE
+#define PR_SCHED_CORE 62
+#define PR_SCHED_CORE_CREATE 1
+#endif
+
+int process_core_group(void) {
+    // EINVAL, ENODEV: the kernel has no such thing, or no core has two threads; then there is nothing to keep apart.
+    if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, 0 /* this thread */, 0) < 0 && errno != EINVAL && errno != ENODEV)
+        return -errno;
+    return 0;
+}
+
 int process_session(const confine *c) {
     (void)c;
     return setsid() < 0 ? -errno : 0;

@@ -60,6 +60,9 @@ int rlimits_job(const confine *c) {
     if (job->memory_bytes > 0 && (c->have & WIRE_LAYER_CGROUP_MEMORY) == 0) {
         rlim_t bytes = c->data_base + job->memory_bytes;
         if ((status = limit(RLIMIT_DATA, bytes, bytes)) < 0) return status;
+        // Page tables count as nobody's data, and take a 512th of the addresses that are touched.
+        bytes = (4ull << 30) + 16 * job->memory_bytes;
+        if ((status = limit(RLIMIT_AS, bytes, bytes)) < 0) return status;
     }
     return 0;
 }

@@ -8,6 +8,7 @@
 static const policy_line BACKEND_LOADING[] = {
     LINE(clone, ALLOW, THREAD_ONLY, "compute threads"),
     LINE(sched_setaffinity, ALLOW, ALWAYS, "engines bind compute threads to cores"),
+    LINE(mmap, ALLOW, NOT_EXEC_FILE_OK, "the model's file, which is shared with nobody who could write it"),
     LINE(stat, ALLOW, ALWAYS, "engines look at the model file; Landlock says which files open"),
     LINE(getdents64, ALLOW, ALWAYS, "engines list their own directory for kernels of this processor"),
     LINE(fadvise64, ALLOW, ALWAYS, "reading a model ahead"),
@@ -20,6 +21,7 @@ static const policy_line BACKEND_SERVING[] = {
     LINE(sched_setaffinity, ALLOW, ALWAYS, "engines bind compute threads to cores"),
     LINE(mmap, ALLOW, NOT_EXEC_FILE_OK, "malloc; parts of the model that are mapped late"),
     LINE(mprotect, ALLOW, NOT_EXEC, "malloc; stacks of threads"),
+    LINE(newfstatat, ALLOW, EMPTY_PATH, "fstat, as glibc spells it: the size of the model"),
     LINE(pread64, ALLOW, ALWAYS, "parts of the model that are read late"),
     LINE(fadvise64, ALLOW, ALWAYS, "as pread64"),
 };

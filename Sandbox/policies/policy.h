@@ -15,7 +15,8 @@ enum act {
 enum when {
     ALWAYS,
     READ_ONLY,        ///< openat: no writing, no creating
-    NOT_WRITE_EXEC,   ///< mmap, mprotect: never both
+    NOT_WRITE_EXEC,   ///< mprotect: never both
+    PRIVATE_NOT_WRITE_EXEC, ///< mmap: never both, never shared with another process
     NOT_EXEC,         ///< mprotect: never executable
     PRIVATE_NOT_EXEC, ///< mmap: never executable, never shared with another process
     NOT_EXEC_FILE_OK, ///< mmap: never executable; a file may be mapped shared
@@ -30,7 +31,8 @@ enum when {
     NAME_ONLY,        ///< prctl: naming threads and mappings
     PARENT_DEATH,     ///< prctl: dying with the parent
     DESCRIPTOR_QUERY, ///< fcntl: reading flags, setting close-on-exec
-    STAT_OPEN_FILE,   ///< newfstatat: an empty path, so only what is open
+    EMPTY_PATH,       ///< newfstatat: the flag that fstat sets; a path may follow all the same, which no filter sees
+    OWN_ADVICE,       ///< madvise: what concerns our own pages alone
 };
 
 typedef struct policy_line {

@@ -123,7 +123,7 @@ static void announce_when_ready(void) {
     announced = true;
     char self[16] = "";
     ssize_t length = readlinkat(Z.proc, "self", self, sizeof self - 1);
-    wire_layers layers = {.version = WIRE_VERSION, .have = Z.options->have, .cgroup = Z.options->groups.version,
+    wire_layers layers = {.version = WIRE_VERSION, .have = Z.options->have & LAYERS_ALL, .cgroup = Z.options->groups.version,
                           .pid = length > 0 ? atoi(self) : 0};
     packet_send(Z.control, WIRE_ZYGOTE_READY, &layers, sizeof layers, NULL, 0);
 }
@@ -352,6 +352,8 @@ static void set_up(const options *o) {
     Z.app = "/app";
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) cannot("parent death signal", errno, "");
     fcntl(Z.control, F_SETFD, FD_CLOEXEC);
+    int grouped = process_core_group();
+    if (grouped < 0) cannot("core scheduling", -grouped, "");
     // Workers inherit it as their standard input.
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0) cannot("open /dev/null", errno, "");

@@ -229,12 +229,13 @@ static void prepare(forker *f) {
     f->children = calloc(ZYGOTES_MAX, sizeof *f->children);
     if (f->program < 0 || f->signals < 0 || f->children == NULL) cannot(f, "prepare", errno);
     layer found[LAYER_COUNT];
-    f->have = layers_probe(found, &f->top, o->uid_base) & ~o->without;
+    f->have = (layers_probe(found, &f->top, o->uid_base) | STEPS_ALL) & ~o->without;
+    if ((f->have & WIRE_LAYER_SECCOMP) == 0) f->have &= ~(uint32_t)(STEP_LOAD_FILTER | STEP_SERVE_FILTER);
     uint32_t namespaces = WIRE_LAYER_PID | WIRE_LAYER_NET | WIRE_LAYER_MOUNT | WIRE_LAYER_IPC;
     f->user_namespace = f->uid != 0 && (f->have & namespaces) != 0;
     if (f->uid == 0 && (f->have & WIRE_LAYER_USER) == 0 && (o->without & WIRE_LAYER_USER) == 0)
         cannot(f, "user ids: --uid-base must lie in /proc/self/uid_map", EINVAL);
-    wire_layers layers = {.version = WIRE_VERSION, .have = f->have, .cgroup = f->top.version, .pid = getpid()};
+    wire_layers layers = {.version = WIRE_VERSION, .have = f->have & LAYERS_ALL, .cgroup = f->top.version, .pid = getpid()};
     packet_send(o->control, WIRE_FORKER_READY, &layers, sizeof layers, NULL, 0);
 }
 

@@ -29,14 +29,18 @@ package final class FunctionLog: Sendable {
         state.withLock { state in
             let line = LogLine(
                 sequence: state.next, unixMilliseconds: time, level: level, requestID: requestID,
-                text: String(text.prefix(8192)))
+                text: Self.cut(text))
             state.next += 1
-            var lines = state.lines[key] ?? []
-            // Dropped in blocks, so that appending stays cheap.
-            if lines.count >= bound + 64 { lines.removeFirst(64) }
-            lines.append(line)
-            state.lines[key] = lines
+            // In place: a copy of the ring for each line would make a flood of lines the host's problem. For the same
+            // reason they are dropped in blocks.
+            state.lines[key, default: []].append(line)
+            if state.lines[key, default: []].count > bound + 64 { state.lines[key]?.removeFirst(64) }
         }
+    }
+
+    /// In bytes: a single character may be as long as its writer likes.
+    private static func cut(_ text: String) -> String {
+        text.utf8.count <= 8192 ? text : String(decoding: text.utf8.prefix(8192), as: UTF8.self)
     }
 
     /// The lines of a function after a sequence number.

@@ -73,7 +73,12 @@ package final class InvocationRun: WorkerChannelDelegate {
     private var responseBytes: UInt64 = 0
     private var reason: Outcome?
     private var timer: TimerToken?
-    private var partialCalls: [UInt32: (name: String, payload: [UInt8])] = [:]
+    /// A worker sends one call whole before the next.
+    private var partialCall: (number: UInt32, name: String, payload: [UInt8])?
+    /// Calls whose last reply the socket has not taken; an honest worker counts at least as many as open.
+    private var openCalls: Set<UInt32> = []
+    /// Those of them whose last reply waits in the channel's queue.
+    private var answeredCalls: [UInt32] = []
     private let startedAt: MonotonicTime
     package private(set) var timings: InvocationTimings
 
@@ -164,6 +169,8 @@ package final class InvocationRun: WorkerChannelDelegate {
             let flags = (isEnd && rest.isEmpty ? Int(WIRE_FLAG_END) : 0) | (isError ? Int(WIRE_FLAG_ERROR) : 0)
             send(Int(WIRE_HOST_REPLY), flags: flags, call: call, payload: part)
         } while !rest.isEmpty
+        if isEnd { answeredCalls.append(call) }
+        if channel?.queuedBytes == 0 { forgetAnsweredCalls() }
     }
 
     private func send(_ type: Int, flags: Int = 0, call: UInt32 = 0, payload: ArraySlice<UInt8> = []) {
@@ -172,6 +179,11 @@ package final class InvocationRun: WorkerChannelDelegate {
             capacity: payload.count)
         frame.append(payload)
         channel?.send(frame.finish())
+    }
+
+    private func forgetAnsweredCalls() {
+        openCalls.subtract(answeredCalls)
+        answeredCalls.removeAll(keepingCapacity: true)
     }
 
     /// Calls once the worker has taken what was queued for it.
@@ -223,7 +235,9 @@ package final class InvocationRun: WorkerChannelDelegate {
         case Int(WIRE_FINISHED): finished(payload, at: 0)
         case Int(WIRE_CALL): call(head, payload, &offset)
         case Int(WIRE_CALL_DATA): callData(head, payload)
-        case Int(WIRE_CALL_CANCEL): sink?.cancelHostCall(head.call)
+        case Int(WIRE_CALL_CANCEL):
+            openCalls.remove(head.call)
+            sink?.cancelHostCall(head.call)
         default: stop(.protocolViolation("unknown frame type \(type)"))
         }
     }
@@ -290,26 +304,31 @@ package final class InvocationRun: WorkerChannelDelegate {
 
     private func call(_ head: FrameHead, _ payload: RawSpan, _ offset: inout Int) {
         guard let size = payload.u32(&offset), let name = payload.text(size, &offset),
-            partialCalls.count < Int(WIRE_CALLS_MAX), partialCalls[head.call] == nil
-        else { return stop(.protocolViolation("a malformed host call")) }
-        partialCalls[head.call] = (name, payload.bytes(in: offset..<payload.byteCount))
+            partialCall == nil, openCalls.count < Int(WIRE_CALLS_MAX), !openCalls.contains(head.call)
+        else { return stop(.protocolViolation("a malformed host call, or more at once than it reads answers of")) }
+        partialCall = (head.call, name, payload.bytes(in: offset..<payload.byteCount))
         completeCall(head)
     }
 
     private func callData(_ head: FrameHead, _ payload: RawSpan) {
-        guard let partial = partialCalls[head.call], partial.payload.count + payload.byteCount <= 4 << 20 else {
-            return stop(.protocolViolation("host call data without a call, or over 4 MiB"))
-        }
-        partialCalls[head.call]?.payload += payload.bytes(in: 0..<payload.byteCount)
+        guard let partial = partialCall, partial.number == head.call,
+            partial.payload.count + payload.byteCount <= 4 << 20
+        else { return stop(.protocolViolation("host call data without a call, or over 4 MiB")) }
+        partialCall?.payload += payload.bytes(in: 0..<payload.byteCount)
         completeCall(head)
     }
 
     private func completeCall(_ head: FrameHead) {
-        guard head.isEnd, let whole = partialCalls.removeValue(forKey: head.call) else { return }
+        guard head.isEnd, let whole = partialCall.take() else { return }
+        // Before the sink hears of it, which may answer at once.
+        openCalls.insert(head.call)
         sink?.hostCall(head.call, name: whole.name, payload: whole.payload)
     }
 
-    package func channelDrained() { drained?() }
+    package func channelDrained() {
+        forgetAnsweredCalls()
+        drained?()
+    }
 
     package func channelEnded(_ end: ChannelEnd) {
         if case .violation(let text) = end {

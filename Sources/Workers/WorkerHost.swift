@@ -19,6 +19,8 @@ package struct WorkerHostConfiguration: Sendable {
     package var zygoteIdleMilliseconds: UInt64 = 1000
     /// After this time a tenant gets a new zygote, and with it a new address layout.
     package var zygoteLifeMilliseconds: UInt64 = 600_000
+    /// Layers of the sandbox to leave out, for tests.
+    package var withoutLayers = ""
 
     package init(zygotePath: String, kitPath: String, swiftRuntimePath: String) {
         self.zygotePath = zygotePath
@@ -67,10 +69,11 @@ package final class WorkerHost: Sendable {
     private static func spawnForker(_ configuration: WorkerHostConfiguration, control: CInt) throws(SystemError)
         -> Int32
     {
-        let arguments = [
+        var arguments = [
             configuration.zygotePath, "forker", "--control", "3", "--kit", configuration.kitPath, "--swift-runtime",
             configuration.swiftRuntimePath, "--cgroup-name", "swiftlet-\(getpid())",
         ]
+        if !configuration.withoutLayers.isEmpty { arguments += ["--without", configuration.withoutLayers] }
         let environment = ["PATH=/usr/bin:/bin", "SWIFT_BACKTRACE=enable=no", "LANG=C.UTF-8"]
         return try unsafe withCStrings(arguments) { argv throws(SystemError) in
             try unsafe withCStrings(environment) { envp throws(SystemError) in

@@ -78,6 +78,12 @@ enum ServeCommand {
             zygotePath: installation.zygote, kitPath: installation.kit, swiftRuntimePath: installation.swiftRuntime)
         configuration.spareZygotes = options.zygotes
         configuration.zygoteLifeMilliseconds = UInt64(options.zygoteLifeSeconds) * 1000
+        if let layers = options.withoutLayers {
+            configuration.withoutLayers = layers
+            Log.error(
+                "--sandbox-without: tenants are NOT fully confined; this is for tests, never for code you don't trust",
+                [("without", layers)])
+        }
         return configuration
     }
 

@@ -15,6 +15,8 @@ struct ServeOptions {
     let zygoteLifeSeconds: Int
     let uid: UInt32
     let json: Bool
+    /// Layers of the sandbox to leave out, as the forker names them; tests prove with it that the others hold.
+    let withoutLayers: String?
     /// PEM files; nil serves plain HTTP.
     let tls: (certificate: String, key: String)?
 
@@ -31,6 +33,7 @@ struct ServeOptions {
         zygoteLifeSeconds = try arguments.number("--zygote-life", in: 1...86_400) ?? 600
         uid = UInt32(try arguments.number("--uid", in: 1...2_000_000_000) ?? 59_990)
         json = arguments.has("--json")
+        withoutLayers = arguments.value("--sandbox-without")
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {
         case (let certificate?, let key?): tls = (certificate, key)
         case (nil, nil): tls = nil

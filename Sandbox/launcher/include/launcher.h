@@ -20,13 +20,27 @@ typedef struct layer {
     int error;        ///< errno of the attempt; 0 = in force
 } layer;
 
-enum { LAYER_COUNT = 13 };
+enum { LAYER_COUNT = 13, LAYERS_ALL = (1 << LAYER_COUNT) - 1 };
+
+/// Steps that every machine gives, and that no operator can do without: a name of their own lets tests leave them out.
+enum {
+    STEP_SESSION = 1u << 20,
+    STEP_SIGNALS = 1u << 21,
+    STEP_DESCRIPTORS = 1u << 22,
+    STEP_PARENT_DEATH = 1u << 23,
+    STEP_NOT_DUMPABLE = 1u << 24,
+    STEP_NO_NEW_PRIVS = 1u << 25,
+    STEP_SPECULATION = 1u << 26,
+    STEP_LOAD_FILTER = 1u << 27,
+    STEP_SERVE_FILTER = 1u << 28,
+    STEPS_ALL = 0x1ff << 20,
+};
 
 struct cgroup_groups;
 
 /// Tries every layer in a throw-away child and stores what came of it. Returns the bits that work.
 uint32_t layers_probe(layer found[LAYER_COUNT], const struct cgroup_groups *groups, uid_t uid);
-/// Bit of a layer's name; 0 = no such layer.
+/// Bit of a layer's or a step's name; 0 = there is none.
 uint32_t layer_bit(const char *name);
 /// A raw clone, so that the flags go in one step; the child must exec or exit, since glibc's thread id is stale in it.
 pid_t clone_process(uint64_t flags);
@@ -167,6 +181,8 @@ int process_not_dumpable(const confine *c);
 int process_no_new_privileges(const confine *c);
 int process_speculation(const confine *c);
 int process_memory_deny_write_execute(const confine *c);
+/// Once in the zygote: only its workers, one tenant's, run on the two threads of a core at the same time.
+int process_core_group(void);
 int landlock_confine(const confine *c);
 int landlock_abi(void);
 int filter_load_handler(const confine *c);
