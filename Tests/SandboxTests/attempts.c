@@ -24,7 +24,7 @@ static void attempts_some(host *h, const char *library, const char *path, int le
         *number++ = 0;
         tried++;
         // A template may signal what it forked, and nobody else is in reach.
-        if (attempts_kind == WIRE_KIND_FRESH && strcmp(path, "/report") == 0 && strncmp(line, "kill-", 5) == 0) continue;
+        if (attempts_kind == WIRE_KIND_FRESH && strcmp(path, "/report") == 0 && strstr(line, "kill-") != NULL) continue;
         CHECK(atoi(number) != 0, "%s worked (%s)", line, path);
     }
     CHECK(tried >= least, "only %d attempts", tried);

@@ -33,6 +33,9 @@ packet ask(host *h, worker *w, const char *library, const char *path);
 /// Ends a worker by closing its channel; checks that it ended in order.
 void leave(host *h, worker w);
 
+// filters.c
+void test_seal(void);
+
 // life.c: tests that need a forker of their own
 void test_nothing_left(void);
 void test_forker_killed(void);

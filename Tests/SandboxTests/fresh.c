@@ -84,7 +84,7 @@ static void test_spares_wait(host *h) {
     for (int i = 0; i < COUNT; i++) {
         answer(w[i], (uint64_t)i + 1, "/nothing");
         exited e = host_exited(h, w[i].number);
-        CHECK(e.came && e.told.status == 0 && e.told.pid > 1, "status %x pid %d %s", e.told.status, e.told.pid, e.words);
+        CHECK(e.came && e.told.status == 0, "status %x %s", e.told.status, e.words);
         close(w[i].channel);
     }
     worker unused = fresh(h, "subject.so");

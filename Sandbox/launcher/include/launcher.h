@@ -101,7 +101,7 @@ typedef struct filter {
 } filter;
 
 typedef struct filter_set {
-    filter handler_load, handler_serve, backend_load, backend_serve, probe_serve, template_load, template_serve;
+    filter handler_load, handler_serve, handler_seal, backend_load, backend_serve, probe_serve, template_load, template_serve;
 } filter_set;
 
 /// Compiles every policy; slow, so done once in the zygote. Returns 0 or -errno.
