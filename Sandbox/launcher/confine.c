@@ -33,6 +33,7 @@ static const step AHEAD[] = {
     {"not-dumpable", STEP_NOT_DUMPABLE, process_not_dumpable, "after the user change, which resets it: nobody of the same user looks inside"},
     {"no-new-privs", STEP_NO_NEW_PRIVS, process_no_new_privileges, "nothing executed gains rights; Landlock and filters need it"},
     {"speculation", STEP_SPECULATION, process_speculation, "indirect branches are not steered by a neighbour on the same core"},
+    {"landlock-rules", WIRE_LAYER_LANDLOCK, landlock_prepare, "those for libraries, which are every job's; nothing is confined by them yet"},
     {"mdwe", WIRE_LAYER_MDWE, process_memory_deny_write_execute, "memory that was written never becomes code"},
 };
 static const step LOAD_HANDLER = {
@@ -94,13 +95,13 @@ bool confine_fresh(const confine *c, int park, confine_failure *failure) {
 void confine_print(void) {
     int number = 1;
     for (size_t i = 0; i < sizeof AHEAD / sizeof AHEAD[0]; i++)
-        printf("%2d ahead %-13s %s\n", number++, AHEAD[i].name, AHEAD[i].why);
-    printf("%2d ahead %-13s %s\n", number++, LOAD_HANDLER.name, LOAD_HANDLER.why);
+        printf("%2d ahead %-14s %s\n", number++, AHEAD[i].name, AHEAD[i].why);
+    printf("%2d ahead %-14s %s\n", number++, LOAD_HANDLER.name, LOAD_HANDLER.why);
     for (size_t i = 0; i < sizeof JOB / sizeof JOB[0]; i++)
-        printf("%2d job   %-13s %s\n", number++, JOB[i].name, JOB[i].why);
-    printf("%2d job   %-13s %s\n", number++, "dlopen", "tenant code runs from here on");
-    printf("%2d job   %-13s %s\n", number++, SERVE.name, SERVE.why);
+        printf("%2d job   %-14s %s\n", number++, JOB[i].name, JOB[i].why);
+    printf("%2d job   %-14s %s\n", number++, "dlopen", "tenant code runs from here on");
+    printf("%2d job   %-14s %s\n", number++, SERVE.name, SERVE.why);
     for (size_t i = 0; i < sizeof FRESH / sizeof FRESH[0]; i++)
-        printf("%2d fresh %-13s %s\n", number++, FRESH[i].name, FRESH[i].why);
-    printf("%2d fresh %-13s %s\n", number, SERVE.name, "in a process forked for one invocation, as above");
+        printf("%2d fresh %-14s %s\n", number++, FRESH[i].name, FRESH[i].why);
+    printf("%2d fresh %-14s %s\n", number, SERVE.name, "in a process forked for one invocation, as above");
 }

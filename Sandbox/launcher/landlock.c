@@ -34,15 +34,18 @@ static int allow(int ruleset, const char *path) {
     return status < 0 ? -error : 0;
 }
 
-static int allow_all(int ruleset, const confine *c) {
-    int status = allow(ruleset, c->directory);
+/// The one descriptor above 4 that a waiting worker has; closed before tenant code runs.
+static int ruleset = -1;
+
+static int allow_libraries(const confine *c) {
+    int status = 0;
     for (const char *const *path = root_library_directories(); status == 0 && *path != NULL; path++)
         status = allow(ruleset, *path);
     if (status == 0 && c->swift_runtime != NULL) status = allow(ruleset, c->swift_runtime);
     return status;
 }
 
-int landlock_confine(const confine *c) {
+int landlock_prepare(const confine *c) {
     int abi = landlock_abi();
     if (abi < 0) return abi;
     struct ruleset wanted = {.handled_access_fs = FS_ABI1};
@@ -58,9 +61,12 @@ int landlock_confine(const confine *c) {
         wanted.scoped = SCOPE_ABSTRACT_SOCKET_AND_SIGNAL;
         size += sizeof wanted.scoped;
     }
-    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &wanted, size, 0);
-    if (ruleset < 0) return -errno;
-    int status = allow_all(ruleset, c);
+    ruleset = (int)syscall(SYS_landlock_create_ruleset, &wanted, size, 0);
+    return ruleset < 0 ? -errno : allow_libraries(c);
+}
+
+int landlock_confine(const confine *c) {
+    int status = allow(ruleset, c->directory);
     if (status == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0) status = -errno;
     close(ruleset);
     return status;

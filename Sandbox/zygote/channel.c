@@ -117,14 +117,38 @@ static bool wait_for_room(void) {
     }
 }
 
-bool channel_send(uint8_t *packet, wire_head head) {
-    memcpy(packet, &head, sizeof head);
-    size_t size = sizeof head + head.size;
+static bool send_packet(const uint8_t *packet, size_t size) {
     for (;;) {
         if (send(FD_CHANNEL, packet, size, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return true;
         if (errno == EINTR) continue;
         if (errno != EAGAIN || !wait_for_room()) return false;
     }
+}
+
+static uint8_t held_back[512]; ///< a small packet that goes out before the next one
+static size_t held_back_size;
+
+bool channel_send(uint8_t *packet, wire_head head) {
+    if (held_back_size > 0) {
+        size_t size = held_back_size;
+        held_back_size = 0;
+        if (!send_packet(held_back, size)) return false;
+    }
+    memcpy(packet, &head, sizeof head);
+    return send_packet(packet, sizeof head + head.size);
+}
+
+bool channel_send_soon(wire_head head, const void *payload, size_t size, const void *more, size_t more_size) {
+    char byte;
+    bool waits = recv(FD_CHANNEL, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    head.size = (uint32_t)(size + more_size);
+    if (!waits || sizeof head + head.size > sizeof held_back || held_back_size > 0)
+        return channel_send_copy(head, payload, size, more, more_size);
+    memcpy(held_back, &head, sizeof head);
+    memcpy(held_back + sizeof head, payload, size);
+    memcpy(held_back + sizeof head + size, more, more_size);
+    held_back_size = sizeof head + head.size;
+    return true;
 }
 
 bool channel_send_copy(wire_head head, const void *payload, size_t size, const void *more, size_t more_size) {

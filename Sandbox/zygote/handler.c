@@ -31,6 +31,7 @@ static struct invocation {
 static uint8_t out[WIRE_FRAME_MAX];
 static void *state;
 static const swiftlet_handler_v1 *table;
+static uint64_t counted_cpu; ///< up to the end of the last invocation
 
 // ---- frames that come while an invocation runs ------------------------------------------------------------------------------
 
@@ -326,8 +327,6 @@ static void forget(void) {
     I = (struct invocation){0};
 }
 
-static uint64_t counted_cpu; ///< up to the end of the last invocation
-
 static bool serve_one(frame *request) {
     swiftlet_invocation_v1 invocation;
     failure_clear();
@@ -352,6 +351,8 @@ static bool serve_one(frame *request) {
 void handler_prefault(void) {
     *(volatile uint8_t *)out = 0;
     I = (struct invocation){0};
+    *(volatile uint64_t *)&counted_cpu = 0;
+    failure_clear();
 }
 
 void handler_init(const loaded *l, const job *j) {

@@ -132,7 +132,8 @@ void worker_ready(const loaded *l, wire_ready *ready) {
         memcpy(text + size, &model, sizeof model);
         size += sizeof model;
     }
-    if (!channel_send_copy((wire_head){.type = WIRE_READY}, ready, sizeof *ready, text, size)) _exit(0);
+    ready->at_ns = now_ns();
+    if (!channel_send_soon((wire_head){.type = WIRE_READY}, ready, sizeof *ready, text, size)) _exit(0);
 }
 
 static void seal(const confine *c, wire_ready *ready) {
@@ -184,6 +185,9 @@ void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *leaf, uint32
     confine_failure why;
     if (!confine_ahead(&c, kind, &why)) worker_not_confined(&why);
     prefault(z->warm_up);
+    // The pages that a job of usual size is read into.
+    memset(buffer, 0, 4096);
+    memset(&j, 0, sizeof j);
     if (write(FD_CHANNEL, &hello, sizeof hello) != sizeof hello) _exit(0);
     wait_for_job(z->app, buffer, &j);
     uint64_t begin = now_ns();

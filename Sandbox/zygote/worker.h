@@ -40,6 +40,8 @@ int channel_receive(uint64_t timeout_ns, frame **out);
 bool channel_send(uint8_t *packet, wire_head head);
 /// The same for payloads that lie elsewhere; they are copied.
 bool channel_send_copy(wire_head head, const void *payload, size_t size, const void *more, size_t more_size);
+/// The same; when the host's next frame waits already, this one goes out with the answer, which spares the host a wake-up.
+bool channel_send_soon(wire_head head, const void *payload, size_t size, const void *more, size_t more_size);
 void channel_log(uint32_t id, int32_t level, swiftlet_bytes text);
 void channel_prefault(void);
 /// Turns what was written to stdout and stderr into log frames.

@@ -251,7 +251,10 @@ package final class InvocationRun: WorkerChannelDelegate {
         // Prepared ahead: its start is nobody's time.
         guard lease.isCold else { return }
         timings.load = load &+ seal &+ initialise
-        let elapsed = MonotonicTime.now.since(startedAt)
+        // The frame may come with the answer only; it says when the worker was ready, and is not believed beyond now.
+        offset = 56
+        let ready = MonotonicTime(nanoseconds: payload.u64(&offset) ?? 0)
+        let elapsed = min(ready, .now).since(startedAt)
         timings.spawn = elapsed > timings.load ? elapsed - timings.load : confine
     }
 

@@ -89,16 +89,18 @@ package final class WorkerChannel: EventHandler {
             case .tooLong: return end(.violation("a packet over \(WIRE_FRAME_MAX) bytes"))
             case .packet(let count):
                 var broken = false
+                var type = UInt16(0)
                 buffer.withPacket(count) { packet in
                     guard let head = FrameHead(packet: packet) else {
                         broken = true
                         return
                     }
+                    type = head.type
                     delegate?.received(head, packet.extracting(Int(WIRE_HEAD_SIZE)..<count))
                 }
                 if broken { return end(.violation("a packet of \(count) bytes whose size field doesn't match")) }
-                // Most invocations are one frame; asking again would be a wasted call.
-                if count < 4096 { return }
+                // Most invocations are one frame; asking again would be a wasted call. READY comes with the answer behind it.
+                if count < 4096, type != UInt16(WIRE_READY) { return }
             }
         }
     }

@@ -208,7 +208,10 @@ typedef struct wire_ready {
     uint32_t name_size, version_size;
     int32_t pid; ///< in the host's pid namespace; 0 when not known to the worker
     uint32_t has_model;
+    /// When that was, by CLOCK_MONOTONIC: a worker whose first invocation waits already tells it with the answer.
+    uint64_t at_ns;
 } wire_ready;
+_Static_assert(sizeof(wire_ready) == 64, "wire_ready has padding");
 
 typedef struct wire_model {
     uint32_t capabilities, vocabulary, context_tokens, sequence_tokens;
