@@ -25,7 +25,9 @@
 enum { QUIET_MS = 2, PREPARE_FAILURES_MAX = 3, LIMIT_AHEAD_MIN = 16 << 20 };
 
 zygote Z;
-worker workers[WORKERS_MAX];
+static worker workers[WORKERS_MAX];
+worker *live[WORKERS_MAX];
+uint32_t live_count;
 static uint32_t next_slot;
 static wire_start latest; ///< a tenant's next job is likely to have the limits of its last one
 static bool announced, adopted;
@@ -68,6 +70,22 @@ worker *worker_free(void) {
     return NULL;
 }
 
+void worker_enlist(worker *w, const worker *as) {
+    *w = *as;
+    w->place = live_count;
+    live[live_count++] = w;
+}
+
+static void delist(worker *w) {
+    live[w->place] = live[--live_count];
+    live[w->place]->place = w->place;
+    *w = (worker){.state = FREE};
+}
+
+uint32_t worker_slot(const worker *w) {
+    return (uint32_t)(w - workers);
+}
+
 static void close_all(const int *descriptors, int count) {
     for (int i = 0; i < count; i++)
         if (descriptors[i] >= 0) close(descriptors[i]);
@@ -95,14 +113,14 @@ worker *worker_fork(uint32_t kind, int inside) {
     }
     close(fds[1]);
     close(fds[3]);
-    *w = (worker){.state = PREPARING, .pid = pid, .park = fds[0], .words = fds[2], .leaf = w->leaf};
+    worker_enlist(w, &(worker){.state = PREPARING, .pid = pid, .park = fds[0], .words = fds[2], .leaf = w->leaf});
     return w;
 }
 
 static uint32_t count_prepared(void) {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < WORKERS_MAX; i++)
-        count += workers[i].counted && (workers[i].state == PREPARING || workers[i].state == READY);
+    for (uint32_t i = 0; i < live_count; i++)
+        count += live[i]->counted && (live[i]->state == PREPARING || live[i]->state == READY);
     return count;
 }
 
@@ -118,7 +136,7 @@ static void prepare_one(void) {
 static void announce_when_ready(void) {
     if (announced) return;
     uint32_t ready = 0;
-    for (uint32_t i = 0; i < WORKERS_MAX; i++) ready += workers[i].state == READY;
+    for (uint32_t i = 0; i < live_count; i++) ready += live[i]->state == READY;
     if (ready < Z.options->prepare) return;
     announced = true;
     char self[16] = "";
@@ -155,10 +173,10 @@ void worker_never_started(uint32_t number, const char *why) {
 static worker *worker_for(uint32_t kind) {
     worker *waiting = NULL;
     // Only handlers and probes come from the pool: a backend's load filter allows threads, so it is chosen at the fork.
-    for (uint32_t i = 0; kind != WIRE_KIND_BACKEND && i < WORKERS_MAX; i++) {
-        if (!workers[i].counted) continue;
-        if (workers[i].state == READY) return &workers[i];
-        if (workers[i].state == PREPARING && waiting == NULL) waiting = &workers[i];
+    for (uint32_t i = 0; kind != WIRE_KIND_BACKEND && i < live_count; i++) {
+        if (!live[i]->counted) continue;
+        if (live[i]->state == READY) return live[i];
+        if (live[i]->state == PREPARING && waiting == NULL) waiting = live[i];
     }
     return waiting != NULL ? waiting : worker_fork(kind, -1);
 }
@@ -189,10 +207,10 @@ static int adopt_in_place(int directory, const char **step) {
     int status = root_path(Z.proc, directory, path, sizeof path);
     if (status < 0) return status;
     Z.app = path;
-    for (uint32_t i = 0; i < WORKERS_MAX; i++)
-        if (workers[i].counted) {
-            workers[i].counted = false;
-            kill(workers[i].pid, SIGKILL);
+    for (uint32_t i = 0; i < live_count; i++)
+        if (live[i]->counted) {
+            live[i]->counted = false;
+            kill(live[i]->pid, SIGKILL);
         }
     return 0;
 }
@@ -212,9 +230,9 @@ static void end_worker(const uint8_t *payload, size_t size) {
     wire_kill wanted;
     if (size != sizeof wanted) cannot("kill: malformed", EPROTO, "");
     memcpy(&wanted, payload, sizeof wanted);
-    for (uint32_t i = 0; i < WORKERS_MAX; i++)
+    for (uint32_t i = 0; i < live_count; i++)
         // One that a template has still to fork is ended by its channel's end.
-        if (workers[i].state == WORKING && workers[i].number == wanted.worker && workers[i].pid > 0) kill(workers[i].pid, SIGKILL);
+        if (live[i]->state == WORKING && live[i]->number == wanted.worker && live[i]->pid > 0) kill(live[i]->pid, SIGKILL);
 }
 
 static void serve_host(void) {
@@ -269,23 +287,22 @@ void worker_bury(worker *w, int status, const struct rusage *used, const char *i
         .words_size = size, .pid = w->host_pid};
     // Without a cgroup the process's own high-water mark is the next best.
     if (gone.memory_peak == 0) gone.memory_peak = (uint64_t)used->ru_maxrss * 1024u;
-    if (w->state == PREPARING && w->counted && (!announced || ++prepare_failures == PREPARE_FAILURES_MAX)) {
+    if (w->state == PREPARING && w->counted && (!announced || ++prepare_failures == PREPARE_FAILURES_MAX))
         cannot("prepare a worker", ECHILD, words);
-    }
     bool assigned = w->state == WORKING;
     if (w->words >= 0) close(w->words);
     if (w->park >= 0) close(w->park);
     cgroup_leaf_remove(&w->leaf, Z.groups);
     if (w->state == TEMPLATE) templates_ended(w, status, words);
     else if (w->of != NULL) templates_child_ended(w->of);
-    *w = (worker){.state = FREE, .park = -1, .words = -1};
+    if (w->place < live_count && live[w->place] == w) delist(w);
     if (assigned) packet_send(Z.control, WIRE_EXITED, &gone, sizeof gone, words, size);
 }
 
 static bool bury_process(pid_t pid, int status, const struct rusage *used) {
-    for (uint32_t i = 0; i < WORKERS_MAX; i++)
-        if (workers[i].state != FREE && workers[i].pid == pid) {
-            worker_bury(&workers[i], status, used, NULL);
+    for (uint32_t i = 0; i < live_count; i++)
+        if (live[i]->pid == pid) {
+            worker_bury(live[i], status, used, NULL);
             return true;
         }
     return false;
@@ -297,8 +314,8 @@ static void reap(void) {
     for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &used)) > 0;) {
         if (templates_reaped(pid) || bury_process(pid, status, &used)) continue;
         // What a template forked has said who it is before it ended, if perhaps not to us yet.
-        for (uint32_t i = 0; i < WORKERS_MAX; i++)
-            if (workers[i].state == WORKING && workers[i].of != NULL && workers[i].pid == 0) templates_hear(&workers[i]);
+        for (uint32_t i = live_count; i-- > 0;) // backwards: one that is buried here gives its place to the last
+            if (live[i]->state == WORKING && live[i]->of != NULL && live[i]->pid == 0) templates_hear(live[i]);
         bury_process(pid, status, &used);
     }
 }
@@ -403,18 +420,19 @@ int forked_main(options *o) {
     int status = creds_keep_few();
     if (status < 0) cannot("drop capabilities", -status, "");
     int signals = watch_signals();
-    for (uint32_t i = 0; i < WORKERS_MAX; i++) workers[i].park = -1;
     announce_when_ready();
     for (;;) {
-        struct pollfd watched[2 + WORKERS_MAX] = {{.fd = Z.control, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-        worker *at[WORKERS_MAX];
+        static struct pollfd watched[2 + WORKERS_MAX];
+        static worker *at[WORKERS_MAX];
+        watched[0] = (struct pollfd){.fd = Z.control, .events = POLLIN};
+        watched[1] = (struct pollfd){.fd = signals, .events = POLLIN};
         nfds_t count = 2;
-        for (uint32_t i = 0; i < WORKERS_MAX; i++)
-            if (workers[i].park >= 0 &&
-                (workers[i].state == PREPARING || workers[i].state == TEMPLATE ||
-                 (workers[i].state == WORKING && workers[i].host_pid == 0))) {
-                at[count - 2] = &workers[i];
-                watched[count++] = (struct pollfd){.fd = workers[i].park, .events = POLLIN};
+        for (uint32_t i = 0; i < live_count; i++)
+            if (live[i]->park >= 0 &&
+                (live[i]->state == PREPARING || live[i]->state == TEMPLATE ||
+                 (live[i]->state == WORKING && live[i]->host_pid == 0))) {
+                at[count - 2] = live[i];
+                watched[count++] = (struct pollfd){.fd = live[i]->park, .events = POLLIN};
             }
         int sweep = templates_sweep();
         bool missing = count_prepared() < o->prepare;

@@ -130,7 +130,7 @@ static int fork_one(template *t, uint32_t number, int channel) {
     wire_start limits = t->start;
     limits.pids = 1;
     if (w == NULL) status = -EAGAIN;
-    if (status == 0) status = cgroup_leaf_make(Z.options->groups.version, Z.groups, (uint32_t)(w - workers), &w->leaf);
+    if (status == 0) status = cgroup_leaf_make(Z.options->groups.version, Z.groups, worker_slot(w), &w->leaf);
     if (status == 0) status = cgroup_leaf_limit(&w->leaf, &limits);
     if (status == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, park) < 0) status = -errno;
     if (status == 0 && setsockopt(park[0], SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) < 0) status = -errno;
@@ -148,7 +148,7 @@ static int fork_one(template *t, uint32_t number, int channel) {
         if (w != NULL) cgroup_leaf_remove(&w->leaf, Z.groups);
         return status;
     }
-    *w = (worker){.state = WORKING, .number = number, .park = park[0], .words = words[0], .leaf = w->leaf, .of = t};
+    worker_enlist(w, &(worker){.state = WORKING, .number = number, .park = park[0], .words = words[0], .leaf = w->leaf, .of = t});
     t->children++;
     return 0;
 }
@@ -288,8 +288,8 @@ static void hear_child(worker *w) {
             close(unwanted);
         }
     }
-    for (uint32_t i = 0; i < WORKERS_MAX; i++)
-        if (workers[i].state != FREE && workers[i].pid == pid) pid = 0;
+    for (uint32_t i = 0; i < live_count; i++)
+        if (live[i]->pid == pid) pid = 0;
     if (pid <= 1) return end(w->of);
     w->pid = pid;
     w->host_pid = host_pid(pid);
@@ -317,14 +317,14 @@ void templates_ended(worker *w, int status, const char *words) {
     end(t);
     for (uint32_t i = 0; i < t->waiting_count; i++) {
         close(t->waiting[i].channel);
-        worker gone = {.state = WORKING, .number = t->waiting[i].number, .park = -1, .words = -1,
+        worker gone = {.state = WORKING, .number = t->waiting[i].number, .park = -1, .words = -1, .place = WORKERS_MAX,
                        .leaf = {.dir = {-1, -1, -1}, .attach = {-1, -1, -1}, .number = WORKERS_MAX}};
         worker_bury(&gone, status, &NONE, words);
     }
     t->waiting_count = 0;
     // Tickets that it took and did not use; what it forked is ended by the kernel, and reaped like any other.
-    for (uint32_t i = 0; i < WORKERS_MAX; i++)
-        if (workers[i].state == WORKING && workers[i].of == t && workers[i].pid == 0) worker_bury(&workers[i], status, &NONE, words);
+    for (uint32_t i = live_count; i-- > 0;) // backwards: burying moves the last one into the place
+        if (live[i]->state == WORKING && live[i]->of == t && live[i]->pid == 0) worker_bury(live[i], status, &NONE, words);
 }
 
 bool templates_reaped(pid_t pid) {

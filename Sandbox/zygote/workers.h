@@ -20,14 +20,20 @@ typedef struct worker {
     int words; ///< what the worker writes
     cgroup_leaf leaf;
     template *of; ///< the template it is, or that forks it
+    uint32_t place; ///< in `live`
 } worker;
 
 // ---- forked.c ------------------------------------------------------------------------------------------------------------
 
 extern zygote Z;
-extern worker workers[WORKERS_MAX];
+/// Those that are not free, in no order.
+extern worker *live[WORKERS_MAX];
+extern uint32_t live_count;
 
 worker *worker_free(void);
+/// Fills a free one; from now on it is among `live`.
+void worker_enlist(worker *w, const worker *as);
+uint32_t worker_slot(const worker *w);
 /// Forks a worker that waits for its job. `inside`: a pid namespace that it joins, -1: one of its own. NULL: errno.
 worker *worker_fork(uint32_t kind, int inside);
 /// A fork into a new pid namespace, or into `inside`.
