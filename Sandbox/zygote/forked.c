@@ -30,7 +30,7 @@ worker *live[WORKERS_MAX];
 uint32_t live_count;
 static uint32_t next_slot;
 static wire_start latest; ///< a tenant's next job is likely to have the limits of its last one
-static bool announced, adopted;
+static bool announced, adopted, gives;
 static uint32_t prepare_failures; ///< in a row
 
 uint64_t now_ns(void) {
@@ -120,7 +120,7 @@ worker *worker_fork(uint32_t kind, int inside) {
 static uint32_t count_prepared(void) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < live_count; i++)
-        count += live[i]->counted && (live[i]->state == PREPARING || live[i]->state == READY);
+        count += live[i]->counted && (live[i]->state == PREPARING || live[i]->state == READY || live[i]->state == GIVEN);
     return count;
 }
 
@@ -129,7 +129,8 @@ static void prepare_one(void) {
     if (w == NULL) cannot("prepare a worker", errno, "");
     w->counted = true;
     // A very small limit comes with the job, not ahead: preparing takes memory too.
-    int status = latest.memory_bytes >= LIMIT_AHEAD_MIN ? cgroup_leaf_limit(&w->leaf, &latest) : 0;
+    if (latest.memory_bytes >= LIMIT_AHEAD_MIN) w->limits = latest;
+    int status = cgroup_leaf_limit(&w->leaf, &w->limits);
     if (status < 0) cannot("limit a worker", -status, "");
 }
 
@@ -181,14 +182,52 @@ static worker *worker_for(uint32_t kind) {
     return waiting != NULL ? waiting : worker_fork(kind, -1);
 }
 
-static void start(const uint8_t *payload, size_t size, int channel) {
+/// Lets the host start the waiting workers without us in between, which saves it a wake-up.
+static void give_prepared(void) {
+    static uint32_t given;
+    for (uint32_t i = 0; i < live_count; i++) {
+        worker *w = live[i];
+        if (w->state != READY || !w->counted) continue;
+        struct {
+            wire_head head;
+            wire_prepared body;
+        } packet = {.head = {.type = WIRE_PREPARED, .size = sizeof packet.body}};
+        w->number = WIRE_PREPARED_BIT | given++;
+        packet.body = (wire_prepared){.worker = w->number, .pid = w->host_pid, .memory_bytes = w->limits.memory_bytes,
+                                      .pids = w->limits.pids, .cpu_percent = w->limits.cpu_percent};
+        // The host never waits on it; nor do we, should its job come by us after all.
+        if (fcntl(w->park, F_SETFL, O_NONBLOCK) < 0 || packet_pass(Z.control, &packet, sizeof packet, w->park) < 0) return;
+        w->state = GIVEN;
+    }
+}
+
+static worker *find_given(uint32_t number) {
+    for (uint32_t i = 0; i < live_count; i++)
+        if (live[i]->state == GIVEN && live[i]->number == number) return live[i];
+    return NULL;
+}
+
+static void take(const uint8_t *payload, size_t size) {
+    wire_taken taken;
+    if (size != sizeof taken) cannot("taken: malformed", EPROTO, "");
+    memcpy(&taken, payload, sizeof taken);
+    worker *w = find_given(taken.worker);
+    if (w == NULL) return; // it has ended
+    w->state = WORKING;
+    close(w->park);
+    w->park = -1;
+}
+
+/// `prepared`: the number of the one that the host wants, or 0.
+static void start(uint32_t prepared, const uint8_t *payload, size_t size, int channel) {
     static job checked;
     const char *wrong = job_read(&checked, Z.app, payload, size);
     uint32_t number = checked.start.worker;
     if (wrong == NULL && channel < 0) wrong = "start: no channel came with the job";
     if (wrong != NULL) return worker_never_started(number, wrong);
     if (checked.start.kind == WIRE_KIND_FRESH) return templates_start(&checked, payload, size, channel);
-    worker *w = worker_for(checked.start.kind);
+    worker *w = prepared == 0 ? NULL : find_given(prepared);
+    if (w == NULL) w = worker_for(checked.start.kind);
     if (w == NULL) return worker_never_started(number, "start: no worker could be forked; lower the load or raise pids limits");
     int status = cgroup_leaf_limit(&w->leaf, &checked.start);
     if (status == 0) status = packet_pass(w->park, payload, size, channel);
@@ -216,13 +255,15 @@ static int adopt_in_place(int directory, const char **step) {
 }
 
 static void adopt(const uint8_t *payload, size_t size, int directory) {
-    (void)payload;
     const char *step = "";
     if (adopted || size != sizeof(wire_adopt) || directory < 0) cannot("adopt: a second one, or malformed", EPROTO, "");
     int status = (Z.options->have & WIRE_LAYER_MOUNT) != 0 ? root_adopt(&Z.jail, Z.proc, directory, &step)
                                                            : adopt_in_place(directory, &step);
     if (status < 0) cannot(step, -status, "");
+    wire_adopt wanted;
+    memcpy(&wanted, payload, sizeof wanted);
     adopted = true;
+    gives = wanted.give == 1;
     packet_send(Z.control, WIRE_ADOPTED, NULL, 0, NULL, 0);
 }
 
@@ -232,7 +273,7 @@ static void end_worker(const uint8_t *payload, size_t size) {
     memcpy(&wanted, payload, sizeof wanted);
     for (uint32_t i = 0; i < live_count; i++)
         // One that a template has still to fork is ended by its channel's end.
-        if (live[i]->state == WORKING && live[i]->number == wanted.worker && live[i]->pid > 0) kill(live[i]->pid, SIGKILL);
+        if (live[i]->state >= GIVEN && live[i]->number == wanted.worker && live[i]->pid > 0) kill(live[i]->pid, SIGKILL);
 }
 
 static void serve_host(void) {
@@ -245,7 +286,8 @@ static void serve_host(void) {
     if (got < 0) cannot("control socket", (int)-got, "");
     if (!packet_open(buffer, got, &head, &payload)) cannot("control socket: sizes disagree", EPROTO, "");
     if (head.type == WIRE_ADOPT) adopt(payload, head.size, passed);
-    else if (head.type == WIRE_START) start(payload, head.size, passed);
+    else if (head.type == WIRE_START) start(head.id, payload, head.size, passed);
+    else if (head.type == WIRE_TAKEN) take(payload, head.size);
     else if (head.type == WIRE_KILL) end_worker(payload, head.size);
     else cannot("control socket: a frame that is not for a zygote", EPROTO, "");
     if (passed >= 0) close(passed);
@@ -289,7 +331,7 @@ void worker_bury(worker *w, int status, const struct rusage *used, const char *i
     if (gone.memory_peak == 0) gone.memory_peak = (uint64_t)used->ru_maxrss * 1024u;
     if (w->state == PREPARING && w->counted && (!announced || ++prepare_failures == PREPARE_FAILURES_MAX))
         cannot("prepare a worker", ECHILD, words);
-    bool assigned = w->state == WORKING;
+    bool assigned = w->state == WORKING || w->state == GIVEN;
     if (w->words >= 0) close(w->words);
     if (w->park >= 0) close(w->park);
     cgroup_leaf_remove(&w->leaf, Z.groups);
@@ -443,6 +485,7 @@ int forked_main(options *o) {
         for (nfds_t i = 2; i < count; i++)
             if (watched[i].revents != 0) hear_parked(at[i - 2]);
         if (watched[0].revents != 0) serve_host();
+        else if (gives) give_prepared(); // what the host wants now comes first
         struct signalfd_siginfo news;
         bool ended = false;
         // A signal may come after poll returned: what was read decides, not what poll saw.

@@ -110,8 +110,9 @@ static void wait_for_job(const char *app, uint8_t *buffer, job *j) {
     const char *wrong = job_read(j, app, buffer, (size_t)got);
     // A template has no caller of its own: what it has to say goes to the zygote, which tells those that wait.
     if (j->start.kind != WIRE_KIND_FRESH) {
-        if (channel < 0 || dup2(channel, FD_CHANNEL) < 0) _exit(EXIT_CANNOT);
-        close(channel);
+        // From the zygote comes a channel; from the host itself, the job came on it.
+        if (channel >= 0 && dup2(channel, FD_CHANNEL) < 0) _exit(EXIT_CANNOT);
+        if (channel >= 0) close(channel);
     }
     has_channel = true;
     if (wrong != NULL) worker_cannot("start", wrong);

@@ -6,7 +6,8 @@
 
 #include "zygote.h"
 
-enum worker_state { FREE, PREPARING, READY, WORKING, TEMPLATE };
+/// GIVEN: the host may start it by itself.
+enum worker_state { FREE, PREPARING, READY, GIVEN, WORKING, TEMPLATE };
 
 typedef struct template template;
 
@@ -15,7 +16,8 @@ typedef struct worker {
     bool counted; ///< belongs to the prepared ones
     pid_t pid;    ///< in our namespace; 0 while a template has still to fork it
     int host_pid;
-    uint32_t number;
+    uint32_t number; ///< once it is GIVEN or WORKING
+    wire_start limits; ///< those it was prepared with
     int park;  ///< our end, until the job is handed over; a template's for good
     int words; ///< what the worker writes
     cgroup_leaf leaf;

@@ -96,6 +96,25 @@ ssize_t clinux_recv_packet(int socket, void *data, size_t size) {
     }
 }
 
+ssize_t clinux_recv_packet_with_fd(int socket, void *data, size_t size, int *fd) {
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec part = {.iov_base = data, .iov_len = size};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.room};
+    *fd = -1;
+    ssize_t received;
+    while ((received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0)
+        if (errno != EINTR) return -errno;
+    struct cmsghdr *passed = CMSG_FIRSTHDR(&message);
+    if (passed != NULL && passed->cmsg_level == SOL_SOCKET && passed->cmsg_type == SCM_RIGHTS) memcpy(fd, CMSG_DATA(passed), sizeof *fd);
+    if ((message.msg_flags & MSG_TRUNC) == 0) return received;
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+    return -EMSGSIZE;
+}
+
 int clinux_spawn(const char *path, char *const *arguments, char *const *environment, const int *keep, size_t keep_count) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;

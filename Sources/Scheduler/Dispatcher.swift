@@ -123,6 +123,9 @@ package final class Dispatcher: Sendable {
         ticket.answer(loop, .success(lease))
     }
 
+    /// What follows a cold start when its invocation no longer waits for the machine.
+    package func settle(_ worker: Worker) { host.settle(worker) }
+
     /// Ends a worker that must not serve again: it broke the protocol, or its invocation was given up.
     package func discard(_ worker: Worker) { host.kill(worker) }
 

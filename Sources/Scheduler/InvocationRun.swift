@@ -95,6 +95,11 @@ package final class InvocationRun: WorkerChannelDelegate {
         timings = InvocationTimings()
         timings.queue = queued
         if !lease.awaitsReady { phase = .running }
+        if lease.isCold {
+            loop.schedule(at: startedAt.adding(milliseconds: 1)) { [dispatcher, worker = lease.worker] in
+                dispatcher.settle(worker)
+            }
+        }
         if let open = lease.channel?.value {
             open.delegate = self
             channel = open

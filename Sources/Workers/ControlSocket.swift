@@ -30,7 +30,7 @@ final class ControlSocket: Sendable {
 
     /// Reads packets on the control loop until the peer is gone; then calls `ended` once.
     func read(
-        on loop: EventLoop, buffer: PacketBuffer, received: @escaping (FrameHead, RawSpan) -> Void,
+        on loop: EventLoop, buffer: PacketBuffer, received: @escaping (FrameHead, RawSpan, consuming FileDescriptor?) -> Void,
         ended: @escaping () -> Void
     ) throws(SystemError) {
         let reader = Reader(descriptor.raw, loop, buffer, received, ended)
@@ -45,12 +45,12 @@ final class ControlSocket: Sendable {
         private let descriptor: CInt
         private let loop: EventLoop
         private let buffer: PacketBuffer
-        private let received: (FrameHead, RawSpan) -> Void
+        private let received: (FrameHead, RawSpan, consuming FileDescriptor?) -> Void
         private let ended: () -> Void
 
         init(
             _ descriptor: CInt, _ loop: EventLoop, _ buffer: PacketBuffer,
-            _ received: @escaping (FrameHead, RawSpan) -> Void, _ ended: @escaping () -> Void
+            _ received: @escaping (FrameHead, RawSpan, consuming FileDescriptor?) -> Void, _ ended: @escaping () -> Void
         ) {
             self.descriptor = descriptor
             self.loop = loop
@@ -61,18 +61,20 @@ final class ControlSocket: Sendable {
 
         func handle(events: UInt32) {
             for _ in 0..<64 {
-                switch buffer.receive(from: descriptor) {
-                case .packet(let count): deliver(count)
+                var passed: CInt = -1
+                switch buffer.receive(from: descriptor, passed: &passed) {
+                case .packet(let count): deliver(count, passed)
                 case .wouldBlock: return
                 case .closed, .tooLong: return finish()
                 }
             }
         }
 
-        private func deliver(_ count: Int) {
+        private func deliver(_ count: Int, _ passed: CInt) {
             buffer.withPacket(count) { packet in
+                let owned = passed < 0 ? nil : FileDescriptor(owning: passed)
                 guard let head = FrameHead(packet: packet) else { return }
-                received(head, packet.extracting(Int(WIRE_HEAD_SIZE)..<count))
+                received(head, packet.extracting(Int(WIRE_HEAD_SIZE)..<count), owned)
             }
         }
 

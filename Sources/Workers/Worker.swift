@@ -36,6 +36,8 @@ package final class Worker: Sendable {
     }
 
     package let number: UInt32
+    /// What its zygote calls it: its number, or the one it had while it waited.
+    let wireNumber: UInt32
     package let spec: WorkerSpec
     package let startedAt: MonotonicTime
     /// True when it came from a zygote that was ready, false when one had to be started for it.
@@ -43,8 +45,12 @@ package final class Worker: Sendable {
     package let channel: FileDescriptor
     private let state = Mutex(State())
 
-    init(number: UInt32, spec: WorkerSpec, channel: consuming FileDescriptor, fromPreparedZygote: Bool) {
+    init(
+        number: UInt32, wireNumber: UInt32, spec: WorkerSpec, channel: consuming FileDescriptor,
+        fromPreparedZygote: Bool
+    ) {
         self.number = number
+        self.wireNumber = wireNumber
         self.spec = spec
         self.channel = channel
         self.fromPreparedZygote = fromPreparedZygote

@@ -178,6 +178,18 @@ package final class WorkerChannel: EventHandler {
         }
     }
 
+    /// From a trusted peer: with the descriptor that came along, or -1.
+    func receive(from descriptor: CInt, passed: inout CInt) -> Received {
+        guard let base = unsafe room.baseAddress else { return .closed }
+        let count = unsafe clinux_recv_packet_with_fd(descriptor, base, room.count, &passed)
+        switch count {
+        case 1...: return .packet(count)
+        case -Int(EAGAIN): return .wouldBlock
+        case -Int(EMSGSIZE): return .tooLong
+        default: return .closed
+        }
+    }
+
     package func withPacket(_ count: Int, _ body: (RawSpan) -> Void) {
         let packet = unsafe UnsafeRawBufferPointer(rebasing: room[0..<count])
         unsafe body(packet.bytes)

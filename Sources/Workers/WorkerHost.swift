@@ -117,17 +117,38 @@ package final class WorkerHost: Sendable {
         guard let (zygote, prepared) = try Self.unlessGone({ () throws(SystemError) in try adopt(spec) }) else {
             return nil
         }
-        var pair = try ChannelPair()
         let number = state.withLock { state in
             defer { state.nextWorker &+= 1 }
             return state.nextWorker
         }
-        let worker = Worker(number: number, spec: spec, channel: pair.takeOurs(), fromPreparedZygote: prepared)
-        let theirs = pair.theirs.raw
-        let started = try Self.unlessGone { () throws(SystemError) in try zygote.start(worker, workerEnd: theirs) }
-        if started == true { return worker }
+        // Only these load filters are chosen ahead.
+        let isPrepared = spec.purpose == .handler || spec.purpose == .probe
+        let waiting = isPrepared ? zygote.takePrepared(for: spec.limits) : nil
+        if let waiting, waiting.fits(spec.limits) {
+            let worker = Worker(
+                number: number, wireNumber: waiting.number, spec: spec,
+                channel: FileDescriptor(owning: waiting.channel), fromPreparedZygote: prepared)
+            if zygote.startPrepared(worker, pid: waiting.pid) { return worker }
+            if !zygote.isLeaving { return nil } // that one had ended
+        } else {
+            if let waiting { _ = Glibc.close(waiting.channel) }
+            var pair = try ChannelPair()
+            let worker = Worker(
+                number: number, wireNumber: number, spec: spec, channel: pair.takeOurs(), fromPreparedZygote: prepared)
+            let theirs = pair.theirs.raw
+            let started = try Self.unlessGone { () throws(SystemError) in
+                try zygote.start(worker, prepared: waiting?.number ?? 0, workerEnd: theirs)
+            }
+            if started == true { return worker }
+        }
         drop(zygote, trust: spec.trust)
         return nil
+    }
+
+    /// What follows a start when there is time: the zygote prepares another worker. Once for each, soon after `start`.
+    package func settle(_ worker: Worker) {
+        let zygote = state.withLock { state in state.all.values.first { $0.has(worker) } }
+        zygote?.settle(worker)
     }
 
     /// Nil when the peer of a socket is gone.
@@ -147,8 +168,8 @@ package final class WorkerHost: Sendable {
 
     /// Ends a worker that doesn't end by itself.
     package func kill(_ worker: Worker) {
-        let zygote = state.withLock { state in state.all.values.first { $0.has(worker.number) } }
-        zygote?.kill(worker.number)
+        let zygote = state.withLock { state in state.all.values.first { $0.has(worker) } }
+        zygote?.kill(worker.wireNumber)
     }
 
     /// Asks an idle worker to end: it reads the end of its channel.
@@ -236,7 +257,7 @@ package final class WorkerHost: Sendable {
         refillSpares()
     }
 
-    private func received(_ head: FrameHead, _ payload: RawSpan) {
+    private func received(_ head: FrameHead, _ payload: RawSpan, _ passed: consuming FileDescriptor?) {
         var offset = 0
         switch Int(head.type) {
         case Int(WIRE_FORKER_READY):

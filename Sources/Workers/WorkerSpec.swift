@@ -47,9 +47,9 @@ package struct WorkerSpec: Sendable {
         self.limits = limits
     }
 
-    /// The START frame.
-    func startPacket(worker: UInt32) -> [UInt8] {
-        var frame = FrameBuilder(FrameHead(WIRE_START), capacity: 256 + config.utf8.count)
+    /// The START frame; `prepared` is the number of the waiting worker that it is for, 0 for any.
+    func startPacket(worker: UInt32, prepared: UInt32 = 0) -> [UInt8] {
+        var frame = FrameBuilder(FrameHead(Int(WIRE_START), id: prepared), capacity: 256 + config.utf8.count)
         frame.append(worker)
         frame.append(purpose.rawValue)
         frame.append(limits.memoryBytes)

@@ -1,4 +1,6 @@
 // One zygote as the host knows it: adopted by one trust key at most, and the parent of that key's workers.
+internal import CLinux
+internal import Core
 internal import Glibc
 internal import Platform
 internal import SwiftletWire
@@ -9,9 +11,25 @@ final class Zygote: Sendable {
     let socket: ControlSocket
     private let state = Mutex(State())
 
+    /// A worker that waits for a job, with its limits in force.
+    struct Prepared {
+        let number: UInt32
+        let pid: Int32
+        let memoryBytes: UInt64
+        let threads, cpuPercent: UInt32
+        /// Owned; closed by whoever takes this.
+        let channel: CInt
+
+        func fits(_ limits: Limits) -> Bool {
+            memoryBytes == limits.memoryBytes && threads == limits.threads && cpuPercent == limits.cpuPercent
+        }
+    }
+
     private struct State {
         var ready = false
+        /// By wire number.
         var workers: [UInt32: Worker] = [:]
+        var prepared: [Prepared] = []
         var idleSince: MonotonicTime? = .now
         var adoptedAt: MonotonicTime?
         /// It gets no more workers: it was let go, or its socket is dead.
@@ -25,35 +43,76 @@ final class Zygote: Sendable {
     }
 
     var isReady: Bool { state.withLock(\.ready) }
+    var isLeaving: Bool { state.withLock(\.leaving) }
     var workers: [Worker] { state.withLock { Array($0.workers.values) } }
 
-    func has(_ worker: UInt32) -> Bool { state.withLock { $0.workers[worker] != nil } }
+    func has(_ worker: Worker) -> Bool { state.withLock { $0.workers[worker.wireNumber] === worker } }
 
     func adopt(root: String) throws(SystemError) {
         let directory = try FileDescriptor.open(root, flags: O_RDONLY | O_DIRECTORY)
         var frame = FrameBuilder(FrameHead(WIRE_ADOPT), capacity: 8)
         frame.append(UInt32(WIRE_VERSION))
-        frame.append(UInt32(0))
+        frame.append(UInt32(1))
         try socket.send(frame.finish(), descriptors: [directory.raw])
         state.withLock { $0.adoptedAt = .now }
     }
 
-    /// - Returns: false when it is leaving; ask another zygote.
-    func start(_ worker: Worker, workerEnd: CInt) throws(SystemError) -> Bool {
-        let accepted = state.withLock { state in
-            guard !state.leaving else { return false }
-            state.workers[worker.number] = worker
-            state.idleSince = nil
-            return true
+    /// Takes a worker that waits, if possible one with these limits.
+    func takePrepared(for limits: Limits) -> Prepared? {
+        state.withLock { state in
+            let index = state.prepared.firstIndex { $0.fits(limits) } ?? state.prepared.indices.first
+            return index.map { state.prepared.remove(at: $0) }
         }
-        guard accepted else { return false }
+    }
+
+    /// Starts a worker through the zygote; `prepared` names one that waits with other limits.
+    ///
+    /// - Returns: false when it is leaving; ask another zygote.
+    func start(_ worker: Worker, prepared: UInt32 = 0, workerEnd: CInt) throws(SystemError) -> Bool {
+        guard accept(worker) else { return false }
         do {
-            try socket.send(worker.spec.startPacket(worker: worker.number), descriptors: [workerEnd])
+            try socket.send(
+                worker.spec.startPacket(worker: worker.number, prepared: prepared), descriptors: [workerEnd])
         } catch {
-            forget(worker.number)
+            forget(worker.wireNumber)
             throw error
         }
         return true
+    }
+
+    /// Starts a worker that waits, without the zygote in between; it is told by `settle`, off the path.
+    ///
+    /// - Returns: false when it is leaving, or the worker has ended: try the next.
+    func startPrepared(_ worker: Worker, pid: Int32) -> Bool {
+        guard accept(worker) else { return false }
+        worker.noteStarted(pid: pid)
+        let packet = worker.spec.startPacket(worker: worker.number)
+        let sent = unsafe packet.withUnsafeBytes { bytes in
+            // Without the head: it is what the zygote would have passed on.
+            let start = Int(WIRE_HEAD_SIZE)
+            guard let base = unsafe bytes.baseAddress?.advanced(by: start) else { return -1 }
+            return unsafe send(worker.channel.raw, base, bytes.count - start, CInt(MSG_NOSIGNAL | MSG_DONTWAIT))
+        }
+        if sent < 0 { forget(worker.wireNumber) }
+        return sent >= 0
+    }
+
+    /// Has another worker prepared in the place of this one.
+    func settle(_ worker: Worker) {
+        guard worker.wireNumber & UInt32(WIRE_PREPARED_BIT) != 0 else { return }
+        var frame = FrameBuilder(FrameHead(WIRE_TAKEN), capacity: 8)
+        frame.append(worker.wireNumber)
+        frame.append(UInt32(0))
+        try? socket.send(frame.finish())
+    }
+
+    private func accept(_ worker: Worker) -> Bool {
+        state.withLock { state in
+            guard !state.leaving else { return false }
+            state.workers[worker.wireNumber] = worker
+            state.idleSince = nil
+            return true
+        }
     }
 
     /// Lets it go when it has had no worker for so long. No worker can be given to it from then on.
@@ -83,7 +142,7 @@ final class Zygote: Sendable {
 
     // MARK: what the zygote says, on the control loop
 
-    func received(_ head: FrameHead, _ payload: RawSpan) {
+    func received(_ head: FrameHead, _ payload: RawSpan, _ passed: consuming FileDescriptor?) {
         var offset = 0
         switch Int(head.type) {
         case Int(WIRE_ZYGOTE_READY):
@@ -91,9 +150,13 @@ final class Zygote: Sendable {
         case Int(WIRE_STARTED):
             guard let number = payload.u32(&offset), let pid = payload.i32(&offset) else { return }
             state.withLock { $0.workers[number] }?.noteStarted(pid: pid)
+        case Int(WIRE_PREPARED):
+            guard let descriptor = passed.take(), let waiting = Self.parsePrepared(payload, descriptor) else { return }
+            state.withLock { $0.prepared.append(waiting) }
         case Int(WIRE_ADOPTED): break
         case Int(WIRE_EXITED):
             guard let (number, exit) = Self.parseExit(payload) else { return }
+            dropPrepared { $0.number == number }
             forget(number)?.noteExit(exit)
         case Int(WIRE_ZYGOTE_FAILED):
             state.withLock { $0.failure = payload.text(in: 0..<payload.byteCount) }
@@ -103,8 +166,18 @@ final class Zygote: Sendable {
         }
     }
 
+    private func dropPrepared(where isGone: (Prepared) -> Bool) {
+        let gone = state.withLock { state in
+            let gone = state.prepared.filter(isGone)
+            state.prepared.removeAll(where: isGone)
+            return gone
+        }
+        for one in gone { _ = close(one.channel) }
+    }
+
     /// The zygote is gone, and with it every worker whose end it hasn't told.
     func ended() {
+        dropPrepared { _ in true }
         let (orphans, failure) = state.withLock { state in
             defer { state.workers = [:] }
             return (Array(state.workers.values), state.failure)
@@ -122,6 +195,16 @@ final class Zygote: Sendable {
             defer { if state.workers.isEmpty { state.idleSince = .now } }
             return state.workers.removeValue(forKey: number)
         }
+    }
+
+    private static func parsePrepared(_ payload: RawSpan, _ channel: consuming FileDescriptor) -> Prepared? {
+        var offset = 0
+        guard let number = payload.u32(&offset), let pid = payload.i32(&offset), let memory = payload.u64(&offset),
+            let threads = payload.u32(&offset), let cpu = payload.u32(&offset)
+        else { return nil }
+        return Prepared(
+            number: number, pid: pid, memoryBytes: memory, threads: threads, cpuPercent: cpu,
+            channel: channel.release())
     }
 
     private static func parseExit(_ payload: RawSpan) -> (UInt32, WorkerExit)? {

@@ -46,6 +46,10 @@ enum {
     WIRE_START = 2,
     /// wire_kill: SIGKILL one worker. EXITED follows.
     WIRE_KILL = 3,
+    /// wire_taken: the host has sent the payload of a START to a prepared worker itself, on the socket that came with
+    /// PREPARED, which is the worker's channel from then on. Another one is prepared in its place.
+    /// A START whose `id` is such a worker's number asks the zygote to do that, since its limits must change first.
+    WIRE_TAKEN = 4,
     // ---- zygote -> host
     /// wire_layers: sent once, when the zygote has workers prepared.
     WIRE_ZYGOTE_READY = 16,
@@ -56,6 +60,8 @@ enum {
     WIRE_ZYGOTE_FAILED = 19,
     /// wire_started: sent after a START, off the path: which process the worker is.
     WIRE_STARTED = 20,
+    /// wire_prepared + SCM_RIGHTS [the host's end of the worker's channel]: a worker that waits for a job, after adoption.
+    WIRE_PREPARED = 21,
 
     // ---- host -> forker (the privileged parent of the zygotes)
     /// wire_spawn + SCM_RIGHTS [zygote's end of its control socket]: exec a new zygote.
@@ -126,7 +132,7 @@ typedef struct wire_zygote_gone {
 
 typedef struct wire_adopt {
     uint32_t version;
-    uint32_t reserved;
+    uint32_t give; ///< 1: the host wants PREPARED, to start workers itself
 } wire_adopt;
 
 /// Then, in order: `directory` (below /app), `library` (file name in it), `model` (file name in it, or empty),
@@ -155,6 +161,21 @@ typedef struct wire_started {
     uint32_t prepared; ///< 1: it was forked and confined ahead
     uint32_t reserved;
 } wire_started;
+
+typedef struct wire_prepared {
+    uint32_t worker; ///< number the zygote gave it, with WIRE_PREPARED_BIT; EXITED and KILL name it so
+    int32_t pid;     ///< in the host's pid namespace
+    uint64_t memory_bytes; ///< limits in force; 0 = none
+    uint32_t pids, cpu_percent;
+} wire_prepared;
+_Static_assert(sizeof(wire_prepared) == 24, "wire_prepared has padding");
+/// Set in the numbers that zygotes give; the host's own never get so far.
+#define WIRE_PREPARED_BIT 0x80000000u
+
+typedef struct wire_taken {
+    uint32_t worker;
+    uint32_t reserved;
+} wire_taken;
 
 typedef struct wire_kill {
     uint32_t worker;

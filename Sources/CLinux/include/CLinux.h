@@ -31,6 +31,8 @@ static inline uint64_t clinux_event_token(const struct epoll_event *_Nonnull eve
 ssize_t clinux_send_with_fds(int socket, const void *_Nonnull data, size_t size, const int *_Nullable fds, size_t fd_count);
 /// Receives one packet and refuses descriptors: any that came with it are closed. -EMSGSIZE when it was cut.
 ssize_t clinux_recv_packet(int socket, void *_Nonnull data, size_t size);
+/// The same from a trusted peer: `*fd` is the descriptor that came with it, or -1.
+ssize_t clinux_recv_packet_with_fd(int socket, void *_Nonnull data, size_t size, int *_Nonnull fd);
 
 /// Starts a program with just the descriptors in `keep` (which become 3, 4, …) and 2, a clean environment, default
 /// signals and its own session. Returns the pid.
