@@ -121,9 +121,9 @@ void host_zygote(host *h, uint32_t number, uint32_t prepare) {
     h->zygote_pid = layers.pid;
 }
 
-void host_adopt(host *h) {
+static void adopt_with(host *h, uint32_t give) {
     int directory = open(APP, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    wire_adopt adopt = {.version = WIRE_VERSION};
+    wire_adopt adopt = {.version = WIRE_VERSION, .give = give};
     send_with(h->zygote, (wire_head){.type = WIRE_ADOPT}, &adopt, sizeof adopt, directory);
     close(directory);
     packet p = receive(h->zygote, 5000);
@@ -131,6 +131,35 @@ void host_adopt(host *h) {
         fprintf(stderr, "zygote says %u: %s\n", p.head.type, text_of(&p));
         broken("the zygote did not adopt");
     }
+}
+
+void host_adopt(host *h) {
+    adopt_with(h, 0);
+}
+
+void host_adopt_giving(host *h) {
+    adopt_with(h, 1);
+}
+
+prepared host_prepared(host *h) {
+    prepared p = {.channel = -1};
+    struct {
+        wire_head head;
+        wire_prepared body;
+    } frame;
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec part = {&frame, sizeof frame};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.room};
+    struct pollfd watched = {.fd = h->zygote, .events = POLLIN};
+    if (poll(&watched, 1, 5000) != 1 || recvmsg(h->zygote, &message, MSG_CMSG_CLOEXEC) != sizeof frame) return p;
+    struct cmsghdr *passed = CMSG_FIRSTHDR(&message);
+    if (frame.head.type != WIRE_PREPARED || passed == NULL) return p;
+    memcpy(&p.channel, CMSG_DATA(passed), sizeof p.channel);
+    p.told = frame.body;
+    return p;
 }
 
 void host_drop_zygote(host *h) {
@@ -152,27 +181,38 @@ wire_start job_default(void) {
     return (wire_start){.kind = WIRE_KIND_HANDLER, .memory_bytes = 64u << 20, .pids = 1, .cpu_percent = 100, .files = 32};
 }
 
+static size_t job_payload(uint8_t *payload, wire_start job, const char *library, const char *config) {
+    static const char DIRECTORY[] = "subjects";
+    const struct {
+        const void *bytes;
+        size_t size;
+    } parts[] = {{&job, sizeof job}, {DIRECTORY, sizeof DIRECTORY - 1}, {library, strlen(library)}, {config, strlen(config)}};
+    job.directory_size = (uint32_t)parts[1].size;
+    job.library_size = (uint32_t)parts[2].size;
+    job.config_size = (uint32_t)parts[3].size;
+    size_t size = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        memcpy(payload + size, parts[i].bytes, parts[i].size);
+        size += parts[i].size;
+    }
+    return size;
+}
+
 worker host_worker(host *h, wire_start job, const char *library, const char *config) {
     int ends[2];
     pair(ends);
     uint8_t payload[4096];
-    static const char DIRECTORY[] = "subjects";
     job.worker = ++h->workers;
-    job.directory_size = sizeof DIRECTORY - 1;
-    job.library_size = (uint32_t)strlen(library);
-    job.config_size = (uint32_t)strlen(config);
-    size_t size = 0;
-    memcpy(payload, &job, sizeof job);
-    size += sizeof job;
-    memcpy(payload + size, DIRECTORY, sizeof DIRECTORY - 1);
-    size += sizeof DIRECTORY - 1;
-    memcpy(payload + size, library, job.library_size);
-    size += job.library_size;
-    memcpy(payload + size, config, job.config_size);
-    size += job.config_size;
+    size_t size = job_payload(payload, job, library, config);
     if (!send_with(h->zygote, (wire_head){.type = WIRE_START}, payload, size, ends[1])) broken("START");
     close(ends[1]);
     return (worker){.number = job.worker, .channel = ends[0]};
+}
+
+void host_start_prepared(const prepared *p, wire_start job, const char *library) {
+    uint8_t payload[4096];
+    size_t size = job_payload(payload, job, library, "{}");
+    if (send(p->channel, payload, size, MSG_NOSIGNAL) != (ssize_t)size) broken("START to a worker");
 }
 
 void send_invoke(int channel, uint64_t id, const char *path, const void *body, size_t size, bool whole) {

@@ -34,6 +34,8 @@ extern const char *KIT;     ///< libSwiftletKit.so, or NULL
 host host_start(const char *without);
 void host_zygote(host *h, uint32_t number, uint32_t prepare);
 void host_adopt(host *h);
+/// The same for a host that starts waiting workers itself.
+void host_adopt_giving(host *h);
 /// Closes the zygote's control socket and waits until the forker says it is gone.
 void host_drop_zygote(host *h);
 /// Closes everything and waits for the forker. Returns its wait status.
@@ -46,6 +48,14 @@ typedef struct worker {
 
 wire_start job_default(void);
 worker host_worker(host *h, wire_start job, const char *library, const char *config);
+/// A worker that waits: its number, our end of its channel, and what it may use.
+typedef struct prepared {
+    wire_prepared told;
+    int channel; ///< -1: none came
+} prepared;
+prepared host_prepared(host *h);
+/// Starts a worker that waits, on its own channel.
+void host_start_prepared(const prepared *p, wire_start job, const char *library);
 packet receive(int socket, int timeout_ms);
 bool send_frame(int socket, wire_head head, const void *payload, size_t size);
 void send_invoke(int channel, uint64_t id, const char *path, const void *body, size_t size, bool whole);

@@ -104,6 +104,48 @@ void test_second_adoption(void) {
     host_stop(&h);
 }
 
+/// The host starts waiting workers by itself: what it sends them, what the zygote tells of them, and who replaces them.
+void test_given_workers(void) {
+    host h = host_start(NULL);
+    host_zygote(&h, 1, 2);
+    host_adopt_giving(&h);
+    // The first comes by way of the zygote, which learns the limits that the next are prepared with.
+    worker first = host_worker(&h, job_default(), "subject.so", "{}");
+    packet started = receive(h.zygote, 5000);
+    CHECK(started.head.type == WIRE_STARTED, "type %u %s", started.head.type, text_of(&started));
+    CHECK(pid_of(first) > 1, "no READY");
+    prepared p = host_prepared(&h);
+    for (int i = 0; i < 3 && p.channel >= 0 && p.told.memory_bytes != job_default().memory_bytes; i++) {
+        // Prepared before anybody knew the limits: another takes its place. It ends with the zygote.
+        wire_taken unwanted = {.worker = p.told.worker};
+        send_frame(h.zygote, (wire_head){.type = WIRE_TAKEN}, &unwanted, sizeof unwanted);
+        p = host_prepared(&h);
+    }
+    CHECK(p.channel >= 0 && (p.told.worker & WIRE_PREPARED_BIT) != 0 && p.told.pid > 1, "no worker was given");
+    CHECK(p.told.memory_bytes == job_default().memory_bytes && p.told.pids == 1, "limits %llu",
+          (unsigned long long)p.told.memory_bytes);
+    if (p.channel >= 0) {
+        host_start_prepared(&p, job_default(), "subject.so");
+        send_invoke(p.channel, 3, "/echo", "direct", 6, true);
+        packet answer = receive_type(p.channel, WIRE_RESPONSE);
+        uint32_t status;
+        size_t size;
+        wire_finished finished;
+        const uint8_t *body = response_body(&answer, &status, &size, &finished);
+        CHECK(status == 201 && size == 6 && memcmp(body, "direct", 6) == 0, "status %u", status);
+        wire_taken taken = {.worker = p.told.worker};
+        send_frame(h.zygote, (wire_head){.type = WIRE_TAKEN}, &taken, sizeof taken);
+        prepared next = host_prepared(&h);
+        CHECK(next.channel >= 0 && next.told.worker != p.told.worker, "no other was prepared in its place");
+        close(next.channel);
+        close(p.channel);
+        exited e = host_exited(&h, p.told.worker);
+        CHECK(e.came && e.told.status == 0 && e.told.pid == p.told.pid, "status %x", e.told.status);
+    }
+    close(first.channel);
+    CHECK(host_stop(&h) == 0, "forker");
+}
+
 /// Each layer off in turn: what another layer stands against must still fail. It proves that none is a decoration.
 void test_each_layer_off(void) {
     static const char *const LAYERS[] = {"user", "pid", "net", "ipc", "mount", "landlock", "seccomp", "caps", "rlimits", "mdwe",

@@ -96,6 +96,7 @@ int main(int count, char **words) {
     run_alone("forker killed", test_forker_killed);
     run_alone("host gone", test_host_gone);
     run_alone("second adoption", test_second_adoption);
+    run_alone("given workers", test_given_workers);
     run_alone("each layer off", test_each_layer_off);
     run_alone("unprivileged", test_unprivileged);
     printf("%s\n", check_failures == 0 ? "all passed" : "FAILED");
