@@ -318,6 +318,8 @@ static uint32_t last_words(int pipe_end, char words[WORDS_MAX]) {
 
 void worker_bury(worker *w, int status, const struct rusage *used, const char *instead) {
     char words[WORDS_MAX + 1];
+    // What a template said before it ended may still be unread.
+    for (int i = 0; w->state == TEMPLATE && i < 16; i++) templates_hear(w);
     uint32_t size = last_words(w->words, words);
     if (size == 0 && instead != NULL) size = (uint32_t)snprintf(words, sizeof words, "%s", instead);
     words[size] = 0;
