@@ -31,7 +31,9 @@ enum Help {
                   --sandbox-without LAYER[,LAYER]
                                       leave layers of the sandbox out, for tests of the others: never for code of others
                 """,
-            options: ["--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--uid", "--sandbox-without"],
+            options: [
+                "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--uid", "--sandbox-without",
+            ],
             flags: ["--json"], run: ServeCommand.run),
         Command(
             name: "build", summary: "build a handler's folder into plugin.so",
