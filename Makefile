@@ -1,6 +1,6 @@
 # The words of this house; `make help` lists them.
 PREFIX := .build/swiftlet
-.PHONY: help setup build run demo test check bench fmt clean
+.PHONY: help setup build run demo test check attack bench fmt clean
 
 help: ## list these words
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -22,6 +22,9 @@ test: build ## run everything that proves something
 
 check: build ## layers, format, and the fast tests
 	@scripts/check $(PREFIX)
+
+attack: build ## every hostile act beside a neighbour, and again with each layer of the sandbox off; 10,000 invocations
+	@scripts/attack $(PREFIX) --layers --invocations 10000
 
 bench: build ## measure against baselines; ONLY=cold runs a part
 	@Bench/run.py $(PREFIX) $(ONLY)

@@ -2,10 +2,13 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -63,6 +66,18 @@ __attribute__((constructor)) static void construct(void) {
 __attribute__((constructor)) static void construct_one(void) {
     look_around(NEIGHBOUR);
     try_one(ONE_IN_CONSTRUCTOR, strlen(ONE_IN_CONSTRUCTOR));
+}
+#endif
+#ifdef FALSE_SEAL
+// A filter of the plugin's own answers "done" to the call that would load the last one: it serves with the load filter only.
+__attribute__((constructor)) static void seal_falsely(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_seccomp, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1), // not the attempt to get a listener
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }
 #endif
 #ifdef IN_RESOLVER
@@ -123,6 +138,7 @@ static int32_t invoke(void *state, const swiftlet_invocation_v1 *v, const swiftl
     size_t size = v->path.size - 1;
     char off[32] = "";
     if (names(v->path, "/all")) try_all(0, NULL);
+    else if (names(v->path, "/unsealed")) try_all(1, NULL);
     else if (names(v->path, "/work")) work();
     else if (names(v->path, "/where")) tell_addresses();
     else if (size > 8 && size < sizeof off && memcmp(name, "without/", 8) == 0) try_all(0, memcpy(off, name + 8, size - 8));

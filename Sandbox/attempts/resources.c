@@ -14,7 +14,7 @@
 #include <time.h>
 
 /// A function's limit in the tests is 32 MiB; who gets this far was not limited.
-enum { STEP = 1 << 20, STEPS = 192, PAGE = 4096, MANY = 64 };
+enum { STEP = 1 << 20, STEPS = 192, PAGE = 4096, MANY = 64, MOST = 3000 };
 
 static void touch(char *memory, size_t size) {
     for (size_t i = 0; i < size; i += PAGE) memory[i] = 1;
@@ -245,16 +245,18 @@ static int by_threads(void) {
     return result;
 }
 static int by_descriptors(void) {
-    int made[512], count = 0, result = 0;
-    for (; count < 512 && result == 0; count++)
+    static int made[MOST];
+    int count = 0, result = 0;
+    for (; count < MOST && result == 0; count++)
         if ((made[count] = fcntl(0, F_DUPFD, 5)) < 0) result = errno, count--;
     for (int i = 0; i < count; i++) close(made[i]);
     return result;
 }
 static int by_open_files(void) {
-    int made[512], count = 0, result = 0;
+    static int made[MOST];
+    int count = 0, result = 0;
     place p = beside(WORLD.own, "plugin.so");
-    for (; count < 512 && result == 0; count++)
+    for (; count < MOST && result == 0; count++)
         if ((made[count] = open(p.path, O_RDONLY)) < 0) result = errno, count--;
     for (int i = 0; i < count; i++) close(made[i]);
     return result;
@@ -262,8 +264,9 @@ static int by_open_files(void) {
 static int by_rulesets(void) {
     // Each is a descriptor and some kernel memory; a constructor may make them, until its files run out.
     uint64_t handled = 1;
-    int made[512], count = 0, result = 0;
-    for (; count < 512 && result == 0; count++)
+    static int made[MOST];
+    int count = 0, result = 0;
+    for (; count < MOST && result == 0; count++)
         if ((made[count] = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0)) < 0) result = errno, count--;
     for (int i = 0; i < count; i++) close(made[i]);
     return result;

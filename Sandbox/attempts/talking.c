@@ -52,6 +52,14 @@ static int connected(int family, const char *to, uint16_t port) {
 }
 static int loopback(void) { return connected(AF_INET, "127.0.0.1", 9); }
 static int metadata(void) { return connected(AF_INET, "169.254.169.254", 80); }
+static int packet_to_loopback(void) {
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (fd < 0) return errno;
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int result = answer(sendto(fd, "x", 1, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof to));
+    close(fd);
+    return result;
+}
 static int listen_on_port(void) {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     if (fd < 0) return errno;
@@ -237,6 +245,7 @@ const attempt TALK_ATTEMPTS[] = {
     {"socket-smc", smc, REFUSED, "filter", 0, "CONFIG_SMC"},
     {"connect-loopback", loopback, REFUSED, "filter, net, landlock", 0, "a network"},
     {"connect-metadata", metadata, REFUSED, "filter, net, landlock", 0, "a network"},
+    {"send-to-loopback", packet_to_loopback, REFUSED, "filter, net", 0, NULL},
     {"bind-port", listen_on_port, REFUSED, "filter, landlock", 0, NULL},
     {"abstract-bind", abstract_bind, REFUSED, "filter", 0, NULL},
     {"abstract-connect", abstract_connect, REFUSED, "filter", 0, NULL},

@@ -85,9 +85,10 @@ static void describe(const forker *f, const child *c, uint32_t slot, uint32_t pr
     argue_text(a, "--swift-runtime", f->options->swift_runtime);
     if (f->user_namespace) argue(a, "--user-namespace");
     argue_number(a, "--cgroup-version", c->groups.version);
-    argue_text(a, "--cgroup-memory", c->groups.path[CGROUP_MEMORY]);
-    argue_text(a, "--cgroup-pids", c->groups.path[CGROUP_PIDS]);
-    argue_text(a, "--cgroup-cpu", c->groups.path[CGROUP_CPU]);
+    // A controller that is left out on purpose is there all the same: the zygote must not know of it.
+    if ((f->have & WIRE_LAYER_CGROUP_MEMORY) != 0) argue_text(a, "--cgroup-memory", c->groups.path[CGROUP_MEMORY]);
+    if ((f->have & WIRE_LAYER_CGROUP_PIDS) != 0) argue_text(a, "--cgroup-pids", c->groups.path[CGROUP_PIDS]);
+    if ((f->have & WIRE_LAYER_CGROUP_CPU) != 0) argue_text(a, "--cgroup-cpu", c->groups.path[CGROUP_CPU]);
 }
 
 /// In the child of a raw clone: nothing but system calls until exec.

@@ -7,6 +7,7 @@ usage: attack.py PREFIX [--invocations N] [--layers] [--only WORD]
 """
 import argparse
 import collections
+import ctypes
 import errno
 import http.client
 import itertools
@@ -39,13 +40,20 @@ RESULTS = ROOT / ".build/attacks"
 LAYERS = ["user", "pid", "net", "mount", "ipc", "landlock", "seccomp", "load-filter", "serve-filter", "caps", "rlimits", "mdwe",
           "cgroup-memory", "cgroup-pids", "cgroup-cpu", "session", "signals", "descriptors", "parent-death", "not-dumpable",
           "no-new-privs", "speculation"]
+# Layers that stand behind each other: either alone holds what both are there for.
+COMBINATIONS = [("seccomp", "user", "caps"), ("seccomp", "user", "not-dumpable"), ("seccomp", "rlimits", "cgroup-pids"),
+                ("seccomp", "rlimits", "cgroup-memory"), ("seccomp", "net", "landlock"), ("seccomp", "pid", "landlock"),
+                ("seccomp", "pid", "user", "landlock"), ("pid", "parent-death"),
+                ("descriptors", "rlimits"), ("seccomp", "descriptors", "rlimits")]
 HARMLESS_WHILE_LOADING, WITHOUT_ANSWER, WITH_LESS_CPU = 1, 2, 4
-LIMITS = {"memory_mb": 32, "timeout_ms": 4000, "response_mb": 4, "concurrency": 4}
+LIMITS = {"memory_mb": 32, "timeout_ms": 4000, "response_mb": 4, "concurrency": 4, "files": 64}
 P99_RATIO = 3.0
+TICK_MS = 4.0  # of a kernel with 250 ticks a second
 PAUSE = 0.1  # seconds between hostile calls while the neighbour is timed
 RSS_GROWTH = 4 << 20  # what an allocator may keep; a leak of 1 KiB an invocation is twice that
 
 Act = collections.namedtuple("Act", "name outcome flags stops")
+LEAVE = Act("leave", "disowned", 0, "")
 
 
 # ---- what is built ----------------------------------------------------------------------------------------------------------
@@ -96,9 +104,9 @@ class Field:
             self.idle = self.count()
             self.deploy_neighbour()
             self.deploy(tools.build("plugin"), "acts", **LIMITS)
-            self.deploy(tools.build("plugin"), "short", **{**LIMITS, "timeout_ms": 600})
+            self.deploy(tools.build("plugin"), "short", **LIMITS | {"timeout_ms": 600})
             self.deploy(tools.build("plugin"), "work", tenant="honest", **LIMITS)
-            self.deploy(tools.build("plugin"), "less", **{**LIMITS, "cpu_percent": 20})
+            self.deploy(tools.build("plugin"), "less", **LIMITS | {"cpu_percent": 20})
             self.deploy(tools.build("plugin"), "other", extra=["secret", "libneighbour.so"], **LIMITS)
             self.other = next((self.host.work / "state").rglob("secret")).parent.name
             self.files = self.count_files()
@@ -126,7 +134,12 @@ class Field:
 
     def call(self, act):
         function = "short" if act.flags & WITHOUT_ANSWER or act.outcome == "disowned" else "less" if act.flags & WITH_LESS_CPU else "acts"
-        return judge(act, self.host.port, f"/fn/evil/{function}/{act.name}?{self.other}")
+        word = judge(act, self.host.port, f"/fn/evil/{function}/{act.name}?{self.other}")
+        if not self.without:
+            return word
+        # With a layer off acts succeed, and would lend the next one what they won: a worker each.
+        judge(LEAVE, self.host.port, f"/fn/evil/{function}/leave")
+        return "works" if word == "exited" and act.outcome in ("refused", "ended") else word
 
     def answers(self):
         """The neighbour gets exactly what it sent."""
@@ -297,7 +310,7 @@ class Disturbance:
     tenant as well: so both are yardsticks, and each part says which it is held to.
     """
 
-    def __init__(self, field, paths, rounds=3, seconds=0.6):
+    def __init__(self, field, paths, rounds=3 if GIVEN.layers else 2, seconds=0.6):
         took = {"alone": [], "honest": [], "hostile": []}
         self.wrong, self.hostile, self.worked = 0, 0, []
         honest = [("work", "/fn/honest/work/work")]
@@ -373,12 +386,18 @@ class Suite:
         field.deploy(self.tools.build("resolver", "-DIN_RESOLVER"), "resolver", **LIMITS)
         text = field.host.request("GET", "/fn/evil/resolver/resolver")[1].decode()
         self.check(text.split()[:1] == ["resolver"] and text.split()[1] != "0", f"an IFUNC resolver: {text}")
+        field.deploy(self.tools.build("false-seal", "-DFALSE_SEAL"), "false-seal", **LIMITS)
+        text = field.host.request("GET", "/fn/evil/false-seal/unsealed")[1].decode()
+        unsealed = dict(line.split() for line in text.splitlines() if len(line.split()) == 2)
+        self.check(len(unsealed) == len(rows), f"a plugin that seals itself falsely: {text[:300]}")
+        for name, number in unsealed.items():
+            self.check(int(number) != 0, f"{name} worked in a plugin that seals itself falsely")
         ended = [act for act in self.tools.table if act.outcome == "ended"]
         for act in ended[::4] if not GIVEN.layers else ended:
             built = self.tools.build(f"ctor-{act.name}", f'-DONE_IN_CONSTRUCTOR="{act.name}"')
             done = field.deploy(built, f"ctor-{act.name}", check=False, **LIMITS)
             self.check(done.returncode == 1 and "SIGSYS" in done.stderr, f"{act.name} in a constructor: {done.stderr or done.stdout}")
-        self.say(f"{len(rows)} acts in a constructor are refused; those without innocent use end it")
+        self.say(f"{len(rows)} acts are refused in a constructor, and to a plugin that seals itself falsely; an IFUNC resolver gets nowhere")
         field.files = field.count_files()
 
     def between_tenants(self, field):
@@ -440,11 +459,14 @@ class Suite:
             for attempt in range(3):
                 seen = Disturbance(field, self.paths(field, acts))
                 self.say(f"neighbour, {part}: {seen}")
-                # A call that is only refused takes no time of anybody's. The others cost a worker, or a core while they run.
-                ratio = seen.to_alone if part == "refused" else min(seen.to_alone, seen.to_honest)
-                if ratio <= P99_RATIO:
+                # A call that is only refused takes nobody's time. The others cost a worker, or a core while they run: as
+                # an honest tenant's do, and up to a tick the kernel alone decides who waits.
+                calm = seen.to_alone <= P99_RATIO
+                if part != "refused":
+                    calm = calm or seen.to_honest <= P99_RATIO or seen.p99["hostile"] <= TICK_MS
+                if calm:
                     break
-            self.check(ratio <= P99_RATIO, f"{part} disturb the neighbour: {seen}")
+            self.check(calm, f"{part} disturb the neighbour: {seen}")
             self.check(seen.wrong == 0, f"{part}: {seen.wrong} wrong answers of the neighbour")
             self.check(not seen.worked, f"{part}: {seen.worked} worked")
             self.result["figures"][f"neighbour_{part}"] = {
@@ -482,7 +504,8 @@ class Suite:
             field = Field(self.tools, without)
         except AssertionError as refused:
             cause = str(refused).split("confine", 1)
-            return {act.name: "no worker: confine" + cause[1].splitlines()[0] if len(cause) > 1 else "no worker" for act in self.kernel_acts()}
+            word = "no worker: confine" + cause[1].splitlines()[0].rstrip("'") if len(cause) > 1 else "no worker"
+            return dict.fromkeys([*(act.name for act in self.kernel_acts()), "outlive-zygote"], word)
         words = {}
         try:
             for act in self.kernel_acts():
@@ -498,6 +521,15 @@ class Suite:
         return [a for a in self.tools.table if a.outcome != "disowned" and not a.flags & WITHOUT_ANSWER]
 
     def layers(self):
+        # Somebody's shared memory, for whoever may look for it.
+        libc = ctypes.CDLL(None)
+        segment = libc.shmget(0, 4096, 0o1666)
+        try:
+            self.each_layer()
+        finally:
+            libc.shmctl(segment, 0, None)
+
+    def each_layer(self):
         base = self.matrix("")
         behind = self.matrix("seccomp")
         rows = {name: {"all": word, "alone": [], "first": [], "behind": []} for name, word in base.items()}
@@ -521,6 +553,12 @@ class Suite:
             opened = sorted(n for n in base if words[n] == "works" and behind[n] != "works")
             self.result["layers"][layer] |= {"behind_seccomp_changes": sum(words[n] != behind[n] for n in base), "behind_seccomp_opens": opened}
             self.say(f"  and without seccomp: {len(opened)} more work" + (f": {', '.join(opened[:8])} …" if opened else ""))
+        for combination in COMBINATIONS:
+            words = self.matrix(",".join(combination))
+            one_less = [base, behind]["seccomp" in combination]
+            opened = sorted(n for n in base if words[n] == "works" and one_less[n] != "works")
+            self.result.setdefault("combinations", {})[",".join(combination)] = opened
+            self.say(f"without {', '.join(combination)}: {len(opened)} work: {', '.join(opened)}")
         for name in rows:
             rows[name]["without_seccomp"] = behind[name]
         self.result["matrix"] = rows

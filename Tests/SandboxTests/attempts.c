@@ -51,6 +51,11 @@ static void test_resolver(host *h) {
     attempts_some(h, "attempts-resolver.so", "/resolver", 1);
 }
 
+/// The last filter binds only a plugin that lets it be loaded: without it the first must hold whatever does harm.
+static void test_false_seal(host *h) {
+    attempts_all(h, "attempts-false-seal.so", "/unsealed");
+}
+
 /// Those with no innocent use end the process at once, by SIGSYS.
 static void test_ended(host *h) {
     const attempt *a;
@@ -80,6 +85,7 @@ const test ATTEMPT_TESTS[] = {
     {"while serving", test_serving},
     {"in a constructor", test_constructor},
     {"in a resolver", test_resolver},
+    {"with a false seal", test_false_seal},
     {"no innocent use", test_ended},
     {"no innocent use, in a constructor", test_ended_in_constructor},
     {NULL, NULL},
