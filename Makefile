@@ -1,9 +1,9 @@
 # The words of this house; `make help` lists them.
 PREFIX := .build/swiftlet
-.PHONY: help setup build run demo test check attack bench fmt clean
+.PHONY: help setup build run demo test test-vm check attack bench fmt clean
 
 help: ## list these words
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/'
 
 setup: ## install packages, build engines, fetch models: once, into .deps
 	@scripts/setup
@@ -19,6 +19,9 @@ run: build ## start a host with the examples on 127.0.0.1:8080 and leave it runn
 
 test: build ## run everything that proves something
 	@scripts/test $(PREFIX)
+
+test-vm: ## run the sandbox tests on Debian's kernel with control groups v2, in QEMU
+	@scripts/test-vm
 
 check: build ## layers, format, and the fast tests
 	@scripts/check $(PREFIX)

@@ -164,8 +164,8 @@ private func isThere(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
     @Test func whatIsRefusedLeavesNothing() throws {
         let backend = #"{name: "f", kind: "backend", version: "1", library: "plugin.so"}"#
         let cases: [(Result<Deployment, RuntimeError>, RuntimeError.Code, String)] = [
-            (try admit(tenant: "../x"), .badRequest, "no tenant's name"),
-            (try admit(tenant: "Acme"), .badRequest, "no tenant's name"),
+            (try admit(tenant: "../x"), .badRequest, "no name of a tenant"),
+            (try admit(tenant: "Acme"), .badRequest, "no name of a tenant"),
             (try admit(manifest: "{"), .manifestInvalid, "not JSON5"),
             (try admit(manifest: backend), .forbidden, "can't belong to tenant acme"),
             (try admit(tenant: "platform"), .forbidden, "can't belong to tenant platform"),

@@ -73,5 +73,7 @@ packet receive_type(int channel, uint16_t type);
 /// The body of a RESPONSE frame; `*finished` is filled when the frame carries it.
 const uint8_t *response_body(const packet *p, uint32_t *status, size_t *size, wire_finished *finished);
 uint64_t clock_ns(void);
+/// How much longer than usual a test waits before it calls something hung: for machines that are emulated.
+int patience(void);
 
 #endif

@@ -25,7 +25,7 @@ static size_t groups_named(const char *name) {
 
 /// A zombie is gone too: it waits for a parent that is not ours to wake.
 static bool gone(pid_t pid) {
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 200 * patience(); i++) {
         char path[32], state = 0;
         snprintf(path, sizeof path, "/proc/%d/stat", pid);
         FILE *file = fopen(path, "r");
