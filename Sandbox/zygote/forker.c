@@ -263,12 +263,17 @@ int layers_main(const options *o, bool json) {
     cgroup_groups top;
     layer found[LAYER_COUNT];
     cgroup_make_top(&top, name);
-    uint32_t have = layers_probe(found, &top, o->uid_base);
+    uint32_t have = layers_probe(found, &top, o->uid_base) & ~o->without, required = o->require != 0 ? o->require : LAYERS_ALL;
     cgroup_remove(&top);
     if (json) printf("{\"have\":%u,\"cgroup\":%u,\"landlock\":%d,\"layers\":[", have, top.version, landlock_abi());
     for (int i = 0; i < LAYER_COUNT; i++) {
-        const layer *l = &found[i];
+        layer *l = &found[i];
         const char *reason = l->error == 0 ? "" : strerror(l->error), *fix = l->error == 0 ? "" : l->fix;
+        if (l->error == 0 && (o->without & l->bit) != 0) {
+            l->error = ECANCELED;
+            reason = "left out by --without";
+            fix = "leave that option away";
+        }
         if (json)
             printf("%s{\"name\":\"%s\",\"in_force\":%s,\"stops\":\"%s\",\"reason\":\"%s\",\"fix\":\"%s\"}", i == 0 ? "" : ",",
                    l->name, l->error == 0 ? "true" : "false", l->stops, reason, fix);
@@ -276,5 +281,5 @@ int layers_main(const options *o, bool json) {
         else printf("NO  %-14s %s; to get it: %s\n", l->name, reason, fix);
     }
     if (json) printf("]}\n");
-    return 0;
+    return (have & required) == required ? 0 : 1;
 }

@@ -12,11 +12,13 @@
 static const char USAGE[] =
     "usage: swiftlet-zygote forker --control FD --cgroup-name NAME [--kit FILE] [--swift-runtime DIR]\n"
     "                              [--uid-base N] [--without LAYER,LAYER]\n"
-    "       swiftlet-zygote layers [--json]    what this machine gives, with the fix for what it does not\n"
+    "       swiftlet-zygote layers [--json] [--require all|LAYER,LAYER]\n"
+    "                                          what this machine gives, with the fix for what it does not; fails when a\n"
+    "                                          required layer is missing\n"
     "       swiftlet-zygote order              the order of confinement, one step a line\n"
     "The forker and the zygotes it starts are run by `swiftlet serve`, not by hand.\n";
 
-enum { KIT = 1000, RUNTIME, CGROUP_NAME, CONTROL, UID, WITHOUT, JSON, HAVE, PREPARE, UID_FIRST, VERSION, MEMORY, PIDS, CPU, USERNS };
+enum { KIT = 1000, RUNTIME, CGROUP_NAME, CONTROL, UID, WITHOUT, REQUIRE, JSON, HAVE, PREPARE, UID_FIRST, VERSION, MEMORY, PIDS, CPU, USERNS };
 
 static const struct option LONG[] = {
     {"control", required_argument, NULL, CONTROL},
@@ -25,6 +27,7 @@ static const struct option LONG[] = {
     {"cgroup-name", required_argument, NULL, CGROUP_NAME},
     {"uid-base", required_argument, NULL, UID},
     {"without", required_argument, NULL, WITHOUT},
+    {"require", required_argument, NULL, REQUIRE},
     {"json", no_argument, NULL, JSON},
     {"have", required_argument, NULL, HAVE},
     {"prepare", required_argument, NULL, PREPARE},
@@ -66,6 +69,7 @@ static bool read_option(options *o, int option, bool *json) {
     case CGROUP_NAME: o->cgroup_name = optarg; return strchr(optarg, '/') == NULL && optarg[0] != '.' && optarg[0] != 0;
     case UID: o->uid_base = (uid_t)strtoul(optarg, NULL, 0); return o->uid_base != 0;
     case WITHOUT: return read_layers(optarg, &o->without);
+    case REQUIRE: return strcmp(optarg, "all") == 0 || read_layers(optarg, &o->require);
     case JSON: *json = true; return true;
     case HAVE: o->have = (uint32_t)strtoul(optarg, NULL, 0); return true;
     case PREPARE: o->prepare = (uint32_t)strtoul(optarg, NULL, 0); return true;

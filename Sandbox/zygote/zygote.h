@@ -26,6 +26,7 @@ typedef struct options {
     const char *kit, *swift_runtime, *cgroup_name;
     uid_t uid_base;
     uint32_t without; ///< layers left out on purpose: tests prove that the others hold
+    uint32_t require; ///< `layers` fails when one of them is missing; 0 = all
     // zygote only; written by the forker
     uint32_t have, prepare, cgroup_version;
     uid_t uid_first;

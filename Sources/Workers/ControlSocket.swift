@@ -30,7 +30,8 @@ final class ControlSocket: Sendable {
 
     /// Reads packets on the control loop until the peer is gone; then calls `ended` once.
     func read(
-        on loop: EventLoop, buffer: PacketBuffer, received: @escaping (FrameHead, RawSpan, consuming FileDescriptor?) -> Void,
+        on loop: EventLoop, buffer: PacketBuffer,
+        received: @escaping (FrameHead, RawSpan, consuming FileDescriptor?) -> Void,
         ended: @escaping () -> Void
     ) throws(SystemError) {
         let reader = Reader(descriptor.raw, loop, buffer, received, ended)

@@ -129,7 +129,7 @@ package final class WorkerHost: Sendable {
                 number: number, wireNumber: waiting.number, spec: spec,
                 channel: FileDescriptor(owning: waiting.channel), fromPreparedZygote: prepared)
             if zygote.startPrepared(worker, pid: waiting.pid) { return worker }
-            if !zygote.isLeaving { return nil } // that one had ended
+            if !zygote.isLeaving { return nil }  // that one had ended
         } else {
             if let waiting { _ = Glibc.close(waiting.channel) }
             var pair = try ChannelPair()

@@ -7,7 +7,9 @@ internal import Platform
 enum DoctorCommand {
     static func run(_ arguments: Arguments) throws -> Int32 {
         let zygote = Installation.current.zygote
-        let words = arguments.has("--json") ? [zygote, "layers", "--json"] : [zygote, "layers"]
+        var words = [zygote, "layers"]
+        if arguments.has("--json") { words.append("--json") }
+        if let required = arguments.value("--require") { words += ["--require", required] }
         // The program takes this process's place: its output and exit code are the answer.
         try unsafe withCStrings(words) { argv throws(SystemError) in _ = unsafe execv(zygote, argv) }
         throw RuntimeError(

@@ -18,7 +18,7 @@ enum Help {
             help: """
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
                                       [--zygotes N] [--zygote-life SECONDS] [--uid N] [--json]
-                                      [--sandbox-without LAYER[,LAYER]]
+                                      [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
                   --listen HOST:PORT  numeric address; port 0 picks a free one (default 127.0.0.1:8080)
@@ -31,12 +31,14 @@ enum Help {
                                       layout, after this time (default 600)
                   --uid N             user and group that the host becomes when started as root (default 59990)
                   --json              print one line of JSON with the address when ready
+                  --require-layers all|LAYER[,LAYER]
+                                      refuse to start when one of these layers of the sandbox is missing here
                   --sandbox-without LAYER[,LAYER]
                                       leave layers of the sandbox out, for tests of the others: never for code of others
                 """,
             options: [
                 "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life", "--uid",
-                "--sandbox-without",
+                "--require-layers", "--sandbox-without",
             ],
             flags: ["--json"], run: ServeCommand.run),
         Command(
@@ -83,7 +85,8 @@ enum Help {
             flags: ["--json"], run: RemoveCommand.run),
         Command(
             name: "doctor", summary: "show which sandbox layers this machine gives",
-            help: "usage: swiftlet doctor [--json]\n\nExits with 1 when a layer is missing.", options: [],
+            help: "usage: swiftlet doctor [--json] [--require all|LAYER,LAYER]\n\n"
+                + "Exits with 1 when a layer is missing, or one of those that --require names.", options: ["--require"],
             flags: ["--json"],
             run: DoctorCommand.run),
     ]

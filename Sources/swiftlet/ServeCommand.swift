@@ -24,6 +24,7 @@ enum ServeCommand {
         let registry = try Registry(stateDirectory: options.state)
         let store = try ArtefactStore(stateDirectory: options.state)
         store.sweep(keeping: registry.snapshot.digests)
+        try requireLayers(options)
         // Before the first thread, because it forks; before root is dropped, because it keeps it.
         let host = try WorkerHost(workerConfiguration(options))
         try dropPrivileges(options)
@@ -85,6 +86,25 @@ enum ServeCommand {
                 [("without", layers)])
         }
         return configuration
+    }
+
+    /// Refuses to serve where a layer is missing that the operator insists on.
+    private static func requireLayers(_ options: ServeOptions) throws {
+        guard let required = options.requiredLayers else { return }
+        var words = ["layers", "--require", required]
+        if let without = options.withoutLayers { words += ["--without", without] }
+        let (status, output) = try Subprocess.run(Installation.current.zygote, words)
+        guard status != 0 else { return }
+        guard status == 1 else { throw UsageError(text: "--require-layers \(required): \(output)") }
+        let names = Set(required.split(separator: ",").map(String.init))
+        let missing = output.split(separator: "\n").filter { $0.hasPrefix("NO ") }.map {
+            $0.drop { !$0.isWhitespace }.drop(while: \.isWhitespace)
+        }
+        .filter { line in required == "all" || names.contains { line.hasPrefix($0 + " ") } }
+        throw RuntimeError(
+            .unavailable, step: "check the sandbox (--require-layers \(required))",
+            cause: "this machine does not give: " + missing.joined(separator: "; "),
+            next: "do what each line says, or require fewer layers; `swiftlet doctor` shows all of them")
     }
 
     /// Connections and workers take descriptors; the soft limit is a default for programs that use select.

@@ -17,6 +17,8 @@ struct ServeOptions {
     let json: Bool
     /// Layers of the sandbox to leave out, as the forker names them; tests prove with it that the others hold.
     let withoutLayers: String?
+    /// Layers of the sandbox without which it must not start.
+    let requiredLayers: String?
     /// PEM files; nil serves plain HTTP.
     let tls: (certificate: String, key: String)?
 
@@ -34,6 +36,7 @@ struct ServeOptions {
         uid = UInt32(try arguments.number("--uid", in: 1...2_000_000_000) ?? 59_990)
         json = arguments.has("--json")
         withoutLayers = arguments.value("--sandbox-without")
+        requiredLayers = arguments.value("--require-layers")
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {
         case (let certificate?, let key?): tls = (certificate, key)
         case (nil, nil): tls = nil

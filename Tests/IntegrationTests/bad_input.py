@@ -26,6 +26,43 @@ def serve(state, *words):
         [SWIFTLET, "serve", "--listen", "127.0.0.1:0", "--state", str(state), *words], capture_output=True, text=True, timeout=30)
 
 
+class RequiredLayers(unittest.TestCase):
+    def setUp(self):
+        self.work = make_work()
+
+    def tearDown(self):
+        shutil.rmtree(self.work)
+
+    def test_a_missing_layer_refuses_the_start(self):
+        done = serve(self.work / "state", "--sandbox-without", "landlock,mdwe", "--require-layers", "landlock,seccomp")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("landlock", done.stderr)
+        self.assertIn("left out by --without", done.stderr)
+        self.assertNotIn("mdwe", done.stderr.split("this machine does not give")[1], "nobody asked for that one")
+
+    def test_all_of_them(self):
+        done = serve(self.work / "state", "--sandbox-without", "mdwe", "--require-layers", "all")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("mdwe", done.stderr)
+
+    def test_a_layer_that_is_none(self):
+        done = serve(self.work / "state", "--require-layers", "armour")
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("armour", done.stderr)
+
+    def test_what_is_there_serves(self):
+        host = Host("--require-layers", "seccomp,caps,rlimits")
+        host.stop()
+
+    def test_doctor(self):
+        run = lambda *words: subprocess.run([SWIFTLET, "doctor", *words], capture_output=True, text=True, timeout=30)
+        self.assertEqual(run("--require", "seccomp,caps").returncode, 0)
+        self.assertEqual(run("--require", "armour").returncode, 2)
+        report = json.loads(run("--json").stdout)
+        missing = [layer["name"] for layer in report["layers"] if not layer["in_force"]]
+        self.assertEqual(run().returncode, 1 if missing else 0)
+
+
 class StateDirectory(unittest.TestCase):
     def setUp(self):
         self.work = make_work()

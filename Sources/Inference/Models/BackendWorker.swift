@@ -164,7 +164,8 @@ extension ModelInfo {
         var offset = 8
         guard let confine = payload.u64(&offset), let load = payload.u64(&offset), let seal = payload.u64(&offset),
             let open = payload.u64(&offset), let name = payload.u32(&offset), let version = payload.u32(&offset),
-            payload.i32(&offset) != nil, payload.u32(&offset) == 1, payload.u64(&offset) != nil, payload.take(name, &offset) != nil,
+            payload.i32(&offset) != nil, payload.u32(&offset) == 1, payload.u64(&offset) != nil,
+            payload.take(name, &offset) != nil,
             payload.take(version, &offset) != nil, let capabilities = payload.u32(&offset),
             let vocabulary = payload.u32(&offset), let context = payload.u32(&offset),
             let sequence = payload.u32(&offset),
