@@ -46,8 +46,10 @@ static int limit(const cgroup_leaf *leaf, const struct limits *wanted) {
 
 static cgroup_result result(const cgroup_leaf *leaf) {
     cgroup_result r = {0};
-    if (leaf->dir[CGROUP_MEMORY] < 0) return r;
     char text[64];
+    if (leaf->dir[CGROUP_PIDS] >= 0) r.pids_refused = (uint32_t)cgroup_read_key(leaf->dir[CGROUP_PIDS], "pids.events", "max");
+    if (leaf->dir[CGROUP_CPU] >= 0) r.throttled_us = cgroup_read_key(leaf->dir[CGROUP_CPU], "cpu.stat", "throttled_usec");
+    if (leaf->dir[CGROUP_MEMORY] < 0) return r;
     cgroup_read(leaf->dir[CGROUP_MEMORY], "memory.peak", text, sizeof text);
     r.memory_peak = strtoull(text, NULL, 10);
     r.oom = cgroup_read_key(leaf->dir[CGROUP_MEMORY], "memory.events", "oom_kill") > 0;

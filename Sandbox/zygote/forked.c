@@ -328,7 +328,7 @@ void worker_bury(worker *w, int status, const struct rusage *used, const char *i
         .worker = w->number, .status = real_status(status), .oom = result.oom, .memory_peak = result.memory_peak,
         .cpu_us = (uint64_t)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) * 1000000u +
             (uint64_t)(used->ru_utime.tv_usec + used->ru_stime.tv_usec),
-        .words_size = size, .pid = w->host_pid};
+        .words_size = size, .pid = w->host_pid, .throttled_us = result.throttled_us, .pids_refused = result.pids_refused};
     // Without a cgroup the process's own high-water mark is the next best.
     if (gone.memory_peak == 0) gone.memory_peak = (uint64_t)used->ru_maxrss * 1024u;
     if (w->state == PREPARING && w->counted && (!announced || ++prepare_failures == PREPARE_FAILURES_MAX))

@@ -9,7 +9,8 @@ package enum Outcome: Sendable, Equatable {
     case crashed(signal: Int32, words: String)
     /// The worker ended itself.
     case exited(code: Int32, words: String)
-    case timedOut(milliseconds: Int)
+    /// `throttled`: milliseconds of that in which the CPU limit held it back.
+    case timedOut(milliseconds: Int, throttled: Int = 0)
     case outOfMemory(limit: UInt64, peak: UInt64)
     /// The caller went away.
     case cancelled
@@ -57,10 +58,14 @@ package enum Outcome: Sendable, Equatable {
                 .handlerCrashed, step: step,
                 cause: "the handler ended its own process with exit status \(code)\(words.isEmpty ? "" : " ")\(words)",
                 next: "return from the handler instead of calling exit; a worker serves many requests")
-        case .timedOut(let milliseconds):
+        case .timedOut(let milliseconds, let throttled):
+            let held = throttled > 0 ? "; limits.cpu_percent held it back for \(throttled) ms" : ""
             return RuntimeError(
-                .timeout, step: step, cause: "the handler did not finish within \(milliseconds) ms and was stopped",
-                next: "make it faster, or raise limits.timeout_ms in the manifest")
+                .timeout, step: step,
+                cause: "the handler did not finish within \(milliseconds) ms and was stopped\(held)",
+                next:
+                    "make it faster, or raise limits.timeout_ms\(throttled > 0 ? " or limits.cpu_percent" : "") in the manifest"
+            )
         case .outOfMemory(let limit, let peak):
             return RuntimeError(
                 .outOfMemory, step: step,

@@ -363,7 +363,10 @@ package final class InvocationRun: WorkerChannelDelegate {
         let remote = loop.remote
         let worker = lease.worker
         worker.whenExited { exit in
-            remote.submit { _ in own.value.finish(own.value.reason ?? exit.outcome(limits: worker.spec.limits)) }
+            remote.submit { _ in
+                let reason = own.value.reason.map(exit.explaining)
+                own.value.finish(reason ?? exit.outcome(limits: worker.spec.limits))
+            }
         }
     }
 

@@ -11,6 +11,10 @@ package struct WorkerExit: Sendable, Equatable {
     /// Bytes; 0 when not known.
     package var memoryPeak: UInt64 = 0
     package var cpuMicroseconds: UInt64 = 0
+    /// Time that it would have run and its CPU limit did not let it.
+    package var throttledMicroseconds: UInt64 = 0
+    /// Processes and threads that its limit did not let it start.
+    package var processesRefused = 0
     /// What it wrote to stderr last.
     package var lastWords = ""
 
@@ -21,9 +25,16 @@ package struct WorkerExit: Sendable, Equatable {
         guard let status else { return .lost }
         if outOfMemory { return .outOfMemory(limit: limits.memoryBytes, peak: memoryPeak) }
         let signal = status & 0x7f
-        let words = lastWords.isEmpty ? "" : "; its last words: \(lastWords)"
+        var words = lastWords.isEmpty ? "" : "; its last words: \(lastWords)"
+        if processesRefused > 0 { words += "; limits.threads refused it a thread or process \(processesRefused) times" }
         if signal != 0 { return .crashed(signal: signal, words: words) }
         return .exited(code: (status >> 8) & 0xff, words: words)
+    }
+
+    /// The host's own reason for ending it, with what the kernel adds.
+    package func explaining(_ reason: Outcome) -> Outcome {
+        guard case .timedOut(let limit, _) = reason else { return reason }
+        return .timedOut(milliseconds: limit, throttled: Int(clamping: throttledMicroseconds / 1000))
     }
 }
 

@@ -211,12 +211,16 @@ final class Zygote: Sendable {
         var offset = 0
         guard let number = payload.u32(&offset), let status = payload.i32(&offset), let oom = payload.u32(&offset),
             payload.u32(&offset) != nil, let peak = payload.u64(&offset), let cpu = payload.u64(&offset),
-            let words = payload.u32(&offset), payload.i32(&offset) != nil, let text = payload.text(words, &offset)
+            let words = payload.u32(&offset), payload.i32(&offset) != nil,
+            let throttled = payload.u64(&offset), let refused = payload.u32(&offset), payload.u32(&offset) != nil,
+            let text = payload.text(words, &offset)
         else { return nil }
         var exit = WorkerExit(status: status)
         exit.outOfMemory = oom != 0
         exit.memoryPeak = peak
         exit.cpuMicroseconds = cpu
+        exit.throttledMicroseconds = throttled
+        exit.processesRefused = Int(refused)
         exit.lastWords = text
         return (number, exit)
     }

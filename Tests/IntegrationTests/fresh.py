@@ -95,6 +95,12 @@ class Freshness(unittest.TestCase):
         status, error = self.host.error("/fn/default/greedy/loop")
         self.assertEqual((status, error["code"]), (504, "timeout"), error)
 
+    def test_a_loop_that_was_held_back_is_told_so(self):
+        self.deploy("slow", "for (;;) {}", reuse="function", limits={"cpu_percent": 20, "timeout_ms": 800})
+        status, error = self.host.error("/fn/default/slow")
+        self.assertEqual((status, error["code"]), (504, "timeout"), error)
+        self.assertRegex(error["cause"], r"limits.cpu_percent held it back for \d{2,} ms")
+
     def test_a_template_that_can_not_load(self):
         done = self.host.deploy_c("broken", handler("return 0;", "__attribute__((constructor)) static void c(void) { abort(); }"), reuse="request")
         self.assertNotEqual(done.returncode, 0)

@@ -105,6 +105,21 @@ static void test_cpu_limit(host *h) {
     close(w.channel);
 }
 
+/// A fifth of a core: a loop is held back most of the time, and the exit says for how long.
+static void test_throttled(host *h) {
+    wire_start job = job_default();
+    job.cpu_percent = 20;
+    worker w = host_worker(h, job, "subject.so", "{}");
+    send_invoke(w.channel, 1, "/loop", "", 0, true);
+    usleep(600000);
+    wire_kill wanted = {.worker = w.number};
+    send_frame(h->zygote, (wire_head){.type = WIRE_KILL}, &wanted, sizeof wanted);
+    exited e = host_exited(h, w.number);
+    if ((h->have & WIRE_LAYER_CGROUP_CPU) != 0)
+        CHECK(e.came && e.told.throttled_us > 100000, "throttled %llu us", (unsigned long long)e.told.throttled_us);
+    close(w.channel);
+}
+
 static void test_memory_limit(host *h) {
     worker w = host_worker(h, job_default(), "subject.so", "{}");
     send_invoke(w.channel, 1, "/hog", "", 0, true);
@@ -137,6 +152,7 @@ const test FAILURE_TESTS[] = {
     {"init fails", test_init_fails},
     {"kill", test_kill},
     {"cpu limit", test_cpu_limit},
+    {"throttled", test_throttled},
     {"memory limit", test_memory_limit},
     {"broken invoke", test_broken_invoke},
     {NULL, NULL},

@@ -73,6 +73,8 @@ typedef struct cgroup_leaf {
 typedef struct cgroup_result {
     bool oom;
     uint64_t memory_peak;
+    uint64_t throttled_us;
+    uint32_t pids_refused;
 } cgroup_result;
 
 /// Finds a place and makes the group `name` in each hierarchy.

@@ -191,8 +191,11 @@ typedef struct wire_exited {
     uint64_t cpu_us;      ///< user + system time
     uint32_t words_size;  ///< bytes of last words that follow
     int32_t pid;          ///< in the host's pid namespace
+    uint64_t throttled_us; ///< time that it would have run and the CPU limit did not let it
+    uint32_t pids_refused; ///< processes and threads that the limit did not let it start
+    uint32_t reserved_too;
 } wire_exited;
-_Static_assert(sizeof(wire_exited) == 40, "wire_exited has padding");
+_Static_assert(sizeof(wire_exited) == 56, "wire_exited has padding");
 
 /// Then: method, path, query, tenant, function, request id; then `header_count` times
 /// { u32 name size, u32 value size, name, value }; then body bytes to the end of the frame.
