@@ -187,7 +187,7 @@ const attempt FILE_ATTEMPTS[] = {
     {"open-cgroup", open_own_cgroup, REFUSED, "mount, landlock, filter, user", 0, NULL},
     {"open-device", open_memory_device, REFUSED, "mount, landlock, user", 0, "CONFIG_DEVMEM"},
     {"open-kernel-log", open_kernel_log, REFUSED, "mount, landlock, serve filter, caps", 0, NULL},
-    {"open-terminals", open_terminals, REFUSED, "mount, landlock, filter", 0, NULL},
+    {"open-terminals", open_terminals, REFUSED, "mount, landlock, filter, cgroup-devices", 0, NULL},
     {"open-fault-device", open_fault_device, REFUSED, "mount, landlock, filter, user", 0, "/dev/userfaultfd"},
     {"list-root", list_root, REFUSED, "landlock, serve filter", 0, NULL},
     {"write-library", write_library, REFUSED, "mount, landlock, filter", 0, NULL},

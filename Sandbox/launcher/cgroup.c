@@ -123,6 +123,9 @@ static void make_top_v1(cgroup_groups *groups, const char *name) {
         groups->error[i] = -status;
         if (status == 0) groups->version = 1;
     }
+    char point[512];
+    find_mount("devices", point, sizeof point);
+    if (groups->version == 1 && point[0] != 0) make_at(groups->devices, sizeof groups->devices, point, "/", name);
 }
 
 /// Lets children of `path` have the controllers. Returns the bits that they now have.
@@ -204,6 +207,10 @@ int cgroup_make_child(const cgroup_groups *parent, const char *name, cgroup_grou
         if (mkdir(child->path[i], 0755) < 0 && errno != EEXIST) return -errno;
         if (parent->version == 2) delegate(child->path[i]);
     }
+    if (parent->devices[0] == 0) return 0;
+    size_t room = sizeof child->devices;
+    if ((size_t)snprintf(child->devices, room, "%s/%s", parent->devices, name) >= room) return -ENAMETOOLONG;
+    if (mkdir(child->devices, 0755) < 0 && errno != EEXIST) return -errno;
     return 0;
 }
 
@@ -232,7 +239,8 @@ int cgroup_remove(const cgroup_groups *groups) {
         int status = remove_tree(groups->path[i], 0);
         if (status < 0) worst = status;
     }
-    return worst;
+    int status = groups->devices[0] == 0 ? 0 : remove_tree(groups->devices, 0);
+    return status < 0 ? status : worst;
 }
 
 // ---- leaves ---------------------------------------------------------------------------------------------------------------

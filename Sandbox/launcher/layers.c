@@ -2,6 +2,7 @@
 #include "launcher.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -32,6 +33,7 @@ static const layer LAYERS[LAYER_COUNT] = {
     {WIRE_LAYER_CGROUP_MEMORY, "cgroup-memory", "taking more memory than its limit", CGROUP_FIX, 0},
     {WIRE_LAYER_CGROUP_PIDS, "cgroup-pids", "more processes than its limit", CGROUP_FIX, 0},
     {WIRE_LAYER_CGROUP_CPU, "cgroup-cpu", "taking more CPU than its limit", CGROUP_FIX, 0},
+    {WIRE_LAYER_CGROUP_DEVICES, "cgroup-devices", "opening devices, GPUs included", CGROUP_FIX, 0},
 };
 
 uint32_t layer_bit(const char *name) {
@@ -92,6 +94,24 @@ static int try_cgroup(const cgroup_groups *groups, int controller) {
     return -status;
 }
 
+/// Refused is what must be refused, and no more.
+static int try_devices(const cgroup_groups *groups) {
+    cgroup_groups probe;
+    int status = cgroup_make_child(groups, "probe", &probe);
+    if (status == 0) status = cgroup_restrict_devices(&probe);
+    if (status == 0 && probe.devices[0] != 0) status = cgroup_enter_devices(probe.devices);
+    if (status == 0 && probe.devices[0] == 0) { // v2: below, because a group that hands controllers on holds no process
+        int dirs[CGROUP_CONTROLLERS];
+        cgroup_leaf leaf;
+        status = cgroup_open(&probe, dirs);
+        if (status == 0) status = cgroup_leaf_make(probe.version, dirs, 1, &leaf);
+        if (status == 0) status = cgroup_leaf_attach(&leaf);
+    }
+    if (status < 0) return -status;
+    int harmless = open("/dev/null", O_RDWR | O_CLOEXEC), log = open("/dev/kmsg", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    return harmless < 0 ? errno : log >= 0 ? ENOTSUP : 0;
+}
+
 static int attempt(uint32_t bit, const cgroup_groups *groups, uid_t uid) {
     confine nobody = {.user_namespace = geteuid() != 0};
     switch (bit) {
@@ -107,6 +127,7 @@ static int attempt(uint32_t bit, const cgroup_groups *groups, uid_t uid) {
     case WIRE_LAYER_CGROUP_MEMORY: return try_cgroup(groups, CGROUP_MEMORY);
     case WIRE_LAYER_CGROUP_PIDS: return try_cgroup(groups, CGROUP_PIDS);
     case WIRE_LAYER_CGROUP_CPU: return try_cgroup(groups, CGROUP_CPU);
+    case WIRE_LAYER_CGROUP_DEVICES: return try_devices(groups);
     default: return 0; // pid: the clone itself is the attempt
     }
 }
@@ -146,6 +167,7 @@ uint32_t layers_probe(layer found[LAYER_COUNT], const cgroup_groups *groups, uid
         size_t length = strlen(probe.path[i]);
         if (length > 0) strncat(probe.path[i], "/probe", sizeof probe.path[i] - length - 1);
     }
+    if (probe.devices[0] != 0) strncat(probe.devices, "/probe", sizeof probe.devices - strlen(probe.devices) - 1);
     cgroup_remove(&probe);
     return have;
 }

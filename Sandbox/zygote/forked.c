@@ -432,6 +432,8 @@ static void set_up(const options *o) {
     if (Z.proc < 0 || Z.pid_namespace < 0) cannot("open /proc", errno, "");
     int status = cgroup_open(&o->groups, Z.groups);
     if (status < 0) cannot("open the cgroups", -status, "");
+    // On v1 the workers inherit this group; on v2 theirs lie below one with a program.
+    if (o->groups.devices[0] != 0 && (status = cgroup_enter_devices(o->groups.devices)) < 0) cannot("enter the devices group", -status, "");
     load_kit(o->kit);
     // A second thread would be missing in every fork, with whatever locks it held.
     if (count_threads() != 1) cannot("the kit started a thread", EDEADLK, "");

@@ -89,6 +89,7 @@ static void describe(const forker *f, const child *c, uint32_t slot, uint32_t pr
     if ((f->have & WIRE_LAYER_CGROUP_MEMORY) != 0) argue_text(a, "--cgroup-memory", c->groups.path[CGROUP_MEMORY]);
     if ((f->have & WIRE_LAYER_CGROUP_PIDS) != 0) argue_text(a, "--cgroup-pids", c->groups.path[CGROUP_PIDS]);
     if ((f->have & WIRE_LAYER_CGROUP_CPU) != 0) argue_text(a, "--cgroup-cpu", c->groups.path[CGROUP_CPU]);
+    if ((f->have & WIRE_LAYER_CGROUP_DEVICES) != 0) argue_text(a, "--cgroup-devices", c->groups.devices);
 }
 
 /// In the child of a raw clone: nothing but system calls until exec.
@@ -124,7 +125,8 @@ static void spawn(forker *f, const wire_spawn *wanted, int control) {
     child *c = &f->children[slot];
     char name[24];
     snprintf(name, sizeof name, "z%u", wanted->zygote);
-    if (cgroup_make_child(&f->top, name, &c->groups) < 0) {
+    if (cgroup_make_child(&f->top, name, &c->groups) < 0 ||
+        ((f->have & WIRE_LAYER_CGROUP_DEVICES) != 0 && cgroup_restrict_devices(&c->groups) < 0)) {
         cgroup_remove(&c->groups);
         report_gone(f, wanted->zygote, EXIT_CANNOT << 8);
         return;
@@ -170,9 +172,9 @@ static void end_all(forker *f) {
 static void remove_leftovers(const cgroup_groups *top, const char *name) {
     const char *dash = strrchr(name, '-');
     if (dash == NULL) return;
-    for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
+    for (int i = 0; i <= CGROUP_CONTROLLERS; i++) {
         char parent[512];
-        snprintf(parent, sizeof parent, "%s", top->path[i]);
+        snprintf(parent, sizeof parent, "%s", i < CGROUP_CONTROLLERS ? top->path[i] : top->devices);
         char *slash = strrchr(parent, '/');
         if (slash == NULL) continue;
         *slash = 0;
@@ -184,7 +186,8 @@ static void remove_leftovers(const cgroup_groups *top, const char *name) {
             long pid = strtol(e->d_name + prefix, &end, 10);
             if (pid <= 0 || *end != 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) continue;
             cgroup_groups old = {.version = top->version};
-            if ((size_t)snprintf(old.path[i], sizeof old.path[i], "%s/%s", parent, e->d_name) < sizeof old.path[i])
+            char *path = i < CGROUP_CONTROLLERS ? old.path[i] : old.devices;
+            if ((size_t)snprintf(path, sizeof old.devices, "%s/%s", parent, e->d_name) < sizeof old.devices)
                 cgroup_remove(&old);
         }
         if (listing != NULL) closedir(listing);

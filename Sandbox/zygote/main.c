@@ -18,7 +18,7 @@ static const char USAGE[] =
     "       swiftlet-zygote order              the order of confinement, one step a line\n"
     "The forker and the zygotes it starts are run by `swiftlet serve`, not by hand.\n";
 
-enum { KIT = 1000, RUNTIME, CGROUP_NAME, CONTROL, UID, WITHOUT, REQUIRE, JSON, HAVE, PREPARE, UID_FIRST, VERSION, MEMORY, PIDS, CPU, USERNS };
+enum { KIT = 1000, RUNTIME, CGROUP_NAME, CONTROL, UID, WITHOUT, REQUIRE, JSON, HAVE, PREPARE, UID_FIRST, VERSION, MEMORY, PIDS, CPU, DEVICES, USERNS };
 
 static const struct option LONG[] = {
     {"control", required_argument, NULL, CONTROL},
@@ -36,6 +36,7 @@ static const struct option LONG[] = {
     {"cgroup-memory", required_argument, NULL, MEMORY},
     {"cgroup-pids", required_argument, NULL, PIDS},
     {"cgroup-cpu", required_argument, NULL, CPU},
+    {"cgroup-devices", required_argument, NULL, DEVICES},
     {"user-namespace", no_argument, NULL, USERNS},
     {0},
 };
@@ -78,6 +79,7 @@ static bool read_option(options *o, int option, bool *json) {
     case MEMORY: set_group(o, CGROUP_MEMORY); return true;
     case PIDS: set_group(o, CGROUP_PIDS); return true;
     case CPU: set_group(o, CGROUP_CPU); return true;
+    case DEVICES: snprintf(o->groups.devices, sizeof o->groups.devices, "%s", optarg); return true;
     case USERNS: o->user_namespace = true; return true;
     default: return false;
     }

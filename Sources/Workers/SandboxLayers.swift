@@ -14,7 +14,7 @@ package struct SandboxLayers: Sendable, Equatable {
     /// Every layer by its name; the place in this list is the bit of WIRE_LAYER_*.
     package static let names = [
         "user", "pid", "net", "mount", "ipc", "landlock", "seccomp", "caps", "rlimits", "mdwe", "cgroup-memory",
-        "cgroup-pids", "cgroup-cpu",
+        "cgroup-pids", "cgroup-cpu", "cgroup-devices",
     ]
 
     package var missing: [String] {

@@ -38,7 +38,7 @@ except ImportError:
 
 RESULTS = ROOT / ".build/attacks"
 LAYERS = ["user", "pid", "net", "mount", "ipc", "landlock", "seccomp", "load-filter", "serve-filter", "caps", "rlimits", "mdwe",
-          "cgroup-memory", "cgroup-pids", "cgroup-cpu", "session", "signals", "descriptors", "parent-death", "not-dumpable",
+          "cgroup-memory", "cgroup-pids", "cgroup-cpu", "cgroup-devices", "session", "signals", "descriptors", "parent-death", "not-dumpable",
           "no-new-privs", "speculation"]
 # Layers that stand behind each other: either alone holds what both are there for.
 COMBINATIONS = [("seccomp", "user", "caps"), ("seccomp", "user", "not-dumpable"), ("seccomp", "rlimits", "cgroup-pids"),

@@ -42,6 +42,7 @@ void test_forker_killed(void);
 void test_host_gone(void);
 void test_second_adoption(void);
 void test_given_workers(void);
+void test_devices(void);
 void test_unprivileged(void);
 void test_each_layer_off(void);
 /// Kind of the workers that `attempts_all` and `ask` start.

@@ -146,10 +146,44 @@ void test_given_workers(void) {
     CHECK(host_stop(&h) == 0, "forker");
 }
 
+/// What the kernel says to a worker that is root, with nothing in the way but what is not in `without`.
+static int open_device(const char *without) {
+    host h = host_start(without);
+    host_zygote(&h, 1, 1);
+    host_adopt(&h);
+    worker w;
+    packet p = ask(&h, &w, "attempts.so", "/open-terminals");
+    uint32_t status;
+    size_t size;
+    wire_finished finished;
+    const char *body = (const char *)response_body(&p, &status, &size, &finished);
+    int error = -1;
+    if (size > 15) sscanf(body, "open-terminals %d", &error);
+    close(w.channel);
+    host_exited(&h, w.number);
+    CHECK(host_stop(&h) == 0, "forker");
+    return error;
+}
+
+void test_devices(void) {
+#define ALL_OTHERS "seccomp,landlock,mount,caps,user,rlimits,mdwe"
+    host h = host_start(NULL);
+    bool have = (h.have & WIRE_LAYER_CGROUP_DEVICES) != 0;
+    host_stop(&h);
+    if (!have || access("/dev/ptmx", F_OK) != 0) {
+        printf("skip devices: no devices group, or no /dev/ptmx to try\n");
+        return;
+    }
+    int error = open_device(ALL_OTHERS);
+    CHECK(error == EPERM, "with the devices group: %d", error);
+    error = open_device(ALL_OTHERS ",cgroup-devices");
+    CHECK(error == 0, "without it: %d", error);
+}
+
 /// Each layer off in turn: what another layer stands against must still fail. It proves that none is a decoration.
 void test_each_layer_off(void) {
     static const char *const LAYERS[] = {"user", "pid", "net", "ipc", "mount", "landlock", "seccomp", "caps", "rlimits", "mdwe",
-                                         "cgroup-memory", "cgroup-pids", "cgroup-cpu"};
+                                         "cgroup-memory", "cgroup-pids", "cgroup-cpu", "cgroup-devices"};
     for (size_t i = 0; i < sizeof LAYERS / sizeof LAYERS[0]; i++) {
         check_current = LAYERS[i];
         host h = host_start(LAYERS[i]);

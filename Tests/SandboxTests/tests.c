@@ -78,7 +78,7 @@ int main(int count, char **words) {
     if (count > 1 && strcmp(words[1], "--bench-ipc") == 0) return bench_warm();
     check_current = "start";
     host h = host_start(NULL);
-    uint32_t all = WIRE_LAYER_CGROUP_CPU * 2 - 1;
+    uint32_t all = WIRE_LAYER_CGROUP_DEVICES * 2 - 1;
     if (h.have != all) printf("note: layers %x of %x are in force; `swiftlet-zygote layers` says why\n", h.have, all);
     host_zygote(&h, 1, 3);
     host_adopt(&h);
@@ -97,6 +97,7 @@ int main(int count, char **words) {
     run_alone("host gone", test_host_gone);
     run_alone("second adoption", test_second_adoption);
     run_alone("given workers", test_given_workers);
+    run_alone("devices", test_devices);
     run_alone("each layer off", test_each_layer_off);
     run_alone("unprivileged", test_unprivileged);
     printf("%s\n", check_failures == 0 ? "all passed" : "FAILED");

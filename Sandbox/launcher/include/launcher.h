@@ -20,7 +20,7 @@ typedef struct layer {
     int error;        ///< errno of the attempt; 0 = in force
 } layer;
 
-enum { LAYER_COUNT = 13, LAYERS_ALL = (1 << LAYER_COUNT) - 1 };
+enum { LAYER_COUNT = 14, LAYERS_ALL = (1 << LAYER_COUNT) - 1 };
 
 /// Steps that every machine gives, and that no operator can do without: a name of their own lets tests leave them out.
 enum {
@@ -56,6 +56,7 @@ typedef struct cgroup_groups {
     uint32_t version; ///< 0 none, 1, 2; on 2 all paths are the same directory
     char path[CGROUP_CONTROLLERS][512];
     int error[CGROUP_CONTROLLERS]; ///< why a path is empty
+    char devices[512];             ///< of v1's devices controller; empty on v2, which has a program in its place
 } cgroup_groups;
 
 /// One worker's groups. Descriptors of directories, -1 where there is none.
@@ -84,6 +85,10 @@ int cgroup_make_child(const cgroup_groups *parent, const char *name, cgroup_grou
 int cgroup_remove(const cgroup_groups *groups);
 /// Opens the zygote's groups, to make leaves in them when no path leads there any more.
 int cgroup_open(const cgroup_groups *groups, int dirs[CGROUP_CONTROLLERS]);
+
+/// Only null, zero, full, random and urandom for all processes in these groups; v1's must enter them, too.
+int cgroup_restrict_devices(const cgroup_groups *groups);
+int cgroup_enter_devices(const char *path);
 
 int cgroup_leaf_make(uint32_t version, const int dirs[CGROUP_CONTROLLERS], uint32_t number, cgroup_leaf *leaf);
 /// Writes only what differs from the limits in force.

@@ -111,6 +111,7 @@ enum {
     WIRE_LAYER_CGROUP_MEMORY = 1u << 10,
     WIRE_LAYER_CGROUP_PIDS = 1u << 11,
     WIRE_LAYER_CGROUP_CPU = 1u << 12,
+    WIRE_LAYER_CGROUP_DEVICES = 1u << 13, ///< no device but null, zero, full, random, urandom
 };
 
 typedef struct wire_layers {
