@@ -238,6 +238,8 @@ def is_held(act, word):
         return True
     if act.outcome == "limited":
         return word in ("out of memory", "SIGSEGV", "SIGKILL") or (word == "time limit" and bool(act.flags & WITHOUT_ANSWER))
+    if act.name == "frame-failed" and word.startswith("?") and "the handler reported an error: x: y" in word:
+        return True  # sent before the host has read READY: "loading failed", which only its own caller hears
     if act.outcome == "disowned":
         return word in ("disowned", "cut off", "answer limit", "time limit", "exited")
     return False
