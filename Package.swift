@@ -4,6 +4,11 @@ import PackageDescription
 
 let deps = "\(Context.packageDirectory)/.deps"
 
+/// scripts/fuzz names libFuzzer's runtime here: then everything of ours counts its edges, watches its memory, and
+/// swiftlet-fuzz is built. Nobody else sets it.
+let fuzzer = Context.environment["SWIFTLET_FUZZER"]
+let isFuzzing = fuzzer != nil
+
 /// What every Swift target of ours is held to.
 let strict: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
@@ -12,14 +17,17 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .strictMemorySafety(),
     .treatAllWarnings(as: .error),
-]
+] + (isFuzzing ? [.unsafeFlags(["-sanitize=address", "-sanitize=fuzzer", "-enable-testing"])] : [])
+
+/// The same for C and C++.
+let watchedC = isFuzzing ? ["-fsanitize=address", "-fsanitize=fuzzer-no-link"] : []
 
 let strictC: [CSetting] = [
     .define("_GNU_SOURCE"),
     .unsafeFlags([
         "-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wvla", "-Wno-missing-field-initializers",
         "-fvisibility=hidden",
-    ]),
+    ] + watchedC),
 ]
 
 func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -52,7 +60,7 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-L\(deps)/llhttp/lib"]), .linkedLibrary("llhttp")]),
         .target(
             name: "CSimdJSON",
-            cxxSettings: [.unsafeFlags(["-std=c++17", "-fno-exceptions", "-Wall", "-Wextra", "-fvisibility=hidden"])],
+            cxxSettings: [.unsafeFlags(["-std=c++17", "-fno-exceptions", "-Wall", "-Wextra", "-fvisibility=hidden"] + watchedC)],
             linkerSettings: [.linkedLibrary("simdjson"), .linkedLibrary("stdc++")]),
         .target(name: "CDigest", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CCurl", cSettings: strictC, linkerSettings: [.linkedLibrary("curl")]),
@@ -114,3 +122,17 @@ let package = Package(
     ],
     cxxLanguageStandard: .cxx17
 )
+
+if let fuzzer {
+    package.targets += [
+        .target(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer", cSettings: strictC),
+        .executableTarget(
+            name: "swiftlet-fuzz",
+            dependencies: [
+                "CFuzzer", "Scheduler", "Inference", "PluginHost", "Workers", "HTTP", "Platform", "Core", "SwiftletWire",
+                "CLinux",
+            ],
+            path: "Tests/Fuzz/Targets", swiftSettings: strict,
+            linkerSettings: [.unsafeFlags(["-sanitize=address", "-Xlinker", fuzzer]), .linkedLibrary("stdc++")]),
+    ]
+}

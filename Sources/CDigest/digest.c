@@ -17,6 +17,9 @@ int cdigest_add(cdigest *digest, const void *data, size_t size) {
 int cdigest_finish(cdigest *digest, unsigned char *out) {
     unsigned size = 0;
     int done = EVP_DigestFinal_ex((EVP_MD_CTX *)digest, out, &size);
-    EVP_MD_CTX_free((EVP_MD_CTX *)digest);
     return done == 1 && size == 32;
+}
+
+void cdigest_free(cdigest *digest) {
+    EVP_MD_CTX_free((EVP_MD_CTX *)digest);
 }

@@ -23,6 +23,7 @@ internal import Platform
 
     private let parser: OpaquePointer
     private var pending = ByteQueue()
+    private var isParsingPending = false
     private var sawEnd = false
     private var refusal: Refusal?
 
@@ -84,7 +85,9 @@ internal import Platform
         if headBegan == nil, phase == .head { headBegan = now }
         if !pending.isEmpty { return unsafe pending.append(bytes) }
         let used = unsafe parse(bytes)
-        if used < bytes.count { unsafe pending.append(UnsafeRawBufferPointer(rebasing: bytes[used...])) }
+        if used < bytes.count, phase != .stopped {
+            unsafe pending.append(UnsafeRawBufferPointer(rebasing: bytes[used...]))
+        }
     }
 
     func inputEnded() { sawEnd = true }
@@ -106,7 +109,11 @@ internal import Platform
     private func parsePending() {
         guard !pending.isEmpty, canParse else { return }
         if headBegan == nil, phase == .head { headBegan = now }
+        isParsingPending = true
         let used = unsafe parse(pending.readable)
+        isParsingPending = false
+        // What is parsed may end the connection, and the rest is then worth nothing.
+        guard phase != .stopped else { return pending.release() }
         pending.consume(used)
         if pending.isEmpty { pending.release() }
     }
@@ -202,7 +209,8 @@ internal import Platform
 
     func stop(linger: Bool) {
         phase = .stopped
-        pending.release()
+        // While it is parsed, the parser and the service still look into it.
+        if !isParsingPending { pending.release() }
         connection.endAfterFlush(linger: linger)
     }
 

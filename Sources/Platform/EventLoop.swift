@@ -17,7 +17,8 @@ package struct EventToken: Hashable, Sendable {
 /// An epoll loop that runs on one thread.
 ///
 /// Everything but `submit` and `stop` is for the loop's own thread; a wrong thread traps.
-package final class EventLoop {
+// SAFETY of the events: allocated once, freed with the loop, and only `turn` looks into them.
+@safe package final class EventLoop {
     package let index: Int
     /// What other threads use to reach this loop.
     package let remote: LoopRemote
@@ -30,14 +31,19 @@ package final class EventLoop {
     private var timers = TimerHeap()
     private var atBatchEnd: [() -> Void] = []
     private var running = true
+    private let events: UnsafeMutablePointer<epoll_event>
+    private static let eventsPerTurn = 256
 
     package init(index: Int) throws(SystemError) {
         self.index = index
         epoll = FileDescriptor(owning: try check(clinux_epoll_create(), "epoll_create1"))
         remote = try LoopRemote()
+        unsafe events = .allocate(capacity: Self.eventsPerTurn)
         try check(
             clinux_epoll_ctl(epoll.raw, EPOLL_CTL_ADD, remote.wakeDescriptor, EPOLLIN.rawValue, 0), "epoll_ctl(wake)")
     }
+
+    deinit { unsafe events.deallocate() }
 
     // MARK: descriptors
 
@@ -81,20 +87,29 @@ package final class EventLoop {
     /// Runs until `stop`.
     package func run() {
         remote.bindToCurrentThread()
-        let capacity = 256
-        let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: capacity)
-        defer { unsafe events.deallocate() }
-        while running {
-            let count = unsafe epoll_wait(epoll.raw, events, CInt(capacity), timeout())
-            now = .now
-            for index in 0..<max(0, Int(count)) {
-                let flags = unsafe clinux_event_flags(events, index)
-                let token = unsafe clinux_event_token(events, index)
-                if token == 0 { runSubmitted() } else { handlers[token]?.handle(events: flags) }
-            }
-            while let action = timers.popDue(now) { action() }
-            runBatchEnd()
+        while running { turn(waiting: timeout()) }
+    }
+
+    /// Handles what is ready now and returns: for a caller that steps the loop by hand, on one thread, instead of `run`.
+    /// - Returns: false when nothing was ready.
+    package func step() -> Bool {
+        remote.bindToCurrentThread()
+        return turn(waiting: 0) > 0
+    }
+
+    /// One batch; returns how many descriptors were ready.
+    @discardableResult
+    private func turn(waiting milliseconds: CInt) -> Int {
+        let count = unsafe max(0, Int(epoll_wait(epoll.raw, events, CInt(Self.eventsPerTurn), milliseconds)))
+        now = .now
+        for index in 0..<count {
+            let flags = unsafe clinux_event_flags(events, index)
+            let token = unsafe clinux_event_token(events, index)
+            if token == 0 { runSubmitted() } else { handlers[token]?.handle(events: flags) }
         }
+        while let action = timers.popDue(now) { action() }
+        runBatchEnd()
+        return count
     }
 
     /// Ends `run` after the current batch.

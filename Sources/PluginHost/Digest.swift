@@ -1,11 +1,13 @@
 // SHA-256 of files and of sets of files.
 internal import CDigest
 
-// SAFETY: the pointer is private and used by this one owner only, until `finish` frees it.
+// SAFETY: the pointer is private and used by this one owner only, until it is freed with it.
 @safe struct Digest: ~Copyable {
     private let state: OpaquePointer?
 
     init() { unsafe state = cdigest_begin() }
+
+    deinit { unsafe cdigest_free(state) }
 
     mutating func add(_ bytes: RawSpan) {
         guard let state = unsafe state else { return }

@@ -8,7 +8,7 @@ package enum ElfCheck {
         "libBlocksRuntime.so",
     ]
     private static let allowedPrefixes = ["libswift", "libFoundation", "lib_Foundation"]
-    private static let entry = "swiftlet_plugin_entry"
+    fileprivate static let entry = "swiftlet_plugin_entry"
 
     /// - Parameters:
     ///   - isPlugin: it must export the entry function.
@@ -18,7 +18,7 @@ package enum ElfCheck {
         try elf.checkSegments()
         let dynamic = try elf.dynamic()
         for library in dynamic.needed where !allowed.contains(library) && !beside.contains(library) {
-            guard !library.contains("/"), allowedPrefixes.contains(where: library.hasPrefix) else {
+            guard !library.contains("/"), !library.contains("$"), allowedPrefixes.contains(where: library.hasPrefix) else {
                 throw refusal(
                     name, "it links \(library), which workers don't have",
                     "link it statically, or put it into the folder")
@@ -33,7 +33,7 @@ package enum ElfCheck {
         if dynamic.hasAudit {
             throw refusal(name, "it asks the loader to load an auditor", "build it without -z audit")
         }
-        if isPlugin, !dynamic.defines(entry) {
+        if isPlugin, !dynamic.hasEntry {
             throw refusal(
                 name, "it does not export \(entry)", "include swiftlet_abi.h and mark the function SWIFTLET_EXPORT")
         }
@@ -48,7 +48,7 @@ package enum ElfCheck {
 private struct Elf {
     struct Segment {
         let type, flags: UInt32
-        let offset, address, fileSize: UInt64
+        let offset, address, fileSize, memorySize: UInt64
     }
 
     struct Dynamic {
@@ -56,8 +56,35 @@ private struct Elf {
         var searchPaths: [String] = []
         var hasTextRelocations = false
         var hasAudit = false
-        var symbols: Set<String> = []
-        func defines(_ symbol: String) -> Bool { symbols.contains(symbol) }
+        var hasEntry = false
+    }
+
+    struct Place {
+        let offset, room: UInt64
+    }
+
+    /// The string table, as far as it lies in one segment.
+    struct Strings {
+        let file: [UInt8]
+        let place: Place?
+        let size: UInt64
+
+        /// Nil when it doesn't end inside.
+        subscript(index: UInt64) -> String? {
+            // An index near the end of the number range must not wrap round into the file: compare before adding.
+            guard let place, index < size, index < place.room else { return nil }
+            let start = Int(place.offset + index)
+            let bytes = file[start..<start + Int(min(place.room - index, 4096))]
+            guard let zero = bytes.firstIndex(of: 0) else { return nil }
+            return String(decoding: bytes[..<zero], as: UTF8.self)
+        }
+
+        /// Without making a string of each: a hostile table names the same long bytes thousands of times.
+        func holds(_ text: [UInt8], at index: UInt64) -> Bool {
+            guard let place, index < size, index < place.room else { return false }
+            let start = Int(place.offset + index)
+            return file[start..<start + Int(place.room - index)].starts(with: text)
+        }
     }
 
     private let file: [UInt8]
@@ -98,12 +125,15 @@ private struct Elf {
                 throw refuse("a segment lies outside the file")
             }
             segments.append(
-                Segment(type: UInt32(type), flags: UInt32(flags), offset: offset, address: address, fileSize: size))
+                Segment(
+                    type: UInt32(type), flags: UInt32(flags), offset: offset, address: address, fileSize: size,
+                    memorySize: memory))
         }
         self.segments = segments
     }
 
     func checkSegments() throws(RuntimeError) {
+        try checkOrder()
         for segment in segments {
             if segment.type == 1, segment.flags & 3 == 3 {
                 throw ElfCheck.refusal(name, "a segment is writable and executable", "link it without -z rwx options")
@@ -114,72 +144,92 @@ private struct Elf {
         }
     }
 
+    /// The loader maps whole pages in order, later ones over earlier ones: with no page of two segments, what is read here is
+    /// what it sees.
+    private func checkOrder() throws(RuntimeError) {
+        let page: UInt64 = 4096
+        var end: UInt64 = 0
+        for segment in segments where segment.type == 1 {
+            // Sizes are bounded by `init`; an address near the end of the number range is no ordinary one either.
+            guard segment.address & ~(page - 1) >= end, segment.address < 1 << 47, segment.fileSize <= segment.memorySize,
+                segment.address % page == segment.offset % page
+            else { throw ElfCheck.refusal(name, "its segments lie over each other", "link it with an ordinary linker") }
+            end = segment.address + segment.memorySize
+        }
+    }
+
     func dynamic() throws(RuntimeError) -> Dynamic {
-        guard let segment = segments.first(where: { $0.type == 2 }), segment.fileSize <= 1 << 20 else {
+        guard let segment = segments.first(where: { $0.type == 2 }), segment.fileSize <= 1 << 16 else {
             throw ElfCheck.refusal(name, "it has no dynamic section", "link it with -shared")
         }
         // The loader goes by the address and by the last of several: what it reads must be what is read here.
-        guard segments.count(where: { $0.type == 2 }) == 1, offset(segment.address) == segment.offset else {
+        guard segments.count(where: { $0.type == 2 }) == 1, let place = place(segment.address),
+            place.offset == segment.offset
+        else {
             throw ElfCheck.refusal(name, "its dynamic section is ambiguous", "link it with an ordinary linker")
         }
-        var entries: [(UInt64, UInt64)] = []
-        for index in 0..<segment.fileSize / 16 {
-            guard let tag = read(segment.offset &+ index * 16, 8),
-                let value = read(segment.offset &+ index * 16 &+ 8, 8)
-            else { break }
-            if tag == 0 { break }
-            entries.append((tag, value))
-        }
-        for tag in [5, 6, 10] as [UInt64] where entries.count(where: { $0.0 == tag }) > 1 {
-            throw ElfCheck.refusal(name, "its dynamic section is ambiguous", "link it with an ordinary linker")
-        }
+        let entries = try entries(segment, room: place.room)
         func value(_ tag: UInt64) -> UInt64? { entries.first { $0.0 == tag }?.1 }
-        let strings = value(5).flatMap(offset)
-        let stringSize = value(10) ?? 0
-        func string(_ index: UInt64) -> String? {
-            // An index near the end of the number range must not wrap round into the file: subtract, don't add.
-            guard let strings, index < stringSize, index < UInt64(file.count) - strings else { return nil }
-            let start = Int(strings + index)
-            let end = min(file.count, start + 4096)
-            guard let zero = file[start..<end].firstIndex(of: 0) else { return nil }
-            return String(decoding: file[start..<zero], as: UTF8.self)
-        }
+        let strings = Strings(file: file, place: value(5).flatMap { self.place($0) }, size: value(10) ?? 0)
         var result = Dynamic()
         for (tag, value) in entries {
             switch tag {
-            case 1: result.needed.append(string(value) ?? "?")
-            case 15, 29: result.searchPaths += (string(value) ?? "?").split(separator: ":").map(String.init)
+            // Filters and auxiliary libraries are loaded like needed ones.
+            case 1, 0x7fff_ffff, 0x7fff_fffd: result.needed.append(strings[value] ?? "?")
+            case 15, 29: result.searchPaths += (strings[value] ?? "?").split(separator: ":").map(String.init)
             case 22: result.hasTextRelocations = true
             case 30: result.hasTextRelocations = result.hasTextRelocations || value & 4 != 0
             case 0x6fff_fefc, 0x6fff_fefb: result.hasAudit = true
             default: break
             }
         }
-        if let table = value(6).flatMap(offset) {
-            result.symbols = symbols(table, string: string, end: value(5).flatMap(offset))
+        if let table = value(6).flatMap({ place($0) }) {
+            result.hasEntry = defines(ElfCheck.entry, table.offset, strings)
         }
         return result
     }
 
-    /// Names of defined global functions. The symbol table ends where the string table begins, in every linker's layout;
+    private func entries(_ segment: Segment, room: UInt64) throws(RuntimeError) -> [(UInt64, UInt64)] {
+        var entries: [(UInt64, UInt64)] = []
+        var hasEnd = false
+        for index in 0..<min(segment.fileSize, room) / 16 {
+            guard let tag = read(segment.offset &+ index * 16, 8),
+                let value = read(segment.offset &+ index * 16 &+ 8, 8)
+            else { break }
+            hasEnd = tag == 0
+            if hasEnd { break }
+            entries.append((tag, value))
+        }
+        // The loader reads on until the end, whatever the section's size says.
+        guard hasEnd else {
+            throw ElfCheck.refusal(name, "its dynamic section has no end", "link it with an ordinary linker")
+        }
+        for tag in [5, 6, 10] as [UInt64] where entries.count(where: { $0.0 == tag }) > 1 {
+            throw ElfCheck.refusal(name, "its dynamic section is ambiguous", "link it with an ordinary linker")
+        }
+        return entries
+    }
+
+    /// Looks for a defined global function. The symbol table ends where the string table begins, in every linker's layout;
     /// where that doesn't hold, the bound does.
-    private func symbols(_ table: UInt64, string: (UInt64) -> String?, end: UInt64?) -> Set<String> {
-        let room = end.map { $0 > table ? ($0 - table) / 24 : 65_536 } ?? 65_536
-        var found: Set<String> = []
+    private func defines(_ symbol: String, _ table: UInt64, _ strings: Strings) -> Bool {
+        let end = strings.place?.offset ?? 0
+        let bytes = Array(symbol.utf8) + [0]
+        let room = end > table ? (end - table) / 24 : 65_536
         for index in 0..<min(room, 65_536) {
             let at = table &+ index * 24
             guard let name = read(at, 4), let info = read(at &+ 4, 1), let section = read(at &+ 6, 2) else { break }
-            guard info & 15 == 2, section != 0, let text = string(name) else { continue }
-            found.insert(text)
+            if info & 15 == 2, section != 0, strings.holds(bytes, at: name) { return true }
         }
-        return found
+        return false
     }
 
-    /// Where an address lies in the file.
-    private func offset(_ address: UInt64) -> UInt64? {
+    /// Where an address lies in the file, and how many bytes of its segment follow there.
+    private func place(_ address: UInt64) -> Place? {
         for segment in segments
         where segment.type == 1 && address >= segment.address && address - segment.address < segment.fileSize {
-            return segment.offset + (address - segment.address)
+            let into = address - segment.address
+            return Place(offset: segment.offset + into, room: segment.fileSize - into)
         }
         return nil
     }

@@ -111,19 +111,9 @@ enum TarReader {
         }
         let name = String(decoding: block[0..<100].prefix { $0 != 0 }, as: UTF8.self)
         guard block[156] == UInt8(ascii: "0") || block[156] == 0 else { throw refusal("\(name) is no regular file") }
-        guard isPlain(name), block[345] == 0 else { throw refusal("the name \"\(name)\" is not plain") }
+        guard Names.isFileName(name), name.utf8.count < 100, block[345] == 0 else { throw refusal("the name \"\(name)\" is not plain") }
         guard let size = octal(block[124..<136]) else { throw refusal("the size of \(name) can't be read") }
         return (name, size)
-    }
-
-    private static func isPlain(_ name: String) -> Bool {
-        guard let first = name.utf8.first, first != UInt8(ascii: "."), name.utf8.count < 100 else { return false }
-        return name.utf8.allSatisfy { byte in
-            switch byte {
-            case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, 0x2e, 0x5f, 0x2b, 0x2d: true
-            default: false
-            }
-        }
     }
 
     private static func checksum(_ block: [UInt8]) -> UInt64 {

@@ -4,11 +4,12 @@
 
 #include <stddef.h>
 
-/// Opaque running digest. Free it with `cdigest_finish`.
+/// Opaque running digest. Free it with `cdigest_free`.
 typedef struct cdigest cdigest;
 cdigest *_Nullable cdigest_begin(void);
 int cdigest_add(cdigest *_Nonnull digest, const void *_Nullable data, size_t size);
-/// Stores the 32 bytes and frees the digest. 1 on success.
+/// Stores the 32 bytes. 1 on success.
 int cdigest_finish(cdigest *_Nonnull digest, unsigned char *_Nonnull out);
+void cdigest_free(cdigest *_Nullable digest);
 
 #endif

@@ -36,7 +36,7 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
         }
     }
 
-    private init(
+    init(
         _ worker: Worker, host: WorkerHost, loop: EventLoop, buffer: PacketBuffer,
         sink: @escaping (BackendEvent) -> Void
     ) {
