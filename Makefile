@@ -1,6 +1,6 @@
 # The words of this house; `make help` lists them.
 PREFIX := .build/swiftlet
-.PHONY: help setup build run demo test test-vm check attack bench fmt clean
+.PHONY: help setup build run demo test test-vm fuzz check attack bench fmt clean
 
 help: ## list these words
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -19,6 +19,9 @@ run: build ## start a host with the examples on 127.0.0.1:8080 and leave it runn
 
 test: build ## run everything that proves something
 	@scripts/test $(PREFIX)
+
+fuzz: ## fuzz every parser of what strangers send, 75 s each; SECONDS_EACH changes that
+	@scripts/fuzz
 
 test-vm: ## run the sandbox tests on Debian's kernel with control groups v2, in QEMU
 	@scripts/test-vm

@@ -10,24 +10,26 @@ let fuzzer = Context.environment["SWIFTLET_FUZZER"]
 let isFuzzing = fuzzer != nil
 
 /// What every Swift target of ours is held to.
-let strict: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .strictMemorySafety(),
-    .treatAllWarnings(as: .error),
-] + (isFuzzing ? [.unsafeFlags(["-sanitize=address", "-sanitize=fuzzer", "-enable-testing"])] : [])
+let strict: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .strictMemorySafety(),
+        .treatAllWarnings(as: .error),
+    ] + (isFuzzing ? [.unsafeFlags(["-sanitize=address", "-sanitize=fuzzer", "-enable-testing"])] : [])
 
 /// The same for C and C++.
 let watchedC = isFuzzing ? ["-fsanitize=address", "-fsanitize=fuzzer-no-link"] : []
 
 let strictC: [CSetting] = [
     .define("_GNU_SOURCE"),
-    .unsafeFlags([
-        "-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wvla", "-Wno-missing-field-initializers",
-        "-fvisibility=hidden",
-    ] + watchedC),
+    .unsafeFlags(
+        [
+            "-std=gnu17", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wvla", "-Wno-missing-field-initializers",
+            "-fvisibility=hidden",
+        ] + watchedC),
 ]
 
 func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -60,7 +62,9 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-L\(deps)/llhttp/lib"]), .linkedLibrary("llhttp")]),
         .target(
             name: "CSimdJSON",
-            cxxSettings: [.unsafeFlags(["-std=c++17", "-fno-exceptions", "-Wall", "-Wextra", "-fvisibility=hidden"] + watchedC)],
+            cxxSettings: [
+                .unsafeFlags(["-std=c++17", "-fno-exceptions", "-Wall", "-Wextra", "-fvisibility=hidden"] + watchedC)
+            ],
             linkerSettings: [.linkedLibrary("simdjson"), .linkedLibrary("stdc++")]),
         .target(name: "CDigest", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CCurl", cSettings: strictC, linkerSettings: [.linkedLibrary("curl")]),
@@ -129,7 +133,8 @@ if let fuzzer {
         .executableTarget(
             name: "swiftlet-fuzz",
             dependencies: [
-                "CFuzzer", "Scheduler", "Inference", "PluginHost", "Workers", "HTTP", "Platform", "Core", "SwiftletWire",
+                "CFuzzer", "Scheduler", "Inference", "PluginHost", "Workers", "HTTP", "Platform", "Core",
+                "SwiftletWire",
                 "CLinux",
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: strict,

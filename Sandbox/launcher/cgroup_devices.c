@@ -15,7 +15,7 @@ static const struct {
     int minor;
     const char *rule;
 } HARMLESS[] = {{3, "c 1:3 rw"} /* null */, {5, "c 1:5 rw"} /* zero */, {7, "c 1:7 rw"} /* full */,
-                {8, "c 1:8 r"} /* random */, {9, "c 1:9 r"} /* urandom */};
+                {8, "c 1:8 rw"} /* random */, {9, "c 1:9 rw"} /* urandom */};
 enum { HARMLESS_COUNT = sizeof HARMLESS / sizeof HARMLESS[0] };
 
 static int restrict_v1(const char *path) {

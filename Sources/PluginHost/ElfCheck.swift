@@ -18,7 +18,8 @@ package enum ElfCheck {
         try elf.checkSegments()
         let dynamic = try elf.dynamic()
         for library in dynamic.needed where !allowed.contains(library) && !beside.contains(library) {
-            guard !library.contains("/"), !library.contains("$"), allowedPrefixes.contains(where: library.hasPrefix) else {
+            guard !library.contains("/"), !library.contains("$"), allowedPrefixes.contains(where: library.hasPrefix)
+            else {
                 throw refusal(
                     name, "it links \(library), which workers don't have",
                     "link it statically, or put it into the folder")
@@ -151,7 +152,8 @@ private struct Elf {
         var end: UInt64 = 0
         for segment in segments where segment.type == 1 {
             // Sizes are bounded by `init`; an address near the end of the number range is no ordinary one either.
-            guard segment.address & ~(page - 1) >= end, segment.address < 1 << 47, segment.fileSize <= segment.memorySize,
+            guard segment.address & ~(page - 1) >= end, segment.address < 1 << 47,
+                segment.fileSize <= segment.memorySize,
                 segment.address % page == segment.offset % page
             else { throw ElfCheck.refusal(name, "its segments lie over each other", "link it with an ordinary linker") }
             end = segment.address + segment.memorySize
@@ -183,7 +185,7 @@ private struct Elf {
             default: break
             }
         }
-        if let table = value(6).flatMap({ place($0) }) {
+        if let table = value(6).flatMap({ self.place($0) }) {
             result.hasEntry = defines(ElfCheck.entry, table.offset, strings)
         }
         return result

@@ -111,7 +111,9 @@ enum TarReader {
         }
         let name = String(decoding: block[0..<100].prefix { $0 != 0 }, as: UTF8.self)
         guard block[156] == UInt8(ascii: "0") || block[156] == 0 else { throw refusal("\(name) is no regular file") }
-        guard Names.isFileName(name), name.utf8.count < 100, block[345] == 0 else { throw refusal("the name \"\(name)\" is not plain") }
+        guard Names.isFileName(name), name.utf8.count < 100, block[345] == 0 else {
+            throw refusal("the name \"\(name)\" is not plain")
+        }
         guard let size = octal(block[124..<136]) else { throw refusal("the size of \(name) can't be read") }
         return (name, size)
     }

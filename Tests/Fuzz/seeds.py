@@ -81,7 +81,7 @@ def fields(*pairs):
 
 
 READY, FAILED, LOG, RESPONSE, MORE, FINISHED, CALL, CALL_DATA, CALL_CANCEL, OP_RESULT = range(96, 106)
-ready = struct.pack("<IIQQQQIIiI", 1, 1, 1, 2, 3, 4, 1, 1, 5, 0) + b"nv"
+ready = struct.pack("<IIQQQQIIiIQ", 1, 1, 1, 2, 3, 4, 1, 1, 5, 0, 9) + b"nv"
 done = struct.pack("<iIQQ", 0, 0, 5, 6)
 answer = struct.pack("<II", 200, 1) + fields((b"a", b"b"))
 write("wire", "warm", b"\1\0" + packet(LOG, call=1, payload=b"hi") + packet(RESPONSE, payload=answer + b"body")
@@ -91,13 +91,14 @@ write("wire", "failed", b"\1\1" + packet(FAILED, payload=b"load: no"))
 write("wire", "calls", b"\1\0" + packet(CALL, 0, 1, struct.pack("<I", 2) + b"kv1") + packet(CALL_DATA, 1, 1, b"2")
       + packet(CALL, 1, 3, struct.pack("<I", 1) + b"m") + packet(CALL_CANCEL, 0, 1) + packet(MORE, how=1, payload=b""))
 model = struct.pack("<8I2Q", 1, 100, 64, 64, 4, 32, 8, 0, 9, 9)
-write("wire", "backend", b"\2" + packet(READY, payload=ready[:-6] + struct.pack("<I", 1) + b"nv" + model)
+backend_ready = ready[:52] + struct.pack("<IQ", 1, 9) + b"nv" + model
+write("wire", "backend", b"\2" + packet(READY, payload=backend_ready)
       + packet(OP_RESULT, 0, id=1, payload=bytes(8)) + packet(OP_RESULT, 1, id=1, payload=struct.pack("<ii", 3, 4)))
 step = struct.pack("<IIQ", 1, 0, 5) + struct.pack("<IiIifIII", 3, 0, 0, 8, -1, 2, 1, 0) + b"AB" + struct.pack("<ifI", 1, -2, 1) + b"C"
 write("wire", "step", b"\0" + struct.pack("<HHIII", OP_RESULT, 1, len(step), 1, 0) + step)
-info = ready[:-6] + struct.pack("<I", 1) + b"nv" + model
+info = backend_ready
 write("wire", "model", b"\0" + struct.pack("<HHIII", READY, 0, len(info), 0, 0) + info)
-gone = struct.pack("<IiIIQQIi", 1, 9, 1, 0, 7, 8, 4, 6) + b"boom"
+gone = struct.pack("<IiIIQQIiQII", 1, 9, 1, 0, 7, 8, 4, 6, 0, 0, 0) + b"boom"
 write("wire", "zygote", b"\3" + packet(16, payload=bytes(16)) + packet(20, payload=struct.pack("<Ii", 1, 5)) + packet(18, payload=gone))
 
 # ---- job: the payload of START (job.c)

@@ -15,7 +15,8 @@ extension Target {
     }
 
     private static let longest = Array(
-        #"{"model":"before","messages":[{"role":"user","content":"\#(String(repeating: "before ", count: 200))"}]}"#.utf8)
+        #"{"model":"before","messages":[{"role":"user","content":"\#(String(repeating: "before ", count: 200))"}]}"#
+            .utf8)
 
     private static func checkPromises(_ request: ChatRequest) {
         require((1...4096).contains(request.messages.count), "there is a message, and not too many")
@@ -34,7 +35,8 @@ extension Target {
         require(sampling.topK >= 0, "top_k: \(sampling.topK)")
         require(sampling.repeatPenalty > 0, "repeat_penalty: \(sampling.repeatPenalty)")
         require((0...20).contains(options.topLogprobs), "top_logprobs: \(options.topLogprobs)")
-        require(options.maxTokens.map { (1...100_000_000).contains($0) } ?? true, "max_tokens: \(options.maxTokens ?? 0)")
+        require(
+            options.maxTokens.map { (1...100_000_000).contains($0) } ?? true, "max_tokens: \(options.maxTokens ?? 0)")
         require(options.stop.count <= 16 && !options.stop.contains(""), "stops are few and not empty")
     }
 }

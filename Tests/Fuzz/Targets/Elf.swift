@@ -11,7 +11,8 @@ extension Target {
         let headers = ProgramHeaders(bytes)
         let loads = headers.all.filter { $0.type == 1 }
         for one in loads {
-            require(one.offset.addingReportingOverflow(one.size).partialValue <= bytes.count, "segments lie in the file")
+            require(
+                one.offset.addingReportingOverflow(one.size).partialValue <= bytes.count, "segments lie in the file")
             require(one.flags & 3 != 3, "no segment is writable and executable")
         }
         require(headers.all.count { $0.type == 2 } == 1, "there is one dynamic section")

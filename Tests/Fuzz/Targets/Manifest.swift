@@ -30,7 +30,8 @@ extension Target {
         require(Names.isFileName(manifest.libraryFile), "the library is a plain file name")
         require(manifest.model.map(Names.isFileName) ?? true, "the model is a plain file name")
         for source in manifest.sources {
-            require(!source.hasPrefix("/") && !source.split(separator: "/").contains(".."), "sources stay in the folder")
+            require(
+                !source.hasPrefix("/") && !source.split(separator: "/").contains(".."), "sources stay in the folder")
         }
         let limits = manifest.limits
         require(limits.memoryBytes >= 4 << 20 && limits.memoryBytes <= 1 << 40, "memory is within its range")
@@ -43,7 +44,8 @@ extension Target {
     private static func checkConfig(_ config: String) {
         var parser = JSONParser()
         let bytes = Array(config.utf8)
-        let isObject = try? parser.read(bytes.span, refuse: { $0 }) { (root) throws(JSONFailure) in root.kind == .object }
+        let isObject = try? parser.read(bytes.span, refuse: { $0 }) { (root) throws(JSONFailure) in root.kind == .object
+        }
         require(isObject == true, "the configuration is a JSON object: \(config)")
         require(!bytes.contains(0), "the configuration has no NUL")
     }

@@ -73,7 +73,8 @@ private final class Room {
         let sink = Sink()
         let isCold = input.u8() & 1 == 1
         let request = InvocationRequest(
-            id: UInt64(Self.identity), requestID: "r", method: "GET", path: "/", query: "", headers: [("a", "b")],
+            id: UInt64(Self.identity), requestID: "r", function: worker.spec.key, method: "GET", path: "/", query: "",
+            headers: [("a", "b")],
             body: [1, 2, 3], bodyComplete: true)
         let run = InvocationRun(
             request, lease: Lease(worker: worker, isCold: isCold), dispatcher: dispatcher, loop: loop, buffer: buffer,
@@ -130,7 +131,9 @@ private final class Room {
         let quiet = [Int(WIRE_ZYGOTE_READY), Int(WIRE_ADOPTED), Int(WIRE_EXITED), Int(WIRE_STARTED)]
         try? zygote.socket.read(
             on: loop, buffer: buffer,
-            received: { head, payload in if quiet.contains(Int(head.type)) { zygote.received(head, payload) } },
+            received: { head, payload, _ in
+                if quiet.contains(Int(head.type)) { zygote.received(head, payload, nil) }
+            },
             ended: {
                 zygote.ended()
                 ends += 1
@@ -179,7 +182,7 @@ private final class Room {
             library: "l.so", limits: limits)
         let (ours, theirs) = makePair()
         let worker = Worker(
-            number: 1, spec: spec, channel: FileDescriptor(owning: ours), fromPreparedZygote: true)
+            number: 1, wireNumber: 1, spec: spec, channel: FileDescriptor(owning: ours), fromPreparedZygote: true)
         return (worker, theirs)
     }
 
@@ -189,9 +192,12 @@ private final class Room {
             let worked = loop.step()
             var heard = false
             if let end {
-                while unsafe withUnsafeTemporaryAllocation(byteCount: 65_536, alignment: 16, {
-                    unsafe recv(end, $0.baseAddress, $0.count, CInt(MSG_DONTWAIT))
-                }) > 0 { heard = true }
+                while unsafe withUnsafeTemporaryAllocation(
+                    byteCount: 65_536, alignment: 16,
+                    {
+                        unsafe recv(end, $0.baseAddress, $0.count, CInt(MSG_DONTWAIT))
+                    }) > 0
+                { heard = true }
             }
             if !worked, !heard { return }
         }
