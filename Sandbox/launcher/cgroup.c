@@ -161,22 +161,43 @@ static void make_room(const char *path, const char *name) {
     if (to >= 0) close(to);
 }
 
+/// No process lives in the group itself; those of groups below do not count.
+static bool is_empty(const char *path) {
+    char text[64];
+    int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0) return false;
+    cgroup_read(directory, "cgroup.procs", text, sizeof text);
+    close(directory);
+    return text[0] == 0;
+}
+
+/// From a leaf that `make_room` made to the group it is in: a second start must not go deeper.
+static void leave_leaf(char *own) {
+    char *slash = strrchr(own, '/');
+    size_t length = strlen(own);
+    if (slash == NULL || strncmp(slash, "/swiftlet-", 10) != 0 || strcmp(own + length - 5, "-host") != 0) return;
+    slash[slash == own ? 1 : 0] = 0;
+}
+
 static void make_top_v2(cgroup_groups *groups, const char *name) {
     char point[512], own[512], parent[1024], made[512];
     find_mount(NULL, point, sizeof point);
     if (point[0] == 0) return;
     find_own(NULL, own, sizeof own);
+    leave_leaf(own);
     for (int attempt = 0; attempt < 2; attempt++) {
         const char *below = attempt == 0 ? "/" : own;
         snprintf(parent, sizeof parent, "%s%s", point, strcmp(below, "/") == 0 ? "" : below);
+        // Room first: in a group with processes cpu and pids are still handed on, and groups below it can't hold any.
+        if (attempt == 1 && !is_empty(parent)) make_room(parent, name);
+        if (attempt == 1 && !is_empty(parent)) continue;
         unsigned given = delegate(parent);
-        if (given == 0 && attempt == 1) {
-            make_room(parent, name);
-            given = delegate(parent);
-        }
         if (given == 0) continue;
         int status = make_at(made, sizeof made, point, below, name);
-        if (status == 0) given &= delegate(made);
+        if (status == 0 && (given &= delegate(made)) == 0) {
+            rmdir(made);
+            status = -ENOENT;
+        }
         for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
             if (groups->path[i][0] != 0) continue;
             groups->error[i] = status < 0 ? -status : (given >> i & 1u) != 0 ? 0 : ENOENT;

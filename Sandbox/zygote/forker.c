@@ -184,7 +184,7 @@ static void remove_leftovers(const cgroup_groups *top, const char *name) {
             char *end = NULL;
             if (strncmp(e->d_name, name, prefix) != 0) continue;
             long pid = strtol(e->d_name + prefix, &end, 10);
-            if (pid <= 0 || *end != 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) continue;
+            if (pid <= 0 || (*end != 0 && strcmp(end, "-host") != 0) || kill((pid_t)pid, 0) == 0 || errno != ESRCH) continue;
             cgroup_groups old = {.version = top->version};
             char *path = i < CGROUP_CONTROLLERS ? old.path[i] : old.devices;
             if ((size_t)snprintf(path, sizeof old.devices, "%s/%s", parent, e->d_name) < sizeof old.devices)
