@@ -73,7 +73,7 @@ let package = Package(
         // 1: Linux made safe for Swift
         room("Platform", ["CLinux"]),
         .target(
-            name: "SwiftletKit", dependencies: ["SwiftletABI"], swiftSettings: strict,
+            name: "SwiftletKit", dependencies: ["SwiftletABI", "CSimdJSON"], swiftSettings: strict,
             // Without a SONAME every plugin that loads searches the disk for a library the process already has.
             linkerSettings: [.unsafeFlags(["-Xlinker", "-soname=libSwiftletKit.so"])]),
         // 2: processes, storage, protocol

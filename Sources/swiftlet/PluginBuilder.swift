@@ -132,6 +132,8 @@ package struct PluginBuilder: Sendable {
         return [
             "-emit-library", "-O", "-whole-module-optimization", "-parse-as-library", "-swift-version", "6",
             "-module-name", module, "-no-toolchain-stdlib-rpath",
+            // Generic types by direct calls: by name, a new process parses the name and searches every conformance.
+            "-Xfrontend", "-disable-concrete-type-metadata-mangled-name-accessors",
             "-I", sdk.modules, "-I", sdk.include, "-L", sdk.libraries, "-lSwiftletKit",
         ] + (linker + hidden).flatMap { ["-Xlinker", $0] } + ["-o", output] + files
     }

@@ -26,7 +26,7 @@ enum {
 
 typedef struct csimdjson_node {
     const char *_Nullable key;  ///< name inside the object around it, unescaped UTF-8; NULL outside of objects
-    const char *_Nullable text; ///< of a string, unescaped UTF-8; may hold NUL
+    const char *_Nullable text; ///< of a string, unescaped UTF-8; may hold NUL; of a number, as it was written
     int64_t integer;
     double number;
     uint32_t key_size;

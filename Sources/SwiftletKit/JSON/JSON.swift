@@ -1,25 +1,28 @@
-// The one place that meets FoundationEssentials: JSON in, JSON out, and the words for what was wrong with it.
-import FoundationEssentials
+// JSON in, JSON out, and the words for what was wrong with it; JSONValueDecoder and JSONValueEncoder do the work.
 
+/// Reads and writes JSON as Foundation's coders do with their default strategies, but without asking the runtime about
+/// a type's conformances: that costs a new process more than all else of its first call (docs/decisions/0006).
 package enum JSON {
     package static func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value {
-        try JSONDecoder().decode(type, from: Data(bytes))
+        try unsafe bytes.withUnsafeBytes { try unsafe decode(type, from: $0) }
     }
 
-    /// Decodes bytes that stay where they are: the coder reads them before this returns.
+    /// Decodes bytes that stay where they are: they are copied before this returns.
     package static func decode<Value: Decodable>(_ type: Value.Type, from bytes: UnsafeRawBufferPointer) throws -> Value
     {
-        guard let base = bytes.baseAddress else { return try JSONDecoder().decode(type, from: Data()) }
-        let start = unsafe UnsafeMutableRawPointer(mutating: base)
-        let lent = unsafe Data(bytesNoCopy: start, count: bytes.count, deallocator: .none)
-        return try JSONDecoder().decode(type, from: lent)
+        let document = try unsafe JSONDocument(parsing: bytes)
+        return try JSONValueDecoder(document: document, place: document.root, path: nil).read(type)
     }
 
+    /// - Returns: JSON with sorted keys, so that equal values are equal bytes: caches and tests count on it.
     package static func encode(_ value: some Encodable) throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        // Sorted, so that equal values are equal bytes: caches and tests count on it.
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return [UInt8](try encoder.encode(value))
+        guard let output = try JSONValueEncoder.output(of: value, at: nil) else {
+            throw EncodingError.invalidValue(
+                value, .init(codingPath: [], debugDescription: "\(type(of: value)) encoded nothing"))
+        }
+        var text = JSONText()
+        text.append(output)
+        return text.bytes
     }
 }
 
