@@ -32,8 +32,10 @@ enum ServeCommand {
         let loops = try (0..<options.loops).map { index in try EventLoop(index: index) }
         let background = try EventLoop(index: options.loops)
         let (models, packets) = (loops[0], PacketBuffer())
+        let devices = DeviceWatcher(loop: background)
         let inference = InferenceService(loop: models) { [unowned models] spec, sink in
-            BackendWorker.start(spec.worker, host: host, loop: models, buffer: packets, sink: sink)
+            BackendWorker.start(
+                spec.worker, host: host, loop: models, buffer: packets, watcher: devices, sink: sink)
         }
         let shared = GatewayShared(
             registry: registry, host: host, dispatcher: Dispatcher(host: host, control: loops[0].remote), store: store,
