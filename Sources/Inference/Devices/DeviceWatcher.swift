@@ -75,7 +75,12 @@ package final class DeviceWatcher: Sendable {
     private func ask(_ desk: Desk, _ devices: Set<Device>) -> [Device: [NVML.Use]] {
         var samples: [Device: [NVML.Use]] = [:]
         do throws(NVMLError) {
-            if desk.driver == nil { desk.driver = try NVML(library: desk.library) }
+            if desk.driver == nil {
+                desk.driver = try NVML(library: desk.library)
+                if !PidNamespace.isFirst {
+                    Log.error("gpu-memory-watch may see nobody: this is a pid namespace, and drivers count in the machine's")
+                }
+            }
             for device in devices {
                 guard case .gpu(let number) = device else { continue }
                 samples[device] = try desk.driver?.uses(ofDevice: number)
