@@ -296,6 +296,7 @@ static void adopt(const uint8_t *payload, size_t size, int directory) {
     int status = (Z.options->have & WIRE_LAYER_MOUNT) != 0 ? root_adopt(&Z.jail, Z.proc, directory, &Z.devices, &step)
                                                            : adopt_in_place(directory, &step);
     if (status < 0) cannot(step, -status, "");
+    if ((status = creds_keep_few(true)) < 0) cannot("adopt: drop capabilities", -status, "");
     if (!dmem_region(Z.dmem_capacity, Z.devices.address, Z.dmem_region, sizeof Z.dmem_region)) Z.dmem_region[0] = 0;
     wire_adopt wanted;
     memcpy(&wanted, payload, sizeof wanted);
@@ -503,7 +504,7 @@ static int watch_signals(void) {
 
 int forked_main(options *o) {
     set_up(o);
-    int status = creds_keep_few();
+    int status = creds_keep_few(false);
     if (status < 0) cannot("drop capabilities", -status, "");
     int signals = watch_signals();
     announce_when_ready();

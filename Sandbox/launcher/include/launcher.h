@@ -211,8 +211,8 @@ int rlimits_job(const confine *c);
 int rlimits_no_processes(const confine *c);
 int creds_user(const confine *c);
 int creds_capabilities(const confine *c);
-/// The zygote itself keeps only what its work takes.
-int creds_keep_few(void);
+/// The zygote itself keeps only what its work takes; once it has adopted, that is less.
+int creds_keep_few(bool adopted);
 int process_session(const confine *c);
 int process_signals(const confine *c);
 int process_parent_death(const confine *c);
