@@ -7,7 +7,8 @@ package enum Device: Hashable, Sendable, CustomStringConvertible {
     /// A GPU of a driver in the kernel, by the number of its render node: 128 is the first.
     case render(Int)
 
-    package static let rule = "\"gpu:N\" (/dev/nvidiaN, N from 0 to 254) or \"render:N\" (/dev/dri/renderDN, N from 128 to 191)"
+    package static let rule =
+        "\"gpu:N\" (/dev/nvidiaN, N from 0 to 254) or \"render:N\" (/dev/dri/renderDN, N from 128 to 191)"
 
     /// Nil when it is no device's name. A number has one spelling, so that a device has one, too.
     package init?(_ text: String) {

@@ -121,7 +121,8 @@ extension Manifest {
             next: kind == .handler
                 ? "remove it: a handler has no device, and calls a model instead"
                 : isLimited
-                    ? "add device: \"gpu:0\", or remove the limit" : "say how many MiB of the device the model may take")
+                    ? "add device: \"gpu:0\", or remove the limit" : "say how many MiB of the device the model may take"
+        )
     }
 
     /// Relative, and never above the folder.
@@ -142,7 +143,8 @@ extension Manifest {
 
 extension Manifest {
     private static let limitKeys = [
-        "memory_mb", "device_memory_mb", "timeout_ms", "concurrency", "queue", "queue_timeout_ms", "cpu_percent", "threads", "files",
+        "memory_mb", "device_memory_mb", "timeout_ms", "concurrency", "queue", "queue_timeout_ms", "cpu_percent",
+        "threads", "files",
         "body_mb", "response_mb",
     ]
 

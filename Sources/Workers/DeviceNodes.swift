@@ -53,7 +53,8 @@ extension Device {
         // A worker is a user of its own, in no group.
         guard info.st_mode & 0o006 == 0o006 else {
             if !one.isRequired { return nil }
-            throw failure(owner, "not every user may open \(path)", "let them: chmod 666 \(path), by a udev rule to last")
+            throw failure(
+                owner, "not every user may open \(path)", "let them: chmod 666 \(path), by a udev rule to last")
         }
         return DeviceNode(path: one.path, major: clinux_major(info.st_rdev), minor: clinux_minor(info.st_rdev))
     }

@@ -15,7 +15,9 @@ private func at(_ milliseconds: UInt64) -> MonotonicTime {
     MonotonicTime(nanoseconds: 0).adding(milliseconds: milliseconds)
 }
 
-private func share(_ worker: UInt32, pid: Int32, device: Device = .gpu(0), budget: UInt64 = 8 * gibi) -> DeviceWatch.Share {
+private func share(_ worker: UInt32, pid: Int32, device: Device = .gpu(0), budget: UInt64 = 8 * gibi)
+    -> DeviceWatch.Share
+{
     DeviceWatch.Share(worker: worker, pid: pid, device: device, budget: budget)
 }
 
@@ -28,7 +30,8 @@ private func share(_ worker: UInt32, pid: Int32, device: Device = .gpu(0), budge
                 NVML.Use(pid: 99, bytes: 70 * gibi),
             ]
         ]
-        let verdicts = watch.decide(samples, shares: [share(1, pid: 10), share(2, pid: 11), share(3, pid: 12)], now: at(0))
+        let verdicts = watch.decide(
+            samples, shares: [share(1, pid: 10), share(2, pid: 11), share(3, pid: 12)], now: at(0))
         #expect(
             verdicts == [
                 DeviceWatch.Verdict(

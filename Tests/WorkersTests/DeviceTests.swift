@@ -40,7 +40,8 @@ private let owner = FunctionKey(tenant: "platform", name: "llama")
         let nodes = try Device.gpu(1).nodes(for: owner, in: scratch.path)
         #expect(
             nodes == [
-                DeviceNode(path: "nvidia1", major: 195, minor: 1), DeviceNode(path: "nvidiactl", major: 195, minor: 255),
+                DeviceNode(path: "nvidia1", major: 195, minor: 1),
+                DeviceNode(path: "nvidiactl", major: 195, minor: 255),
                 DeviceNode(path: "nvidia-uvm", major: 510, minor: 0),
             ], "its own node and the shared ones, never another GPU's")
         #expect(Device.all(in: scratch.path) == [.gpu(0), .gpu(1)])
@@ -51,8 +52,9 @@ private let owner = FunctionKey(tenant: "platform", name: "llama")
 
     @Test func nodesTravelAsTheWireLaysThemOut() {
         var frame = FrameBuilder(FrameHead(WIRE_ADOPT))
-        [DeviceNode(path: "nvidia1", major: 195, minor: 1), DeviceNode(path: "nvidiactl", major: 195, minor: 255)].append(
-            to: &frame)
+        [DeviceNode(path: "nvidia1", major: 195, minor: 1), DeviceNode(path: "nvidiactl", major: 195, minor: 255)]
+            .append(
+                to: &frame)
         let bytes = frame.finish()[Int(WIRE_HEAD_SIZE)...]
         #expect(bytes.count == 2 * MemoryLayout<wire_device>.size)
         #expect(Array(bytes.prefix(16)) == [195, 0, 0, 0, 1, 0, 0, 0] + Array("nvidia1\0".utf8))

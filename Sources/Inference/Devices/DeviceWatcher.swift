@@ -78,7 +78,8 @@ package final class DeviceWatcher: Sendable {
             if desk.driver == nil {
                 desk.driver = try NVML(library: desk.library)
                 if !PidNamespace.isFirst {
-                    Log.error("gpu-memory-watch may see nobody: this is a pid namespace, and drivers count in the machine's")
+                    Log.error(
+                        "gpu-memory-watch may see nobody: this is a pid namespace, and drivers count in the machine's")
                 }
             }
             for device in devices {
