@@ -169,7 +169,8 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
         case .exited(code: let code, words: let words): reason ?? "its worker ended with exit status \(code)\(words)"
         case .crashed(signal: let signal, words: let words):
             reason ?? "its worker crashed with \(Signal.words(signal))\(words)"
-        default: reason ?? "its worker's zygote ended"
+        // What a zygote that could not go on said: a device that is another one by now, for instance.
+        default: reason ?? "its worker's zygote ended" + (exit.lastWords.isEmpty ? "" : ": \(exit.lastWords)")
         }
     }
 }
