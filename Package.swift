@@ -66,12 +66,13 @@ let package = Package(
                 .unsafeFlags(["-std=c++17", "-fno-exceptions", "-Wall", "-Wextra", "-fvisibility=hidden"] + watchedC)
             ],
             linkerSettings: [.linkedLibrary("simdjson"), .linkedLibrary("stdc++")]),
+        .target(name: "CNVML", cSettings: strictC),
         .target(name: "CDigest", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CCurl", cSettings: strictC, linkerSettings: [.linkedLibrary("curl")]),
         .target(name: "SwiftletWire", path: "Sandbox/wire", cSettings: strictC),
         room("Core", []),
         // 1: Linux made safe for Swift
-        room("Platform", ["CLinux"]),
+        room("Platform", ["CLinux", "CNVML"]),
         .target(
             name: "SwiftletKit", dependencies: ["SwiftletABI", "CSimdJSON"], swiftSettings: strict,
             // Without a SONAME every plugin that loads searches the disk for a library the process already has.
@@ -117,7 +118,7 @@ let package = Package(
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
         tests("PluginHost", ["PluginHost", "Core", "TestSupport"]),
         tests("Scheduler", ["Scheduler", "Workers", "Platform", "Core", "TestSupport"]),
-        tests("Inference", ["Inference", "Platform", "Core", "SwiftletWire", "SwiftletABI", "TestSupport"]),
+        tests("Inference", ["Inference", "Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "TestSupport"]),
         tests("ABI", ["SwiftletABI", "TestSupport"]),
         .testTarget(
             name: "KitTests", dependencies: ["swiftlet", "SwiftletKit", "TestSupport"],

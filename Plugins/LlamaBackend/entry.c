@@ -1,14 +1,6 @@
 // Where the worker comes in: the table of functions, and what the open model is.
 #include "llama_backend.h"
 
-/// Keys and values of one token over all layers, 2 bytes a number.
-static uint64_t bytes_per_token(const llama_backend_model *m) {
-    uint64_t heads = (uint64_t)llama_model_n_head(m->weights);
-    if (heads == 0 || m->embeds) return 0;
-    uint64_t head_size = (uint64_t)llama_model_n_embd(m->weights) / heads;
-    return (uint64_t)llama_model_n_layer(m->weights) * (uint64_t)llama_model_n_head_kv(m->weights) * head_size * 2 * 2;
-}
-
 static uint32_t capabilities(const llama_backend_model *m) {
     if (m->embeds) return SWIFTLET_CAN_EMBED;
     return SWIFTLET_CAN_GENERATE | SWIFTLET_CAN_SAVE | (m->chat_template != NULL ? SWIFTLET_CAN_CHAT : 0)

@@ -51,6 +51,12 @@ void set_deaf(bool deaf);
 int32_t model_open(const swiftlet_open_v1 *options, void **model);
 void model_close(void *model);
 
+// budget.c
+/// Keys and values of one token over all layers, 2 bytes a number.
+uint64_t bytes_per_token(const llama_backend_model *m);
+/// Refuses what would not fit into `budget` bytes of the device; `m` has weights of a dry run.
+int32_t check_device_budget(const llama_backend_model *m, const struct llama_context_params *params, uint64_t budget);
+
 // text.c
 int32_t model_tokenize(void *model, swiftlet_bytes text, uint32_t special, uint32_t start, int32_t *tokens, size_t *count);
 int32_t model_chat_prompt(void *model, const swiftlet_message *messages, size_t message_count, char *text, size_t *length);

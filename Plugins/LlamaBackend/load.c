@@ -39,9 +39,13 @@ static bool has_pooling(const llama_backend_model *m) {
     return llama_model_meta_val_str(m->weights, key, value, sizeof value) > 0 && strcmp(value, "0") != 0;
 }
 
-static int32_t load_weights(llama_backend_model *m, const swiftlet_open_v1 *options) {
+/// `dry`: headers only, nothing is allocated.
+static int32_t load_weights(llama_backend_model *m, const swiftlet_open_v1 *options, bool dry) {
     struct llama_model_params params = llama_model_default_params();
-    params.n_gpu_layers = options->device_budget > 0 ? -1 : 0;
+    // Nowhere in a dry run: even an empty buffer would open the device.
+    params.n_gpu_layers = options->device_budget > 0 && !dry ? -1 : 0;
+    params.no_alloc = dry;
+    if (dry) params.load_mode = LLAMA_LOAD_MODE_NONE;
     const char *path = options->model_path.data;
     m->weights = llama_model_load_from_file(path, params);
     if (m->weights == NULL) {
@@ -73,6 +77,18 @@ static struct llama_context_params context_params(const llama_backend_model *m, 
     params.kv_unified = m->config.kv_unified != 0;
     params.no_perf = true;
     return params;
+}
+
+/// Before a byte goes to the device.
+static int32_t check_device(llama_backend_model *m, const swiftlet_open_v1 *options) {
+    if (options->device_budget == 0) return SWIFTLET_OK;
+    int32_t status = load_weights(m, options, true);
+    if (status != SWIFTLET_OK) return status;
+    struct llama_context_params params = context_params(m, options);
+    status = check_device_budget(m, &params, options->device_budget);
+    llama_model_free(m->weights);
+    m->weights = NULL;
+    return status;
 }
 
 static int32_t make_context(llama_backend_model *m, const swiftlet_open_v1 *options) {
@@ -141,7 +157,8 @@ int32_t model_open(const swiftlet_open_v1 *options, void **model) {
     int32_t status = read_config(m, options);
     if (status == SWIFTLET_OK) status = check_file(options->model_path.data);
     if (status == SWIFTLET_OK) llama_backend_init();
-    if (status == SWIFTLET_OK) status = load_weights(m, options);
+    if (status == SWIFTLET_OK) status = check_device(m, options);
+    if (status == SWIFTLET_OK) status = load_weights(m, options, false);
     if (status == SWIFTLET_OK) status = check_budget(m, options);
     if (status == SWIFTLET_OK) status = make_context(m, options);
     if (status == SWIFTLET_OK) status = make_threads(m);

@@ -140,6 +140,7 @@ static unsigned delegate(const char *path) {
         cgroup_read(directory, "cgroup.subtree_control", text, sizeof text);
         if (has_word(text, CONTROLLERS[i], " \n")) given |= 1u << i;
     }
+    cgroup_write(directory, "cgroup.subtree_control", "+dmem"); // few kernels have it: not a layer, and no reason to fail
     close(directory);
     return given;
 }
@@ -215,6 +216,17 @@ void cgroup_make_top(cgroup_groups *groups, const char *name) {
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) groups->error[i] = ENOENT;
     make_top_v1(groups, name);
     if (groups->version == 0) make_top_v2(groups, name);
+}
+
+/// Only the top of the hierarchy has it.
+void dmem_capacity(char *text, size_t room) {
+    char point[512];
+    find_mount(NULL, point, sizeof point);
+    text[0] = 0;
+    int top = point[0] == 0 ? -1 : open(point, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (top < 0) return;
+    cgroup_read(top, "dmem.capacity", text, room);
+    close(top);
 }
 
 // ---- making and removing ------------------------------------------------------------------------------------------------

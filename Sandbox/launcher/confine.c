@@ -46,7 +46,7 @@ static const step LOAD_TEMPLATE = {
 
 static const step JOB[] = {
     {"job-rlimits", WIRE_LAYER_RLIMITS, rlimits_job, "the function's own limits on CPU time, files and (without cgroup) memory"},
-    {"landlock", WIRE_LAYER_LANDLOCK, landlock_confine, "reads the function's own directory and the libraries, nothing else; no net, no signals out"},
+    {"landlock", WIRE_LAYER_LANDLOCK, landlock_confine, "reads the function's own directory and the libraries, opens the devices it was assigned, nothing else; no net, no signals out"},
 };
 static const step SERVE = {
     "serve-filter", STEP_SERVE_FILTER, filter_serve, "after loading: nothing is opened, nothing becomes executable"};

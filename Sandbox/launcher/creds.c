@@ -34,7 +34,7 @@ int creds_capabilities(const confine *c) {
     return 0;
 }
 
-int creds_keep_few(void) {
+int creds_keep_few(bool adopted) {
     static const unsigned KEPT[] = {
         CAP_SYS_ADMIN,  // namespaces, mounts at the adoption
         CAP_SYS_CHROOT, // entering a mount namespace
@@ -42,11 +42,13 @@ int creds_keep_few(void) {
         CAP_SETPCAP,    // locking a worker's security bits
         CAP_KILL,       // ending workers of other users
         CAP_DAC_READ_SEARCH, // reaching a tenant's directory through its owner's private ones
+        CAP_NET_ADMIN,  // last, for the adoption alone: letting devices into a v2 group, on kernels before 6.3
     };
+    size_t count = sizeof KEPT / sizeof KEPT[0] - (adopted ? 1 : 0);
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
     struct __user_cap_data_struct now[2], few[2] = {0};
     if (syscall(SYS_capget, &head, now) < 0) return -errno;
-    for (size_t i = 0; i < sizeof KEPT / sizeof KEPT[0]; i++) few[KEPT[i] / 32].permitted |= 1u << KEPT[i] % 32;
+    for (size_t i = 0; i < count; i++) few[KEPT[i] / 32].permitted |= 1u << KEPT[i] % 32;
     for (int i = 0; i < 2; i++) {
         few[i].permitted &= now[i].permitted;
         few[i].effective = few[i].permitted;

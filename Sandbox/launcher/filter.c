@@ -57,6 +57,7 @@ static int allow_when(scmp_filter_ctx f, int call, enum when when) {
     switch (when) {
     case ALWAYS: return add(f, call, 0, unused, unused);
     case READ_ONLY: return add(f, call, 1, MASKED(2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY), unused);
+    case NOT_CREATING: return add(f, call, 1, MASKED(2, O_CREAT | O_TRUNC, 0), unused);
     case NOT_WRITE_EXEC:
         status = add(f, call, 1, MASKED(2, PROT_EXEC, 0), unused);
         return status < 0 ? status : add(f, call, 1, MASKED(2, PROT_WRITE | PROT_EXEC, PROT_EXEC), unused);
@@ -208,6 +209,11 @@ int filters_build(filter_set *set) {
         COUNT(BACKEND_LOADING), COUNT(LOADING), COUNT(CORE), COUNT(PROBED), COUNT(FORBIDDEN)};
     const policy_line *backend_serve[] = {BACKEND_SERVING, CORE, PROBED};
     const size_t backend_serve_counts[] = {COUNT(BACKEND_SERVING), COUNT(CORE), COUNT(PROBED)};
+    const policy_line *device_load[] = {DEVICE_USING, BACKEND_LOADING, LOADING, CORE, PROBED, FORBIDDEN};
+    const size_t device_load_counts[] = {
+        COUNT(DEVICE_USING), COUNT(BACKEND_LOADING), COUNT(LOADING), COUNT(CORE), COUNT(PROBED), COUNT(FORBIDDEN)};
+    const policy_line *device_serve[] = {DEVICE_USING, BACKEND_SERVING, CORE, PROBED};
+    const size_t device_serve_counts[] = {COUNT(DEVICE_USING), COUNT(BACKEND_SERVING), COUNT(CORE), COUNT(PROBED)};
     const policy_line *probe_serve[] = {PROBE_SERVING};
     const size_t probe_serve_counts[] = {COUNT(PROBE_SERVING)};
     const policy_line *template_load[] = {TEMPLATE_SERVING, LOADING, CORE, PROBED, FORBIDDEN};
@@ -222,6 +228,8 @@ int filters_build(filter_set *set) {
     if (status == 0) status = build(&set->probe_serve, probe_serve, probe_serve_counts, COUNT(probe_serve));
     if (status == 0) status = build(&set->template_load, template_load, template_load_counts, COUNT(template_load));
     if (status == 0) status = build(&set->template_serve, template_serve, template_serve_counts, COUNT(template_serve));
+    if (status == 0) status = build(&set->device_load, device_load, device_load_counts, COUNT(device_load));
+    if (status == 0) status = build(&set->device_serve, device_serve, device_serve_counts, COUNT(device_serve));
     const policy load = {handler_load, handler_load_counts, COUNT(handler_load)};
     const policy serve = {handler_serve, handler_serve_counts, COUNT(handler_serve)};
     if (status == 0) status = build_seal(&set->handler_seal, &load, &serve);
@@ -245,7 +253,7 @@ int filter_load_handler(const confine *c) {
 }
 
 int filter_load_backend(const confine *c) {
-    return load(&c->filters->backend_load, 0);
+    return load(c->devices->count > 0 ? &c->filters->device_load : &c->filters->backend_load, 0);
 }
 
 int filter_load_template(const confine *c) {
@@ -256,7 +264,8 @@ int filter_serve(const confine *c) {
     if (c->job->kind == WIRE_KIND_FRESH && !c->fresh) return load(&c->filters->template_serve, 0);
     if (c->job->kind == WIRE_KIND_PROBE) return load(&c->filters->probe_serve, 0);
     // An engine has started threads by now; none of them may stay behind on the wider filter.
-    if (c->job->kind == WIRE_KIND_BACKEND) return load(&c->filters->backend_serve, SECCOMP_FILTER_FLAG_TSYNC);
+    if (c->job->kind == WIRE_KIND_BACKEND)
+        return load(c->devices->count > 0 ? &c->filters->device_serve : &c->filters->backend_serve, SECCOMP_FILTER_FLAG_TSYNC);
     // Without the load filter below it, the seal alone would allow the rest.
     bool loaded = (c->have & STEP_LOAD_FILTER) != 0 && !c->fresh;
     return load(loaded ? &c->filters->handler_seal : &c->filters->handler_serve, 0);

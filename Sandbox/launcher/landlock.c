@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -21,17 +22,20 @@ int landlock_abi(void) {
     return abi < 0 ? -errno : (int)abi;
 }
 
-static int allow(int ruleset, const char *path) {
-    int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (directory < 0) return -errno;
-    struct landlock_path_beneath_attr rule = {
-        .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_EXECUTE,
-        .parent_fd = directory,
-    };
+enum { READ_BELOW = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_EXECUTE };
+
+static int add_rule(int ruleset, const char *path, int kind, uint64_t access) {
+    int place = open(path, O_PATH | O_CLOEXEC | kind);
+    if (place < 0) return -errno;
+    struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = place};
     long status = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
     int error = errno;
-    close(directory);
+    close(place);
     return status < 0 ? -error : 0;
+}
+
+static int allow(int ruleset, const char *path) {
+    return add_rule(ruleset, path, O_DIRECTORY, READ_BELOW);
 }
 
 /// The one descriptor above 4 that a waiting worker has; closed before tenant code runs.
@@ -65,8 +69,22 @@ int landlock_prepare(const confine *c) {
     return ruleset < 0 ? -errno : allow_libraries(c);
 }
 
+/// A driver is talked to by opening its nodes for reading and writing, and by ioctl; each node for itself, not /dev.
+static int allow_devices(const confine *c) {
+    uint64_t access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE;
+    if (landlock_abi() >= 5) access |= FS_IOCTL_DEV;
+    int status = 0;
+    for (uint32_t i = 0; status == 0 && i < c->job->device_count && i < c->devices->count; i++) {
+        char path[sizeof "/dev/" + sizeof c->devices->node[i].path];
+        snprintf(path, sizeof path, "/dev/%s", c->devices->node[i].path);
+        status = add_rule(ruleset, path, O_NOFOLLOW, access);
+    }
+    return status;
+}
+
 int landlock_confine(const confine *c) {
     int status = allow(ruleset, c->directory);
+    if (status == 0) status = allow_devices(c);
     if (status == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0) status = -errno;
     close(ruleset);
     return status;

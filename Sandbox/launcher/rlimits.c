@@ -60,9 +60,10 @@ int rlimits_job(const confine *c) {
     if (job->memory_bytes > 0 && (c->have & WIRE_LAYER_CGROUP_MEMORY) == 0) {
         rlim_t bytes = c->data_base + job->memory_bytes;
         if ((status = limit(RLIMIT_DATA, bytes, bytes)) < 0) return status;
-        // Page tables count as nobody's data, and take a 512th of the addresses that are touched.
+        // Page tables count as nobody's data, and take a 512th of the addresses that are touched. A GPU's driver reserves
+        // addresses for all the memory there is, and touches few.
         bytes = (4ull << 30) + 16 * job->memory_bytes;
-        if ((status = limit(RLIMIT_AS, bytes, bytes)) < 0) return status;
+        if (job->device_count == 0 && (status = limit(RLIMIT_AS, bytes, bytes)) < 0) return status;
     }
     return 0;
 }

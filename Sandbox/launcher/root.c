@@ -133,8 +133,8 @@ static int fill(const char *swift_runtime, const char **step) {
         if ((status = make_directories(to)) < 0) return status;
         if ((status = attach_read_only(AT_FDCWD, swift_runtime, to)) < 0) return status;
     }
-    *step = "root: /app";
-    return mkdir(WORKSHOP "/app", 0755) < 0 ? -errno : 0;
+    *step = "root: /app and /dev";
+    return mkdir(WORKSHOP "/app", 0755) < 0 || mkdir(WORKSHOP "/dev", 0755) < 0 ? -errno : 0;
 }
 
 int root_build(jail *j, const char *swift_runtime, const char **step) {
@@ -186,17 +186,28 @@ static int reopen(int proc, int directory) {
     return -ESTALE;
 }
 
-int root_adopt(jail *j, int proc, int directory, const char **step) {
-    *step = "adopt: enter the outer namespace";
-    if (setns(j->outside, CLONE_NEWNS) < 0) return -errno;
+/// What the adoption takes from the host's files, while they can be seen. Returns the directory's mount or -errno.
+static int take_from_host(int proc, int directory, device_list *devices, int trees[WIRE_DEVICES_MAX], const char **step) {
     *step = "adopt: open the directory";
     int again = reopen(proc, directory);
-    int tree = again;
-    if (again >= 0) {
-        *step = "adopt: copy the mount";
-        tree = attach_read_only(again, "", NULL);
-        close(again);
-    }
+    if (again < 0) return again;
+    *step = "adopt: copy the mount";
+    int tree = attach_read_only(again, "", NULL);
+    close(again);
+    if (tree < 0) return tree;
+    *step = "adopt: copy the devices' nodes";
+    int status = devices_check(devices);
+    if (status == 0) status = devices_open(devices, trees);
+    if (status == 0) return tree;
+    close(tree);
+    return status;
+}
+
+int root_adopt(jail *j, int proc, int directory, device_list *devices, const char **step) {
+    int nodes[WIRE_DEVICES_MAX];
+    *step = "adopt: enter the outer namespace";
+    if (setns(j->outside, CLONE_NEWNS) < 0) return -errno;
+    int tree = take_from_host(proc, directory, devices, nodes, step);
     if (setns(j->inside, CLONE_NEWNS) < 0) {
         *step = "adopt: return to the inner namespace";
         return -errno;
@@ -208,5 +219,7 @@ int root_adopt(jail *j, int proc, int directory, const char **step) {
     // One tenant for good: from here on nothing in this zygote leads to the host's files.
     close(j->outside);
     j->outside = -1;
-    return status;
+    if (status < 0) return status;
+    *step = "adopt: mount the devices' nodes";
+    return devices_attach(devices, nodes);
 }

@@ -15,6 +15,14 @@ static const policy_line BACKEND_LOADING[] = {
     LINE(readv, ALLOW, ALWAYS, "reading a model"),
 };
 
+// For a backend that was assigned a device, loading and computing also have these. CUDA opens a node again for each
+// mapping, so that can't end with the seal; Landlock says which files open.
+static const policy_line DEVICE_USING[] = {
+    LINE(ioctl, ALLOW, ALWAYS, "how a driver is asked for anything; the only devices it can open are its own"),
+    LINE(openat, ALLOW, NOT_CREATING, "nodes are opened for reading and writing"),
+    LINE(eventfd2, ALLOW, ALWAYS, "drivers announce the end of work"),
+};
+
 // Computing is CORE + PROBED and these:
 static const policy_line BACKEND_SERVING[] = {
     LINE(clone, ALLOW, THREAD_ONLY, "compute threads that an engine starts for each step"),

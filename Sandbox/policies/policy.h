@@ -15,6 +15,7 @@ enum act {
 enum when {
     ALWAYS,
     READ_ONLY,        ///< openat: no writing, no creating
+    NOT_CREATING,     ///< openat: writing what is there, no creating, no emptying
     NOT_WRITE_EXEC,   ///< mprotect: never both
     PRIVATE_NOT_WRITE_EXEC, ///< mmap: never both, never shared with another process
     NOT_EXEC,         ///< mprotect: never executable

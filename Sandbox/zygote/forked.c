@@ -124,6 +124,19 @@ static uint32_t count_prepared(void) {
     return count;
 }
 
+/// Those that wait are handlers to be: a zygote with devices has none.
+static uint32_t prepare_count(void) {
+    return Z.devices.count > 0 ? 0 : Z.options->prepare;
+}
+
+static void end_prepared(void) {
+    for (uint32_t i = 0; i < live_count; i++)
+        if (live[i]->counted) {
+            live[i]->counted = false;
+            kill(live[i]->pid, SIGKILL);
+        }
+}
+
 static void prepare_one(void) {
     worker *w = worker_fork(WIRE_KIND_HANDLER, -1);
     if (w == NULL) cannot("prepare a worker", errno, "");
@@ -138,7 +151,7 @@ static void announce_when_ready(void) {
     if (announced) return;
     uint32_t ready = 0;
     for (uint32_t i = 0; i < live_count; i++) ready += live[i]->state == READY;
-    if (ready < Z.options->prepare) return;
+    if (ready < prepare_count()) return;
     announced = true;
     char self[16] = "";
     ssize_t length = readlinkat(Z.proc, "self", self, sizeof self - 1);
@@ -224,12 +237,17 @@ static void start(uint32_t prepared, const uint8_t *payload, size_t size, int ch
     const char *wrong = job_read(&checked, Z.app, payload, size);
     uint32_t number = checked.start.worker;
     if (wrong == NULL && channel < 0) wrong = "start: no channel came with the job";
+    // Its root and its group hold the devices for every worker: so all of them, and none in any other zygote.
+    if (wrong == NULL && checked.start.device_count != Z.devices.count)
+        wrong = "start: the job's devices are not those that this zygote has adopted";
     if (wrong != NULL) return worker_never_started(number, wrong);
     if (checked.start.kind == WIRE_KIND_FRESH) return templates_start(&checked, payload, size, channel);
     worker *w = prepared == 0 ? NULL : find_given(prepared);
     if (w == NULL) w = worker_for(checked.start.kind);
     if (w == NULL) return worker_never_started(number, "start: no worker could be forked; lower the load or raise pids limits");
     int status = cgroup_leaf_limit(&w->leaf, &checked.start);
+    if (status == 0 && Z.dmem_region[0] != 0 && checked.start.device_bytes > 0)
+        status = cgroup_leaf_limit_device(&w->leaf, Z.dmem_region, checked.start.device_bytes);
     if (status == 0) status = packet_pass(w->park, payload, size, channel);
     w->state = WORKING;
     w->number = number;
@@ -246,20 +264,40 @@ static int adopt_in_place(int directory, const char **step) {
     int status = root_path(Z.proc, directory, path, sizeof path);
     if (status < 0) return status;
     Z.app = path;
-    for (uint32_t i = 0; i < live_count; i++)
-        if (live[i]->counted) {
-            live[i]->counted = false;
-            kill(live[i]->pid, SIGKILL);
-        }
-    return 0;
+    end_prepared();
+    *step = "adopt: look at the devices' nodes";
+    return devices_check(&Z.devices);
+}
+
+/// Before anything is mounted or allowed: what runs already was confined for a zygote without devices.
+static void adopt_devices(const uint8_t *payload, size_t size) {
+    wire_adopt wanted;
+    memcpy(&wanted, payload, sizeof wanted);
+    device_list devices = {.count = wanted.device_count};
+    if (devices.count > WIRE_DEVICES_MAX || size != sizeof wanted + devices.count * sizeof devices.node[0])
+        cannot("adopt: devices: sizes disagree", EPROTO, "");
+    memcpy(devices.node, payload + sizeof wanted, size - sizeof wanted);
+    const char *wrong = devices_wrong(&devices);
+    if (wrong != NULL) cannot("adopt: devices", EINVAL, wrong);
+    Z.devices = devices;
+    if (devices.count == 0) return;
+    end_prepared();
+    int group = Z.devices_group;
+    for (int i = 0; Z.options->groups.version == 2 && group < 0 && i < CGROUP_CONTROLLERS; i++) group = Z.groups[i];
+    if ((Z.options->have & WIRE_LAYER_CGROUP_DEVICES) == 0 || group < 0) return;
+    int status = cgroup_allow_devices(Z.options->groups.version, group, &devices);
+    if (status < 0) cannot("adopt: let the devices into the group", -status, "");
 }
 
 static void adopt(const uint8_t *payload, size_t size, int directory) {
     const char *step = "";
-    if (adopted || size != sizeof(wire_adopt) || directory < 0) cannot("adopt: a second one, or malformed", EPROTO, "");
-    int status = (Z.options->have & WIRE_LAYER_MOUNT) != 0 ? root_adopt(&Z.jail, Z.proc, directory, &step)
+    if (adopted || size < sizeof(wire_adopt) || directory < 0) cannot("adopt: a second one, or malformed", EPROTO, "");
+    adopt_devices(payload, size);
+    int status = (Z.options->have & WIRE_LAYER_MOUNT) != 0 ? root_adopt(&Z.jail, Z.proc, directory, &Z.devices, &step)
                                                            : adopt_in_place(directory, &step);
     if (status < 0) cannot(step, -status, "");
+    if ((status = creds_keep_few(true)) < 0) cannot("adopt: drop capabilities", -status, "");
+    if (!dmem_region(Z.dmem_capacity, Z.devices.address, Z.dmem_region, sizeof Z.dmem_region)) Z.dmem_region[0] = 0;
     wire_adopt wanted;
     memcpy(&wanted, payload, sizeof wanted);
     adopted = true;
@@ -434,6 +472,9 @@ static void set_up(const options *o) {
     if (status < 0) cannot("open the cgroups", -status, "");
     // On v1 the workers inherit this group; on v2 theirs lie below one with a program.
     if (o->groups.devices[0] != 0 && (status = cgroup_enter_devices(o->groups.devices)) < 0) cannot("enter the devices group", -status, "");
+    // By descriptors and values, since no path leads there from the new root.
+    Z.devices_group = o->groups.devices[0] == 0 ? -1 : open(o->groups.devices, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (o->groups.version == 2) dmem_capacity(Z.dmem_capacity, sizeof Z.dmem_capacity);
     load_kit(o->kit);
     // A second thread would be missing in every fork, with whatever locks it held.
     if (count_threads() != 1) cannot("the kit started a thread", EDEADLK, "");
@@ -463,7 +504,7 @@ static int watch_signals(void) {
 
 int forked_main(options *o) {
     set_up(o);
-    int status = creds_keep_few();
+    int status = creds_keep_few(false);
     if (status < 0) cannot("drop capabilities", -status, "");
     int signals = watch_signals();
     announce_when_ready();
@@ -481,7 +522,7 @@ int forked_main(options *o) {
                 watched[count++] = (struct pollfd){.fd = live[i]->park, .events = POLLIN};
             }
         int sweep = templates_sweep();
-        bool missing = count_prepared() < o->prepare;
+        bool missing = count_prepared() < prepare_count();
         int events = poll(watched, count, !missing ? sweep : announced ? QUIET_MS : 0);
         if (events < 0 && errno != EINTR) cannot("poll", errno, "");
         if (events == 0 && missing) prepare_one();

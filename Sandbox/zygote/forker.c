@@ -283,6 +283,11 @@ int layers_main(const options *o, bool json) {
         else if (l->error == 0) printf("yes %-14s stops %s\n", l->name, l->stops);
         else printf("NO  %-14s %s; to get it: %s\n", l->name, reason, fix);
     }
-    if (json) printf("]}\n");
+    char counted[1024];
+    dmem_capacity(counted, sizeof counted);
+    bool dmem = top.version == 2 && counted[0] != 0;
+    if (json) printf("],\"dmem\":%s}\n", dmem ? "true" : "false");
+    else printf("%s dmem           %s\n", dmem ? "yes" : "-- ", dmem ? "stops taking more device memory than its budget, on the devices that count it"
+                : "absent: Linux 6.14, control groups v2 and a driver that counts device memory (NVIDIA's does not); no layer");
     return (have & required) == required ? 0 : 1;
 }

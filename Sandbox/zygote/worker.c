@@ -88,6 +88,8 @@ const char *job_read(job *j, const char *app, const uint8_t *payload, size_t siz
     uint64_t total = (uint64_t)s->directory_size + s->library_size + s->model_size + s->config_size;
     if (total != size - sizeof *s) return "start: sizes disagree";
     if (s->kind < WIRE_KIND_HANDLER || s->kind > WIRE_KIND_FRESH) return "start: unknown kind of worker";
+    if (s->device_count > WIRE_DEVICES_MAX) return "start: too many devices";
+    if (s->kind != WIRE_KIND_BACKEND && (s->device_count > 0 || s->device_bytes > 0)) return "start: only a backend may have devices";
     if (s->directory_size > 400 || s->library_size > 400 || s->model_size > 400) return "start: a name is too long";
     const char *directory = (const char *)payload + sizeof *s;
     const char *library = directory + s->directory_size, *model = library + s->library_size;
@@ -180,7 +182,7 @@ void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *leaf, uint32
     confine c = {
         .have = z->options->have, .user_namespace = z->options->user_namespace, .uid = z->options->uid_first + slot,
         .leaf = leaf, .filters = &z->filters, .data_base = z->data_base, .swift_runtime = z->options->swift_runtime, .tid = z->tid,
-        .warm_up = z->warm_up};
+        .warm_up = z->warm_up, .devices = &z->devices};
     if (!place_descriptors(z, park, words_read, words_write)) _exit(EXIT_CANNOT);
     parked hello = {.pid = host_pid()};
     confine_failure why;

@@ -45,7 +45,10 @@ typedef struct zygote {
     int pid_namespace;
     int proc; ///< the host's /proc
     int groups[CGROUP_CONTROLLERS];
+    int devices_group; ///< v1's, to let adopted devices in; -1: none
     jail jail;
+    device_list devices; ///< that came with the adoption: then all workers are backends that may open them
+    char dmem_capacity[1024], dmem_region[128]; ///< what the kernel counts, and which of it is the first device's; or empty
     const char *app; ///< where the tenant's directory is: /app, or its own path where there are no mount namespaces
     filter_set filters;
     uint64_t data_base;

@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -268,3 +269,7 @@ void clinux_reset_on_close(int fd) {
 }
 
 int clinux_try_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno; }
+
+uint32_t clinux_major(dev_t device) { return major(device); }
+
+uint32_t clinux_minor(dev_t device) { return minor(device); }

@@ -3,6 +3,8 @@
 package struct Limits: Sendable, Equatable {
     /// Memory of one worker.
     package var memoryBytes: UInt64
+    /// Memory of its device; 0 without a device.
+    package var deviceMemoryBytes: UInt64
     /// From the lease to the last byte of the answer.
     package var timeoutMilliseconds: Int
     /// Invocations at the same time, each in a worker of its own.
@@ -23,6 +25,7 @@ package struct Limits: Sendable, Equatable {
     /// What a manifest that says nothing gets.
     package init(defaultsFor kind: PluginKind) {
         memoryBytes = kind == .handler ? 128 << 20 : 1 << 30
+        deviceMemoryBytes = 0
         timeoutMilliseconds = 30_000
         concurrency = 8
         queue = 256
@@ -39,6 +42,7 @@ extension Limits {
     /// What a manifest may ask for, in the manifest's own units.
     package enum Range {
         package static let memoryMebibytes: ClosedRange<Int64> = 4...1_048_576
+        package static let deviceMemoryMebibytes: ClosedRange<Int64> = 1...4_194_304
         package static let timeoutMilliseconds: ClosedRange<Int64> = 1...3_600_000
         package static let concurrency: ClosedRange<Int64> = 1...1024
         package static let queue: ClosedRange<Int64> = 0...65_536

@@ -26,6 +26,8 @@ package struct Manifest: Sendable, Equatable {
     package var config: String
     /// The model file of a backend, inside the artefact.
     package var model: String?
+    /// The device that a backend computes on; nil: the processor.
+    package var device: Device?
     package var contextTokens: UInt32
     package var maxSequences: UInt32
     package var maxStepTokens: UInt32
@@ -47,6 +49,7 @@ package struct Manifest: Sendable, Equatable {
         models = []
         config = "{}"
         model = nil
+        device = nil
         contextTokens = 4096
         maxSequences = 8
         maxStepTokens = 512

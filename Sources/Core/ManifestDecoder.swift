@@ -3,10 +3,12 @@
 extension Manifest {
     private static let keys = [
         "name", "kind", "version", "library", "language", "handler", "sources", "limits", "reuse", "idle_timeout_s",
-        "models", "config", "model", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s",
+        "models", "config", "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s",
     ]
     private static let handlerKeys = ["handler", "models", "reuse", "idle_timeout_s"]
-    private static let backendKeys = ["model", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s"]
+    private static let backendKeys = [
+        "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s",
+    ]
     private static let longestRest: Int64 = 604_800
     private static let largestConfig = 32 << 10
 
@@ -29,6 +31,7 @@ extension Manifest {
         case .handler: try manifest.readHandler(reader)
         case .backend: try manifest.readBackend(reader)
         }
+        try manifest.checkDeviceMemory(reader)
         try manifest.readConfig(reader)
         // What is accepted is stored as canonical text, and a host that can't read that again can't start.
         let stored = manifest.canonicalJSON.utf8.count
@@ -99,10 +102,27 @@ extension Manifest {
 
     private mutating func readBackend(_ reader: ManifestReader) throws(RuntimeError) {
         model = try reader.string("model", "a file name (\(Names.fileNameRule))", where: Names.isFileName)
+        device = try reader.string("device", Device.rule, where: { Device($0) != nil }).flatMap(Device.init)
         contextTokens = UInt32(try reader.integer("context_tokens", in: 16...1_048_576) ?? Int64(contextTokens))
         maxSequences = UInt32(try reader.integer("max_sequences", in: 1...1024) ?? Int64(maxSequences))
         maxStepTokens = UInt32(try reader.integer("max_step_tokens", in: 1...65_536) ?? Int64(maxStepTokens))
         keepAliveMilliseconds = try reader.milliseconds("keep_alive_s", upTo: Self.longestRest) ?? keepAliveMilliseconds
+    }
+
+    /// A device is shared by those who know how much of it is theirs, so each of the two needs the other.
+    private func checkDeviceMemory(_ reader: ManifestReader) throws(RuntimeError) {
+        let isLimited = limits.deviceMemoryBytes > 0
+        guard isLimited != (device != nil) else { return }
+        let cause =
+            device.map { "'device' is \"\($0)\" and 'limits.device_memory_mb' is missing" }
+            ?? "'limits.device_memory_mb' is given and 'device' is not"
+        throw RuntimeError(
+            .manifestInvalid, step: reader.step, cause: cause,
+            next: kind == .handler
+                ? "remove it: a handler has no device, and calls a model instead"
+                : isLimited
+                    ? "add device: \"gpu:0\", or remove the limit" : "say how many MiB of the device the model may take"
+        )
     }
 
     /// Relative, and never above the folder.
@@ -123,7 +143,8 @@ extension Manifest {
 
 extension Manifest {
     private static let limitKeys = [
-        "memory_mb", "timeout_ms", "concurrency", "queue", "queue_timeout_ms", "cpu_percent", "threads", "files",
+        "memory_mb", "device_memory_mb", "timeout_ms", "concurrency", "queue", "queue_timeout_ms", "cpu_percent",
+        "threads", "files",
         "body_mb", "response_mb",
     ]
 
@@ -132,6 +153,9 @@ extension Manifest {
         let asked = try ManifestReader(value, prefix: "limits.", known: Self.limitKeys, step: reader.step)
         typealias Range = Limits.Range
         if let n = try asked.integer("memory_mb", in: Range.memoryMebibytes) { limits.memoryBytes = UInt64(n) << 20 }
+        if let n = try asked.integer("device_memory_mb", in: Range.deviceMemoryMebibytes) {
+            limits.deviceMemoryBytes = UInt64(n) << 20
+        }
         if let n = try asked.integer("timeout_ms", in: Range.timeoutMilliseconds) {
             limits.timeoutMilliseconds = Int(n)
         }

@@ -20,6 +20,7 @@ extension Manifest {
             members["models"] = .array(models.map(JSONValue.string))
         case .backend:
             if let model { members["model"] = .string(model) }
+            if let device { members["device"] = .string("\(device)") }
             members["context_tokens"] = .integer(Int64(contextTokens))
             members["max_sequences"] = .integer(Int64(maxSequences))
             members["max_step_tokens"] = .integer(Int64(maxStepTokens))
@@ -29,7 +30,7 @@ extension Manifest {
     }
 
     private var limitsValue: JSONValue {
-        .object([
+        var members: [String: JSONValue] = [
             "memory_mb": .integer(Int64(limits.memoryBytes >> 20)),
             "timeout_ms": .integer(Int64(limits.timeoutMilliseconds)),
             "concurrency": .integer(Int64(limits.concurrency)),
@@ -40,6 +41,10 @@ extension Manifest {
             "files": .integer(Int64(limits.files)),
             "body_mb": .integer(Int64(limits.bodyBytes >> 20)),
             "response_mb": .integer(Int64(limits.responseBytes >> 20)),
-        ])
+        ]
+        if limits.deviceMemoryBytes > 0 {
+            members["device_memory_mb"] = .integer(Int64(limits.deviceMemoryBytes >> 20))
+        }
+        return .object(members)
     }
 }

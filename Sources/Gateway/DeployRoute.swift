@@ -56,7 +56,11 @@ extension Gateway {
             let inUse = shared.registry.snapshot.digests[tenant] ?? []
             let deployment = try PluginAdmission(store: shared.store).admit(
                 archive: path, tenant: tenant, name: name, inUse: inUse.contains
-            ) { (deployment, root) throws(RuntimeError) in try probe.check(deployment, root: root) }
+            ) { (deployment, root) throws(RuntimeError) in
+                // Said now, not to whoever calls the model first. The probe itself gets no device.
+                _ = try deployment.manifest.device?.nodes(for: deployment.key)
+                try probe.check(deployment, root: root)
+            }
             try shared.registry.publish(deployment)
             shared.refreshModels()
             shared.dispatcher.outdate { $0.key == deployment.key && $0.directory != deployment.directoryName }

@@ -62,6 +62,7 @@ extension Gateway {
             ("loads_total", "Times the model was loaded.", \.loads),
             ("unloads_total", "Times the model was let go.", \.unloads),
             ("crashes_total", "Times its worker ended unasked.", \.crashes),
+            ("over_budget_total", "Times its worker was ended for its device memory.", \.overBudget),
         ]
     }
 

@@ -100,6 +100,8 @@ package final class WorkerHost: Sendable {
 
     /// Starts a worker. Its channel may be written at once: what waits there is read when it is ready.
     package func start(_ spec: WorkerSpec) throws(RuntimeError) -> Worker {
+        var spec = spec
+        if let device = spec.device { spec.nodes = try device.nodes(for: spec.key) }
         do {
             for _ in 0..<Self.attempts { if let worker = try tryStart(spec) { return worker } }
         } catch {
@@ -141,7 +143,7 @@ package final class WorkerHost: Sendable {
             }
             if started == true { return worker }
         }
-        drop(zygote, trust: spec.trust)
+        drop(zygote, key: spec.zygoteKey)
         return nil
     }
 
@@ -191,7 +193,8 @@ package final class WorkerHost: Sendable {
     // MARK: zygotes
 
     private func adopt(_ spec: WorkerSpec) throws(SystemError) -> (Zygote, prepared: Bool) {
-        if let zygote = state.withLock({ $0.adopted[spec.trust] }) { return (zygote, true) }
+        let key = spec.zygoteKey
+        if let zygote = state.withLock({ $0.adopted[key] }) { return (zygote, true) }
         let spare = state.withLock { state -> Zygote? in
             let index = state.spares.firstIndex(where: \.isReady) ?? state.spares.indices.first
             guard let index else { return nil }
@@ -202,13 +205,13 @@ package final class WorkerHost: Sendable {
         if let spare { zygote = spare } else { zygote = try launch() }
         // Two loops may wake one trust key at once: the second gives its zygote back.
         let winner = try state.withLock { state throws(SystemError) -> Zygote in
-            if let other = state.adopted[spec.trust] {
+            if let other = state.adopted[key] {
                 state.spares.append(zygote)
                 return other
             }
             // Under the lock: nobody may send it work before this.
-            try zygote.adopt(root: spec.root)
-            state.adopted[spec.trust] = zygote
+            try zygote.adopt(root: spec.root, nodes: spec.nodes)
+            state.adopted[key] = zygote
             return zygote
         }
         if winner === zygote { wakeControlLoop() }
@@ -216,9 +219,9 @@ package final class WorkerHost: Sendable {
     }
 
     /// Forgets a zygote that can't be used, and makes sure that it ends.
-    private func drop(_ zygote: Zygote, trust: String) {
+    private func drop(_ zygote: Zygote, key: String) {
         state.withLock { state in
-            if state.adopted[trust] === zygote { state.adopted[trust] = nil }
+            if state.adopted[key] === zygote { state.adopted[key] = nil }
             state.spares.removeAll { $0 === zygote }
         }
         zygote.socket.hangUp()

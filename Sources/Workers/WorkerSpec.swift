@@ -29,6 +29,10 @@ package struct WorkerSpec: Sendable {
     /// JSON.
     package var config = "{}"
     package var limits: Limits
+    /// A backend's, if it has one.
+    package var device: Device?
+    /// What that is on this machine; WorkerHost fills it in at the start.
+    var nodes: [DeviceNode] = []
     package var contextTokens: UInt32 = 0
     package var maxSequences: UInt32 = 0
     package var maxStepTokens: UInt32 = 0
@@ -47,6 +51,11 @@ package struct WorkerSpec: Sendable {
         self.limits = limits
     }
 
+    /// Workers with the same key come from one zygote. Its nodes are part of it, because a zygote takes them once, for all.
+    var zygoteKey: String {
+        nodes.reduce(trust) { key, node in key + " \(node.path)=\(node.major):\(node.minor)" }
+    }
+
     /// The START frame; `prepared` is the number of the waiting worker that it is for, 0 for any.
     func startPacket(worker: UInt32, prepared: UInt32 = 0) -> [UInt8] {
         var frame = FrameBuilder(FrameHead(Int(WIRE_START), id: prepared), capacity: 256 + config.utf8.count)
@@ -61,8 +70,10 @@ package struct WorkerSpec: Sendable {
         frame.append(maxSequences)
         frame.append(maxStepTokens)
         frame.append(limits.threads)
-        frame.append(UInt64(0))
+        frame.append(device == nil ? 0 : limits.deviceMemoryBytes)
         for text in [directory, library, model, config] { frame.append(UInt32(text.utf8.count)) }
+        frame.append(UInt32(nodes.count))
+        frame.append(UInt32(0))
         for text in [directory, library, model, config] { frame.append(text) }
         return frame.finish()
     }

@@ -48,11 +48,14 @@ final class Zygote: Sendable {
 
     func has(_ worker: Worker) -> Bool { state.withLock { $0.workers[worker.wireNumber] === worker } }
 
-    func adopt(root: String) throws(SystemError) {
+    func adopt(root: String, nodes: [DeviceNode]) throws(SystemError) {
         let directory = try FileDescriptor.open(root, flags: O_RDONLY | O_DIRECTORY)
-        var frame = FrameBuilder(FrameHead(WIRE_ADOPT), capacity: 8)
+        var frame = FrameBuilder(FrameHead(WIRE_ADOPT), capacity: 16)
         frame.append(UInt32(WIRE_VERSION))
         frame.append(UInt32(1))
+        frame.append(UInt32(nodes.count))
+        frame.append(UInt32(0))
+        nodes.append(to: &frame)
         try socket.send(frame.finish(), descriptors: [directory.raw])
         state.withLock { $0.adoptedAt = .now }
     }

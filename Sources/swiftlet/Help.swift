@@ -84,9 +84,11 @@ enum Help {
             help: "usage: swiftlet rm FUNCTION [--tenant NAME] [--host URL] [--json]", options: ["--tenant", "--host"],
             flags: ["--json"], run: RemoveCommand.run),
         Command(
-            name: "doctor", summary: "show which sandbox layers this machine gives",
+            name: "doctor", summary: "show which sandbox layers and devices this machine gives",
             help: "usage: swiftlet doctor [--json] [--require all|LAYER,LAYER]\n\n"
-                + "Exits with 1 when a layer is missing, or one of those that --require names.", options: ["--require"],
+                + "Tries each layer, lists the devices that a model's manifest may name, and says whether what models take\n"
+                + "of a GPU's memory can be watched. Exits with 1 when a layer is missing, or one of those that --require names.",
+            options: ["--require"],
             flags: ["--json"],
             run: DoctorCommand.run),
     ]

@@ -31,9 +31,13 @@ enum ServeCommand {
 
         let loops = try (0..<options.loops).map { index in try EventLoop(index: index) }
         let background = try EventLoop(index: options.loops)
+        // Not the background's: a deployment that is checked there must not keep the watch waiting.
+        let watching = try EventLoop(index: options.loops + 1)
         let (models, packets) = (loops[0], PacketBuffer())
+        let devices = DeviceWatcher(loop: watching)
         let inference = InferenceService(loop: models) { [unowned models] spec, sink in
-            BackendWorker.start(spec.worker, host: host, loop: models, buffer: packets, sink: sink)
+            BackendWorker.start(
+                spec.worker, host: host, loop: models, buffer: packets, watcher: devices, sink: sink)
         }
         let shared = GatewayShared(
             registry: registry, host: host, dispatcher: Dispatcher(host: host, control: loops[0].remote), store: store,
@@ -62,7 +66,8 @@ enum ServeCommand {
 
         var threads = try loops.dropFirst().map(Runner.init)
         threads.append(try Runner(background))
-        let remotes = loops.map(\.remote) + [background.remote]
+        threads.append(try Runner(watching))
+        let remotes = loops.map(\.remote) + [background.remote, watching.remote]
         drain.onDone = {
             inference.close()
             for remote in remotes { remote.submit { $0.stop() } }

@@ -244,3 +244,39 @@ private func refusal(_ text: String) -> RuntimeError? {
         #expect(error?.next.contains("file") == true)
     }
 }
+
+@Suite struct ManifestDeviceTests {
+    @Test func aBackendMayNameADeviceAndItsShareOfIt() throws {
+        let read = try manifest(backend("device: 'gpu:1', limits: {device_memory_mb: 8192}"))
+        #expect(read.device == .gpu(1) && read.limits.deviceMemoryBytes == 8 << 30)
+        #expect(try manifest(read.canonicalJSON) == read)
+        #expect(try manifest(backend("device: 'render:128', limits: {device_memory_mb: 1}")).device == .render(128))
+        let plain = try manifest(backend())
+        #expect(plain.device == nil && plain.limits.deviceMemoryBytes == 0)
+    }
+
+    @Test(arguments: [
+        "gpu", "gpu:", "gpu:-1", "gpu:255", "gpu:01", "gpu:0 ", "gpu:0:1", "GPU:0", "render:0", "cpu:0", "cuda:0", ":0",
+        "gpu:0,gpu:1",
+    ])
+    func whatIsNoDeviceIsRefusedWithTheRule(_ name: String) throws {
+        let error = try #require(refusal(backend("device: '\(name)', limits: {device_memory_mb: 1}")))
+        #expect(error.code == .manifestInvalid && error.cause.contains("'device'") && error.cause.contains("\"gpu:N\""))
+    }
+
+    @Test func deviceAndBudgetNeedEachOther() throws {
+        let noBudget = try #require(refusal(backend("device: 'gpu:0'")))
+        #expect(noBudget.cause.contains("device_memory_mb' is missing") && noBudget.next.contains("MiB"))
+        let noDevice = try #require(refusal(backend("limits: {device_memory_mb: 64}")))
+        #expect(noDevice.cause.contains("'device' is not") && noDevice.next.contains("gpu:0"))
+        let zero = try #require(refusal(backend("device: 'gpu:0', limits: {device_memory_mb: 0}")))
+        #expect(zero.cause.contains("limits.device_memory_mb") && zero.cause.contains("from 1 to"))
+        let twice = try #require(refusal(backend("device: 'gpu:0', device: 'gpu:1', limits: {device_memory_mb: 1}")))
+        #expect(twice.description.contains("device"))
+    }
+
+    @Test func aHandlerHasNoDevice() throws {
+        #expect(refusal(handler("device: 'gpu:0'"))?.cause.contains("belongs to a backend") == true)
+        #expect(refusal(handler("limits: {device_memory_mb: 64}"))?.next.contains("a handler has no device") == true)
+    }
+}

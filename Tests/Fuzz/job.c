@@ -32,6 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     app[size % 2 == 0 ? 4 : sizeof app - 1] = 0;
     if (job_read(&j, app, data, size) != NULL) return 0;
     require(j.start.kind >= WIRE_KIND_HANDLER && j.start.kind <= WIRE_KIND_FRESH, "the kind is known");
+    require(j.start.device_count <= WIRE_DEVICES_MAX, "there is room for the devices");
+    require(j.start.kind == WIRE_KIND_BACKEND || (j.start.device_count == 0 && j.start.device_bytes == 0), "only a backend has devices");
     require(below(j.directory, app) && stays(j.directory + strlen(app)), "the directory is the tenant's");
     require(below(j.library, j.directory) && stays(j.library + strlen(app)), "the library is in it");
     require(strlen(j.library) == strlen(j.directory) + 1 + j.start.library_size, "no name is cut");

@@ -104,13 +104,15 @@ write("wire", "zygote", b"\3" + packet(16, payload=bytes(16)) + packet(20, paylo
 # ---- job: the payload of START (job.c)
 
 
-def job(kind, directory, library, model, config):
-    sizes = struct.pack("<4I", len(directory), len(library), len(model), len(config))
-    return struct.pack("<IIQ", 1, kind, 1 << 27) + struct.pack("<8IQ", 1, 100, 0, 16, 0, 0, 0, 1, 0) + sizes + directory + library + model + config
+def job(kind, directory, library, model, config, devices=0, memory=0):
+    sizes = struct.pack("<6I", len(directory), len(library), len(model), len(config), devices, 0)
+    return struct.pack("<IIQ", 1, kind, 1 << 27) + struct.pack("<8IQ", 1, 100, 0, 16, 0, 0, 0, 1, memory) + sizes + directory + library + model + config
 
 
 write("job", "handler", job(1, b"d", b"plugin.so", b"", b"{}"))
 write("job", "backend", job(2, b"dir", b"llama.so", b"m.gguf", b'{"a":1}'))
+write("job", "device", job(2, b"dir", b"llama.so", b"m.gguf", b"{}", 3, 8 << 30))
+write("job", "handler-device", job(1, b"d", b"plugin.so", b"", b"{}", 1, 1))
 write("job", "above", job(3, b"../x", b"a/../b", b"", b""))
 
 # ---- elf: small libraries of this machine

@@ -61,6 +61,11 @@ class RequiredLayers(unittest.TestCase):
         report = json.loads(run("--json").stdout)
         missing = [layer["name"] for layer in report["layers"] if not layer["in_force"]]
         self.assertEqual(run().returncode, 1 if missing else 0)
+        # What can't be watched says why, in words and as a value.
+        watch = report["devices"]["gpu_memory_watch"]
+        self.assertEqual(watch["in_force"], watch["reason"] == "")
+        self.assertIn("gpu-memory-watch: " + ("there" if watch["in_force"] else "absent: " + watch["reason"]), run().stdout)
+        self.assertIsInstance(report["dmem"], bool)
 
 
 class StateDirectory(unittest.TestCase):

@@ -36,6 +36,10 @@ void leave(host *h, worker w);
 // filters.c
 void test_seal(void);
 
+// devices.c: device nodes of backends, each case with a zygote of its own
+void test_backend_devices(void);
+void test_dmem_regions(void);
+
 // life.c: tests that need a forker of their own
 void test_nothing_left(void);
 void test_forker_killed(void);

@@ -141,6 +141,19 @@ static void adopt_with(host *h, uint32_t give) {
     }
 }
 
+bool host_adopt_devices(host *h, const wire_device *devices, uint32_t count, packet *answer) {
+    struct {
+        wire_adopt adopt;
+        wire_device devices[WIRE_DEVICES_MAX + 1];
+    } payload = {.adopt = {.version = WIRE_VERSION, .device_count = count}};
+    memcpy(payload.devices, devices, count * sizeof *devices);
+    int directory = open(APP, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    send_with(h->zygote, (wire_head){.type = WIRE_ADOPT}, &payload, sizeof payload.adopt + count * sizeof *devices, directory);
+    close(directory);
+    *answer = receive(h->zygote, 5000);
+    return !answer->ended && answer->head.type == WIRE_ADOPTED;
+}
+
 void host_adopt(host *h) {
     adopt_with(h, 0);
 }

@@ -36,6 +36,8 @@ void host_zygote(host *h, uint32_t number, uint32_t prepare);
 void host_adopt(host *h);
 /// The same for a host that starts waiting workers itself.
 void host_adopt_giving(host *h);
+/// With devices; false when the zygote refused, whose words are in `*answer`.
+bool host_adopt_devices(host *h, const wire_device *devices, uint32_t count, packet *answer);
 /// Closes the zygote's control socket and waits until the forker says it is gone.
 void host_drop_zygote(host *h);
 /// Closes everything and waits for the forker. Returns its wait status.

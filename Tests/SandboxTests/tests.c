@@ -98,6 +98,8 @@ int main(int count, char **words) {
     run_alone("second adoption", test_second_adoption);
     run_alone("given workers", test_given_workers);
     run_alone("devices", test_devices);
+    run_alone("backend devices", test_backend_devices);
+    run_alone("dmem regions", test_dmem_regions);
     run_alone("each layer off", test_each_layer_off);
     run_alone("unprivileged", test_unprivileged);
     printf("%s\n", check_failures == 0 ? "all passed" : "FAILED");

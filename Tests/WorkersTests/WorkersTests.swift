@@ -91,6 +91,9 @@ private struct Cursor {
         spec.contextTokens = 4096
         spec.maxSequences = 8
         spec.maxStepTokens = 512
+        spec.limits.deviceMemoryBytes = 8 << 30
+        spec.device = .gpu(1)
+        spec.nodes = [DeviceNode(path: "nvidia1", major: 195, minor: 1)]
         let packet = spec.startPacket(worker: 42)
         #expect(head(of: packet)?.type == UInt16(WIRE_START))
         let start = unsafe packet.withUnsafeBytes {
@@ -100,6 +103,12 @@ private struct Cursor {
         #expect(start.pids == 3 && start.threads == 3 && start.cpu_percent == 250 && start.files == 77)
         #expect(start.context_tokens == 4096 && start.max_sequences == 8 && start.max_step_tokens == 512)
         #expect([start.directory_size, start.library_size, start.model_size, start.config_size] == [3, 6, 6, 7])
+        #expect(start.device_bytes == 8 << 30 && start.device_count == 1)
+        spec.device = nil
+        let without = unsafe spec.startPacket(worker: 42).withUnsafeBytes {
+            unsafe $0.loadUnaligned(fromByteOffset: Int(WIRE_HEAD_SIZE), as: wire_start.self)
+        }
+        #expect(without.device_bytes == 0, "a budget without a device is no device to an engine")
         let strings = packet[(Int(WIRE_HEAD_SIZE) + MemoryLayout<wire_start>.size)...]
         #expect(String(decoding: strings, as: UTF8.self) == #"dirlib.som.gguf{"a":1}"#)
     }

@@ -38,6 +38,13 @@ enum {
 
 struct cgroup_groups;
 
+/// The device nodes of a zygote's backends, as ADOPT brought them; none in every other zygote.
+typedef struct device_list {
+    uint32_t count;
+    wire_device node[WIRE_DEVICES_MAX];
+    char address[64]; ///< of the first on its bus, found at the adoption; empty where it can't be told
+} device_list;
+
 /// Tries every layer in a throw-away child and stores what came of it. Returns the bits that work.
 uint32_t layers_probe(layer found[LAYER_COUNT], const struct cgroup_groups *groups, uid_t uid);
 /// Bit of a layer's or a step's name; 0 = there is none.
@@ -89,13 +96,24 @@ int cgroup_open(const cgroup_groups *groups, int dirs[CGROUP_CONTROLLERS]);
 /// Only null, zero, full, random and urandom for all processes in these groups; v1's must enter them, too.
 int cgroup_restrict_devices(const cgroup_groups *groups);
 int cgroup_enter_devices(const char *path);
+/// These as well, for a zygote that has adopted them. `directory` is its group: of v1's devices controller, or v2's.
+int cgroup_allow_devices(uint32_t version, int directory, const device_list *devices);
 
 int cgroup_leaf_make(uint32_t version, const int dirs[CGROUP_CONTROLLERS], uint32_t number, cgroup_leaf *leaf);
 /// Writes only what differs from the limits in force.
 int cgroup_leaf_limit(cgroup_leaf *leaf, const wire_start *job);
+/// Device memory, where kernel and driver count it (dmem, v2 only). `region` as dmem.capacity names it.
+int cgroup_leaf_limit_device(const cgroup_leaf *leaf, const char *region, uint64_t bytes);
 int cgroup_leaf_attach(const cgroup_leaf *leaf);
 cgroup_result cgroup_leaf_result(const cgroup_leaf *leaf);
 int cgroup_leaf_remove(cgroup_leaf *leaf, const int dirs[CGROUP_CONTROLLERS]);
+
+// ---- cgroup_dmem.c: device memory ----------------------------------------------------------------------------------------
+
+/// What the kernel counts, a region and its size a line; empty where it counts no device's memory.
+void dmem_capacity(char *text, size_t room);
+/// The region in `capacity` of the device at this bus address. False: there is none.
+bool dmem_region(const char *capacity, const char *address, char *region, size_t room);
 
 /// A template's fork: the zygote becomes the parent, and glibc's idea of the thread's number stays true.
 #define TEMPLATE_FORK_FLAGS (CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD)
@@ -109,6 +127,7 @@ typedef struct filter {
 
 typedef struct filter_set {
     filter handler_load, handler_serve, handler_seal, backend_load, backend_serve, probe_serve, template_load, template_serve;
+    filter device_load, device_serve; ///< of backends that were assigned a device
 } filter_set;
 
 /// Compiles every policy; slow, so done once in the zygote. Returns 0 or -errno.
@@ -124,14 +143,26 @@ typedef struct jail {
     int inside;
 } jail;
 int root_build(jail *jail, const char *swift_runtime, const char **step);
-/// Mounts the directory at /app, read-only, for all workers present and future; forgets the way out.
-int root_adopt(jail *jail, int proc, int directory, const char **step);
+/// Mounts the directory at /app, read-only, and the devices below /dev, for all workers present and future; forgets the
+/// way out.
+int root_adopt(jail *jail, int proc, int directory, device_list *devices, const char **step);
 /// Where an open directory is, in the namespace we are in. 0 or -errno.
 int root_path(int proc, int directory, char *path, size_t room);
 /// Notes which directories hold shared libraries, in the root that workers will see.
 void root_find_libraries(void);
 /// Those directories, for Landlock; NULL-terminated.
 const char *const *root_library_directories(void);
+
+// ---- devices.c: the nodes of a backend's device ------------------------------------------------------------------------
+
+/// NULL, or what is wrong with a list that the host sent.
+const char *devices_wrong(const device_list *devices);
+/// From a namespace that sees them: whether the nodes are the devices that the list says, and where the first one is.
+int devices_check(device_list *devices);
+/// Copies of their mounts, checked again.
+int devices_open(const device_list *devices, int trees[WIRE_DEVICES_MAX]);
+/// Mounts these copies below /dev of the root that workers see, and closes them.
+int devices_attach(const device_list *devices, int trees[WIRE_DEVICES_MAX]);
 
 // ---- confine.c: THE ORDER -----------------------------------------------------------------------------------------------
 
@@ -143,6 +174,7 @@ typedef struct confine {
     const filter_set *filters;
     uint64_t data_base;  ///< bytes of private memory that every worker of this zygote starts with
     const wire_start *job;     ///< from `confine_job` on
+    const device_list *devices; ///< a backend's; empty for everybody else
     bool fresh;                ///< forked by a template
     int *tid;                  ///< where glibc keeps the thread's number
     void (*warm_up)(void);     ///< SwiftletKit's, or NULL
@@ -179,8 +211,8 @@ int rlimits_job(const confine *c);
 int rlimits_no_processes(const confine *c);
 int creds_user(const confine *c);
 int creds_capabilities(const confine *c);
-/// The zygote itself keeps only what its work takes.
-int creds_keep_few(void);
+/// The zygote itself keeps only what its work takes; once it has adopted, that is less.
+int creds_keep_few(bool adopted);
 int process_session(const confine *c);
 int process_signals(const confine *c);
 int process_parent_death(const confine *c);

@@ -40,6 +40,7 @@ _Static_assert(sizeof(wire_head) == WIRE_HEAD_SIZE, "wire_head has padding");
 enum {
     /// wire_adopt + SCM_RIGHTS [directory of the tenant's artefacts]: from now on this zygote serves one tenant.
     /// The zygote mounts the directory read-only at /app. Answer: ADOPTED. A second ADOPT ends the zygote.
+    /// With devices, it mounts them below /dev, and from then on starts only backends that are assigned all of them.
     WIRE_ADOPT = 1,
     /// wire_start + strings + SCM_RIGHTS [worker's end of the channel]: turn a prepared worker into this one.
     /// No answer; READY or FAILED comes on the channel, and EXITED in the end.
@@ -131,10 +132,24 @@ typedef struct wire_zygote_gone {
     int32_t status; ///< wait status
 } wire_zygote_gone;
 
+/// At most so many device nodes for one backend.
+#define WIRE_DEVICES_MAX 8u
+
+/// Then `device_count` times wire_device.
 typedef struct wire_adopt {
     uint32_t version;
     uint32_t give; ///< 1: the host wants PREPARED, to start workers itself
+    uint32_t device_count;
+    uint32_t reserved;
 } wire_adopt;
+_Static_assert(sizeof(wire_adopt) == 16, "wire_adopt has padding");
+
+/// A character device, named twice: a node that is another device by the time it is mounted is refused.
+typedef struct wire_device {
+    uint32_t major, minor;
+    char path[56]; ///< below /dev, as "nvidia0" or "dri/renderD128"; zeros to the end
+} wire_device;
+_Static_assert(sizeof(wire_device) == 64, "wire_device has padding");
 
 /// Then, in order: `directory` (below /app), `library` (file name in it), `model` (file name in it, or empty),
 /// `config` (JSON); each `..._size` bytes, no NUL.
@@ -151,10 +166,12 @@ typedef struct wire_start {
     uint32_t max_sequences;
     uint32_t max_step_tokens;
     uint32_t threads;
-    uint64_t device_bytes;
+    uint64_t device_bytes; ///< of device memory, for the plugin and for dmem; 0 = no device
     uint32_t directory_size, library_size, model_size, config_size;
+    uint32_t device_count; ///< nodes that it may open: all that came with ADOPT, or 0
+    uint32_t reserved;
 } wire_start;
-_Static_assert(sizeof(wire_start) == 72, "wire_start has padding");
+_Static_assert(sizeof(wire_start) == 80, "wire_start has padding");
 
 typedef struct wire_started {
     uint32_t worker;

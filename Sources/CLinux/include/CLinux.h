@@ -66,6 +66,9 @@ int clinux_peer_is_loopback(const struct clinux_peer *_Nonnull peer);
 void clinux_peer_text(const struct clinux_peer *_Nonnull peer, char *_Nonnull text, size_t size);
 /// Makes the coming close send RST, so that the peer can't take what it got for the whole.
 void clinux_reset_on_close(int fd);
+/// The two halves of a device's number.
+uint32_t clinux_major(dev_t device);
+uint32_t clinux_minor(dev_t device);
 /// Exclusive advisory lock without waiting.
 int clinux_try_lock(int fd);
 

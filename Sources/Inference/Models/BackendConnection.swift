@@ -18,6 +18,8 @@ package enum BackendEvent {
     /// The answer to operation `request`; `payload` is complete, and text when `status` is not zero.
     case result(request: UInt32, status: Int32, payload: [UInt8])
     case log(level: Int, text: String)
+    /// It held more of its device than its share, and is being ended; `.exited` follows.
+    case overBudget(DeviceOveruse)
     /// The process is gone. The last event.
     case exited(String)
 }

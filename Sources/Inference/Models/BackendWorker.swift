@@ -23,13 +23,17 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
     private var graceTimer: TimerToken?
 
     /// Starts a worker for `spec`. What becomes of it comes through `sink`.
+    ///
+    /// - Parameter watcher: looks after its device memory, when it has a device.
     package static func start(
-        _ spec: WorkerSpec, host: WorkerHost, loop: EventLoop, buffer: PacketBuffer,
+        _ spec: WorkerSpec, host: WorkerHost, loop: EventLoop, buffer: PacketBuffer, watcher: DeviceWatcher,
         sink: @escaping (BackendEvent) -> Void
     ) -> (any BackendConnection)? {
         do {
             let worker = try host.start(spec)
-            return BackendWorker(worker, host: host, loop: loop, buffer: buffer, sink: sink)
+            let backend = BackendWorker(worker, host: host, loop: loop, buffer: buffer, sink: sink)
+            backend.watch(with: watcher)
+            return backend
         } catch {
             loop.afterBatch { sink(.exited("\(error)")) }
             return nil
@@ -58,6 +62,18 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
         let own = LoopBound(self, on: loop)
         let remote = loop.remote
         worker.whenExited { exit in remote.submit { _ in own.value.ended(exit) } }
+    }
+
+    private func watch(with watcher: DeviceWatcher) {
+        let own = LoopBound(self, on: loop)
+        let remote = loop.remote
+        watcher.watch(worker) { overuse in remote.submit { _ in own.value.endForOveruse(overuse) } }
+    }
+
+    private func endForOveruse(_ overuse: DeviceOveruse) {
+        reason = reason ?? "\(overuse)"
+        sink?(.overBudget(overuse))
+        kill()
     }
 
     // MARK: towards the worker
@@ -153,7 +169,8 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
         case .exited(code: let code, words: let words): reason ?? "its worker ended with exit status \(code)\(words)"
         case .crashed(signal: let signal, words: let words):
             reason ?? "its worker crashed with \(Signal.words(signal))\(words)"
-        default: reason ?? "its worker's zygote ended"
+        // What a zygote that could not go on said: a device that is another one by now, for instance.
+        default: reason ?? "its worker's zygote ended" + (exit.lastWords.isEmpty ? "" : ": \(exit.lastWords)")
         }
     }
 }

@@ -23,6 +23,8 @@ package struct ModelMetrics: Equatable, Sendable {
     package var loadNanoseconds: UInt64 = 0
     package var unloads: UInt64 = 0
     package var crashes: UInt64 = 0
+    /// Workers that were ended for what they held of their device; they count as crashes, too.
+    package var overBudget: UInt64 = 0
     package var timeToFirstTokenNanoseconds: UInt64 = 0
     package var firstTokens: UInt64 = 0
     package var running = 0

@@ -31,6 +31,7 @@ package struct ModelSpec: Sendable {
             purpose: .backend, key: deployment.key, trust: "platform:\(deployment.name)", root: root,
             directory: deployment.directoryName, library: manifest.libraryFile, limits: manifest.limits)
         worker.model = manifest.model ?? ""
+        worker.device = manifest.device
         worker.config = manifest.config
         worker.contextTokens = manifest.contextTokens
         worker.maxSequences = manifest.maxSequences

@@ -28,6 +28,8 @@ final class ServedModel {
     private var loadBegan = MonotonicTime(nanoseconds: 0)
     private var timer: TimerToken?
     private var shuttingDown = false
+    /// Why this worker is being ended, when that is it.
+    private var overuse: DeviceOveruse?
 
     /// - Parameter cold: called whenever no worker is left.
     init(
@@ -103,6 +105,7 @@ final class ServedModel {
 
     private func startWorker() {
         incarnation += 1
+        overuse = nil
         loadBegan = .now
         connection = start(spec) { [weak self, incarnation] event in
             guard let self, self.incarnation == incarnation else { return }
@@ -146,6 +149,7 @@ final class ServedModel {
         case .result(let request, let status, let payload): runner?.received(request, status: status, payload: payload)
         case .log(let level, let text):
             if level >= 2 { Log.error(text, [("model", spec.name)]) } else { Log.info(text, [("model", spec.name)]) }
+        case .overBudget(let overuse): overran(overuse)
         case .exited(let cause): exited(cause)
         }
     }
@@ -168,6 +172,13 @@ final class ServedModel {
         handle(.loaded)
     }
 
+    private func overran(_ overuse: DeviceOveruse) {
+        guard self.overuse == nil else { return }
+        self.overuse = overuse
+        Log.error("a model takes more of its device than its share, and is ended", [("cause", "\(overuse)")])
+        counters.update { $0.overBudget += 1 }
+    }
+
     private func exited(_ cause: String) {
         if lifecycle.state != .unloading, !shuttingDown {
             Log.error("a model's worker ended unexpectedly", [("model", spec.name), ("cause", cause)])
@@ -178,7 +189,8 @@ final class ServedModel {
         connection = nil
         if let timer { loop.cancel(timer) }
         timer = nil
-        for id in lost?.failAll(.modelFailed(spec.name, cause)) ?? [] { room.leave(id) }
+        let error: OpenAIError = overuse.map { .overBudget(spec.name, $0) } ?? .modelFailed(spec.name, cause)
+        for id in lost?.failAll(error) ?? [] { room.leave(id) }
         handle(.exited(cause))
         if isCold { cold(self) }
     }

@@ -97,6 +97,13 @@ extension OpenAIError {
             message: "model \(name): \(cause)", retryAfterMilliseconds: retryAfterMilliseconds)
     }
 
+    /// The worker was ended, because it held more of its device than the model may.
+    package static func overBudget(_ name: String, _ overuse: DeviceOveruse) -> OpenAIError {
+        OpenAIError(
+            status: 500, type: "server_error", code: "model_over_budget",
+            message: "model \(name): it \(overuse); \(DeviceOveruse.advice)")
+    }
+
     /// The worker ended, or broke its contract, while it served this request.
     package static func modelFailed(_ name: String, _ cause: String) -> OpenAIError {
         OpenAIError(status: 500, type: "server_error", code: "model_failed", message: "model \(name): \(cause)")

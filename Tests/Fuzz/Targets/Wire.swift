@@ -102,6 +102,7 @@ private final class Room {
             require(ends == 0, "nothing follows the end")
             switch event {
             case .exited: ends += 1
+            case .overBudget: require(false, "only the host's watch says that")
             case .ready(let info): require(info.maxSequences <= 65_536, "sequences can be counted")
             case .result(_, _, let payload):
                 _ = StepResult(payload)

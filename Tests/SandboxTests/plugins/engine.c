@@ -1,6 +1,10 @@
 // The smallest engine that has something to say: tokens are bytes, and the next token is the last one; it uses a thread.
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "swiftlet_backend.h"
 
@@ -18,13 +22,43 @@ static int compute(void) {
     return done;
 }
 
+static char device[80]; ///< the node that the test names
+
+/// What opening the device and asking its driver for something came to: two errnos, 0 for none.
+static int describe_device(char *text, size_t room) {
+    int fd = open(device, O_RDWR | O_NOCTTY), opened = fd < 0 ? errno : 0;
+    int asked = fd < 0 ? 0 : ioctl(fd, 0x5eed, 0) < 0 ? errno : 0;
+    return snprintf(text, room, "open %d ioctl %d", opened, asked);
+}
+
 static int32_t open_model(const swiftlet_open_v1 *options, void **model) {
     *model = NULL;
     if (options->config.size == 4 && memcmp(options->config.data, "fail", 4) == 0) {
         options->fail((swiftlet_bytes){.data = "no model here", .size = 13});
         return SWIFTLET_FAILED;
     }
+    static const char DEVICE[] = "device ", BUDGET[] = "budget";
+    char text[64];
+    if (options->config.size == sizeof BUDGET - 1 && memcmp(options->config.data, BUDGET, sizeof BUDGET - 1) == 0) {
+        int length = snprintf(text, sizeof text, "budget %llu", (unsigned long long)options->device_budget);
+        options->fail((swiftlet_bytes){.data = text, .size = (size_t)length});
+        return SWIFTLET_FAILED;
+    }
+    if (options->config.size > sizeof DEVICE && memcmp(options->config.data, DEVICE, sizeof DEVICE - 1) == 0) {
+        snprintf(device, sizeof device, "%.*s", (int)(options->config.size - sizeof DEVICE + 1), (const char *)options->config.data + sizeof DEVICE - 1);
+        int length = describe_device(text, sizeof text);
+        options->log(1, (swiftlet_bytes){.data = text, .size = (size_t)length});
+    }
     return compute() == 1 ? SWIFTLET_OK : SWIFTLET_FAILED;
+}
+
+/// While serving: the same question, behind the last filter.
+static int32_t seq_save(void *model, uint32_t sequence, swiftlet_bytes *state) {
+    static char text[64];
+    (void)model;
+    (void)sequence;
+    *state = (swiftlet_bytes){.data = text, .size = (size_t)describe_device(text, sizeof text)};
+    return SWIFTLET_OK;
 }
 
 static int32_t describe(void *model, swiftlet_model_info_v1 *info) {
@@ -75,7 +109,7 @@ static int32_t seq_drop(void *model, uint32_t sequence) {
 SWIFTLET_EXPORT const swiftlet_plugin *swiftlet_plugin_entry(uint32_t host_abi) {
     static const swiftlet_backend_v1 TABLE = {
         .size = sizeof TABLE, .version = 1, .open = open_model, .describe = describe, .tokenize = tokenize,
-        .seq_start = seq_start, .step = step, .seq_drop = seq_drop};
+        .seq_start = seq_start, .step = step, .seq_drop = seq_drop, .seq_save = seq_save};
     static const swiftlet_plugin PLUGIN = {
         .size = sizeof PLUGIN, .abi = 1, .kind = SWIFTLET_KIND_BACKEND, .name = "engine", .version = "1", .table = &TABLE};
     (void)host_abi;
