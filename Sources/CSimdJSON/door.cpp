@@ -111,10 +111,12 @@ error_code visit_array(walk &walk, ondemand::array array, uint32_t index, uint32
 error_code visit_number(ondemand::value value, csimdjson_node &node) {
     ondemand::number number;
     std::string_view digits = value.raw_json_token();
-    if (auto error = value.get_number().get(number)) return error;
     while (!digits.empty() && digits.back() <= ' ') digits.remove_suffix(1); // up to the next token
     node.text = digits.data();
     node.text_size = static_cast<uint32_t>(digits.size());
+    node.kind = CSIMDJSON_NUMBER;
+    // A whole number beyond 64 bits is still a number.
+    if (value.get_number().get(number)) return value.get_double().get(node.number);
     node.kind = number.is_int64() ? CSIMDJSON_INTEGER : CSIMDJSON_NUMBER;
     if (number.is_int64()) node.integer = number.get_int64();
     node.number = number.as_double();

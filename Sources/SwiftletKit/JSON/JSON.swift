@@ -1,7 +1,7 @@
 // JSON in, JSON out, and the words for what was wrong with it; JSONValueDecoder and JSONValueEncoder do the work.
 
 /// Reads and writes JSON as Foundation's coders do with their default strategies, but without asking the runtime about
-/// a type's conformances: that costs a new process more than all else of its first call (docs/decisions/0006).
+/// a type's conformances: that costs a new process more than all else of its first call (docs/decisions/0007).
 package enum JSON {
     package static func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value {
         try unsafe bytes.withUnsafeBytes { try unsafe decode(type, from: $0) }
