@@ -126,18 +126,16 @@ static const policy_line *find(const policy *p, int call) {
     return found;
 }
 
-/// Refuses a call where `when` does not hold. Conditions that no policy tightens to are missing: EINVAL, at the start.
-static int refuse_unless(scmp_filter_ctx f, int call, enum when when) {
+/// Refuses what `wide` allowed and `tight` does not; the filter with `wide` stays below. A pair that no policy has is
+/// EINVAL, at the start.
+static int refuse_between(scmp_filter_ctx f, int call, enum when wide, enum when tight) {
     const uint32_t refusal = SCMP_ACT_ERRNO(EPERM);
-    int status = 0;
-    switch (when) {
-    case PRIVATE_NOT_EXEC:
-        for (unsigned type = 0; status == 0 && type <= MAP_TYPE; type++)
-            if (type != MAP_PRIVATE) status = seccomp_rule_add(f, refusal, call, 1, MASKED(3, MAP_TYPE, type));
-        if (status < 0) return status;
-        __attribute__((fallthrough));
-    case NOT_EXEC: return seccomp_rule_add(f, refusal, call, 1, MASKED(2, PROT_EXEC, PROT_EXEC));
+    if (wide == PRIVATE_NOT_WRITE_EXEC && tight == PRIVATE_NOT_EXEC) tight = NOT_EXEC; // shared memory is refused already
+    switch (tight) {
+    case NOT_EXEC: return seccomp_rule_add(f, refusal, call, 1, SCMP_CMP32(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
     case SELF_QUERY: return seccomp_rule_add(f, refusal, call, 1, SCMP_CMP64(2, SCMP_CMP_NE, 0, 0));
+    case SELF_GROUP: return seccomp_rule_add(f, refusal, call, 1, SCMP_CMP64(0, SCMP_CMP_NE, OWN_PID, 0));
+    case NAME_ONLY: return wide == PARENT_DEATH ? seccomp_rule_add(f, refusal, call, 1, EQUAL(0, PR_SET_PDEATHSIG)) : -EINVAL;
     default: return -EINVAL;
     }
 }
@@ -149,7 +147,8 @@ static int add_refusals(scmp_filter_ctx f, const policy *load, const policy *ser
             const policy_line *wide = &load->tables[t][i], *tight = find(serve, wide->call);
             if (wide->act != ALLOW || find(load, wide->call) != wide) continue;
             if (tight == NULL) status = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), wide->call, 0);
-            else if (tight->when != ALWAYS && tight->when != wide->when) status = refuse_unless(f, wide->call, tight->when);
+            else if (tight->when != ALWAYS && tight->when != wide->when)
+                status = refuse_between(f, wide->call, wide->when, tight->when);
         }
     return status;
 }
@@ -232,7 +231,9 @@ int filters_build(filter_set *set) {
     if (status == 0) status = build(&set->device_serve, device_serve, device_serve_counts, COUNT(device_serve));
     const policy load = {handler_load, handler_load_counts, COUNT(handler_load)};
     const policy serve = {handler_serve, handler_serve_counts, COUNT(handler_serve)};
+    const policy template = {template_serve, template_serve_counts, COUNT(template_serve)};
     if (status == 0) status = build_seal(&set->handler_seal, &load, &serve);
+    if (status == 0) status = build_seal(&set->fresh_seal, &template, &serve);
     return status;
 }
 
@@ -266,7 +267,8 @@ int filter_serve(const confine *c) {
     // An engine has started threads by now; none of them may stay behind on the wider filter.
     if (c->job->kind == WIRE_KIND_BACKEND)
         return load(c->devices->count > 0 ? &c->filters->device_serve : &c->filters->backend_serve, SECCOMP_FILTER_FLAG_TSYNC);
+    if (c->fresh) return load(&c->filters->fresh_seal, 0); // on top of its template's serve filter
     // Without the load filter below it, the seal alone would allow the rest.
-    bool loaded = (c->have & STEP_LOAD_FILTER) != 0 && !c->fresh;
+    bool loaded = (c->have & STEP_LOAD_FILTER) != 0;
     return load(loaded ? &c->filters->handler_seal : &c->filters->handler_serve, 0);
 }

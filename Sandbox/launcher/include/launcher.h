@@ -127,6 +127,7 @@ typedef struct filter {
 
 typedef struct filter_set {
     filter handler_load, handler_serve, handler_seal, backend_load, backend_serve, probe_serve, template_load, template_serve;
+    filter fresh_seal; ///< on top of template_serve, for what a template forks
     filter device_load, device_serve; ///< of backends that were assigned a device
 } filter_set;
 
