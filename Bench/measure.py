@@ -61,7 +61,45 @@ def resident_mb(pids):
 
 
 # What Bench/json-handler decodes.
-ORDER = json.dumps({"customer": "somebody", "count": 3, "prices": [2.5, 4.0, 9.75]}).encode()
+ORDER = json.dumps({"customer": "somebody", "count": 3, "prices": [2.5, 4.0, 9.75]})
+
+
+def compiled(name, folder):
+    """One of the small C programs here: no interpreter is in a figure."""
+    program = folder / name
+    source = pathlib.Path(__file__).parent / f"{name}.c"
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-pthread", "-o", program, source], check=True, timeout=60)
+    return program
+
+
+def timings(text):
+    """The parts of a Server-Timing value, in milliseconds."""
+    return {name: float(value) for name, value in re.findall(r"([\w-]+);dur=([\d.]+)", text)}
+
+
+class Caller:
+    """Calls one path over a keep-alive connection, without an interpreter in between."""
+
+    def __init__(self, program, url, path, order=None):
+        self.what = path
+        self.process = subprocess.Popen(
+            [program, url.rpartition(":")[2], path, order or ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True)
+
+    def timing(self):
+        """The Server-Timing parts of one call, in milliseconds."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise CouldNotRun(f"{self.what}: {self.process.stderr.read()}")
+        return timings(line)
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(20)
+        self.process.stdout.close()
+        self.process.stderr.close()
 
 
 class Paced:
@@ -69,50 +107,27 @@ class Paced:
 
     CONNECTIONS = 4
 
-    def __init__(self, url, path, rate):
-        self.url, self.path, self.pause = url, path, self.CONNECTIONS / rate
-        self.stopping, self.failure, self.lists = False, None, [[] for _ in range(self.CONNECTIONS)]
-
-    def __enter__(self):
+    def __init__(self, program, url, path, order, rate, settle, seconds):
+        self.path, self.settle, self.seconds = path, settle, seconds
+        self.process = subprocess.Popen(
+            [program, url.rpartition(":")[2], path, order, str(self.CONNECTIONS), str(rate), str(settle + seconds)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.begin = time.monotonic()
-        self.threads = [threading.Thread(target=self.call, args=(n,), daemon=True) for n in range(self.CONNECTIONS)]
-        for thread in self.threads:
-            thread.start()
-        return self
 
-    def call(self, number):
-        client = Client(self.url)
-        due = self.begin + number * self.pause / self.CONNECTIONS
-        try:
-            while not self.stopping:
-                due += self.pause
-                time.sleep(max(0, due - time.monotonic()))
-                self.lists[number].append(client.timing(self.path, ORDER)["total"] * 1000)
-        except Exception as error:  # told by whoever reads the samples
-            self.failure = error
-        finally:
-            client.close()
-
-    def forget(self):
-        self.begin = time.monotonic()
-        for one in self.lists:
-            one.clear()
-
-    def seconds(self):
-        return time.monotonic() - self.begin
+    def running(self):
+        return self.process.poll() is None and time.monotonic() < self.begin + self.settle + self.seconds - 0.5
 
     def samples(self):
-        if self.failure:
-            raise CouldNotRun(f"{self.path}: {self.failure}")
-        return [sample for one in self.lists for sample in one]
+        """Microseconds of each call after the settling."""
+        out, errors = self.process.communicate(timeout=60)
+        if self.process.returncode != 0:
+            raise CouldNotRun(f"{self.path}: {errors}")
+        rows = (line.split(" ", 1) for line in out.splitlines())
+        return [timings(text)["total"] * 1000 for at, text in rows if int(at) >= self.settle * 1e6]
 
-    def rate(self):
-        return len(self.samples()) / self.seconds()
-
-    def __exit__(self, *_):
-        self.stopping = True
-        for thread in self.threads:
-            thread.join(30)
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
 
 
 def processes_below(pid):
@@ -245,7 +260,7 @@ class Swiftlet:
             one = socket.create_connection((host, int(port)), 60)
             one.sendall(
                 f"POST {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Length: {len(ORDER)}\r\n\r\n".encode()
-                + ORDER)
+                + ORDER.encode())
             opened.append(one)
         for one in opened:
             first = one.recv(4096)
@@ -286,17 +301,10 @@ class Client:
     def __init__(self, url):
         self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
 
-    def get(self, path, order=None):
-        self.connection.request("GET" if order is None else "POST", path, order)
+    def get(self, path):
+        self.connection.request("GET", path)
         answer = self.connection.getresponse()
         return answer.status, answer.read(), answer.getheader("server-timing") or ""
-
-    def timing(self, path, order=None):
-        """The Server-Timing parts of one call that must succeed, in milliseconds; `order` is a body to post."""
-        status, body, timing = self.get(path, order)
-        if status != 200:
-            raise CouldNotRun(f"GET {path} answered {status}: {body[:300]!r}")
-        return {name: float(value) for name, value in re.findall(r"([\w-]+);dur=([\d.]+)", timing)}
 
     def close(self):
         self.connection.close()
@@ -324,9 +332,7 @@ class Spawner:
     """Times programs from posix_spawn to their end, without an interpreter in between."""
 
     def __init__(self, folder):
-        program = folder / "spawner"
-        subprocess.run(["cc", "-O2", "-o", program, pathlib.Path(__file__).parent / "spawner.c"], check=True, timeout=60)
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([compiled("spawner", folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def microseconds(self, *command):
         self.process.stdin.write(" ".join(command) + "\n")

@@ -11,8 +11,8 @@ import tempfile
 import time
 
 from measure import (
-    ORDER, CouldNotRun, Nginx, Paced, Spawner, Swiftlet, anonymous_bytes, echo_front, free_port, group_bytes, idle_connections,
-    load, oci_bundle, processes_below, resident_mb, row, sleepers_bytes, tool)
+    ORDER, Caller, CouldNotRun, Nginx, Paced, Spawner, Swiftlet, anonymous_bytes, compiled, echo_front, free_port, group_bytes,
+    idle_connections, load, oci_bundle, processes_below, resident_mb, row, sleepers_bytes, tool)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CORES = len(os.sched_getaffinity(0))
@@ -29,9 +29,12 @@ def cold(prefix):
         try:
             host.deploy(ROOT / "Bench/json-handler", "cold-swift", idle_timeout_s="0.001")
             host.deploy(ROOT / "Bench/handler", "cold-c", idle_timeout_s="0.001")
+            program = compiled("caller", pathlib.Path(folder))
+            swift = Caller(program, host.url, "/fn/default/cold-swift/", ORDER)
+            c = Caller(program, host.url, "/fn/default/cold-c/")
             calls = {
-                "swift": lambda: cold_call(host, "cold-swift", ORDER),
-                "c": lambda: cold_call(host, "cold-c"),
+                "swift": lambda: cold_call(swift),
+                "c": lambda: cold_call(c),
                 "spawn": lambda: spawner.microseconds("/bin/true"),
                 "bwrap": lambda: spawner.microseconds(
                     tool("bwrap"), "--unshare-all", "--ro-bind", "/", "/", "/bin/true"),
@@ -52,7 +55,9 @@ def cold(prefix):
             for _ in range(asleep_rounds):
                 time.sleep(1.6)  # the tenant's zygote goes too
                 spawn.append(spawner.microseconds("/bin/true"))
-                asleep.append(cold_call(host, "cold-swift", ORDER))
+                asleep.append(cold_call(swift))
+            swift.stop()
+            c.stop()
         finally:
             spawner.stop()
             host.stop()
@@ -63,11 +68,11 @@ def cold(prefix):
     yield row("cold.swift.asleep_vs_spawn", "us", asleep, spawn)
 
 
-def cold_call(host, name, order=None):
+def cold_call(caller):
     """Microseconds from the request's first byte to its reply, inside the host."""
-    parts = host.client.timing(f"/fn/default/{name}/", order)
+    parts = caller.timing()
     if "spawn" not in parts:
-        raise CouldNotRun(f"a call of {name} met a warm worker: {parts}")
+        raise CouldNotRun(f"a call of {caller.what} met a warm worker: {parts}")
     return parts["total"] * 1000
 
 
@@ -79,22 +84,28 @@ def fresh(prefix):
         spawner = Spawner(pathlib.Path(folder))
         try:
             host.deploy(ROOT / "Bench/json-handler", "fresh", reuse='"request"', idle_timeout_s="30")
+            program = compiled("caller", pathlib.Path(folder))
+            caller = Caller(program, host.url, "/fn/default/fresh/", ORDER)
             ours, spawn = [], []
             for turn in range(rounds + 5):
                 time.sleep(0.01)
-                ours.append(host.client.timing("/fn/default/fresh/", ORDER)["total"] * 1000)
+                ours.append(caller.timing()["total"] * 1000)
                 spawn.append(spawner.microseconds("/bin/true"))
+            caller.stop()
             yield row("fresh.vs_spawn", "us", ours[5:], spawn[5:])
-            with Paced(host.url, "/fn/default/fresh/", rate) as paced:
+            paced = Paced(program, host.url, "/fn/default/fresh/", ORDER, rate, settle=5, seconds=seconds)
+            try:
                 time.sleep(5)
                 before = footprint(host)
-                paced.forget()
                 spawn = []
-                while paced.seconds() < seconds:
+                while paced.running():
                     time.sleep(0.2)
                     spawn.append(spawner.microseconds("/bin/true"))
-                ours, reached = paced.samples(), paced.rate()
                 after = footprint(host)
+                ours = paced.samples()
+            finally:
+                paced.stop()
+            reached = len(ours) / seconds
             if reached < 0.98 * rate:
                 raise CouldNotRun(f"{reached:.0f} calls a second were made of the {rate} asked for")
             yield row("fresh.sustained500.vs_spawn", "us", ours, spawn)

@@ -125,17 +125,18 @@ static bool send_packet(const uint8_t *packet, size_t size) {
     }
 }
 
-static uint8_t held_back[512]; ///< a small packet that goes out before the next one
+static uint8_t held_back[2048]; ///< READY, until the first answer makes it one packet with itself
 static size_t held_back_size;
 
 bool channel_send(uint8_t *packet, wire_head head) {
-    if (held_back_size > 0) {
-        size_t size = held_back_size;
-        held_back_size = 0;
-        if (!send_packet(held_back, size)) return false;
-    }
     memcpy(packet, &head, sizeof head);
-    return send_packet(packet, sizeof head + head.size);
+    size_t size = sizeof head + head.size, before = held_back_size;
+    if (before == 0) return send_packet(packet, size);
+    held_back_size = 0;
+    // Two packets would wake the host twice, which on a shared core stops us between them.
+    if (before + size > sizeof held_back) return send_packet(held_back, before) && send_packet(packet, size);
+    memcpy(held_back + before, packet, size);
+    return send_packet(held_back, before + size);
 }
 
 bool channel_send_soon(wire_head head, const void *payload, size_t size, const void *more, size_t more_size) {

@@ -21,15 +21,22 @@ package struct FrameHead: Equatable, Sendable {
 
     /// Reads the head of a packet; nil when the packet is shorter than a head or its size field lies.
     package init?(packet: RawSpan) {
+        guard let (head, end) = Self.read(packet), end == packet.byteCount else { return nil }
+        self = head
+    }
+
+    /// Reads a READY that has another frame behind it: its head, and where it ends.
+    static func ready(before packet: RawSpan) -> (head: FrameHead, end: Int)? {
+        guard let (head, end) = read(packet), head.type == UInt16(WIRE_READY), end < packet.byteCount else { return nil }
+        return (head, end)
+    }
+
+    private static func read(_ packet: RawSpan) -> (head: FrameHead, end: Int)? {
         var offset = 0
         guard let type = packet.u16(&offset), let flags = packet.u16(&offset), let size = packet.u32(&offset),
-            let id = packet.u32(&offset), let call = packet.u32(&offset),
-            Int(size) == packet.byteCount - Int(WIRE_HEAD_SIZE)
+            let id = packet.u32(&offset), let call = packet.u32(&offset)
         else { return nil }
-        self.type = type
-        self.flags = flags
-        self.id = id
-        self.call = call
+        return (FrameHead(Int(type), flags: Int(flags), id: id, call: call), offset + Int(size))
     }
 }
 

@@ -88,21 +88,27 @@ package final class WorkerChannel: EventHandler {
             case .closed: return end(.closed)
             case .tooLong: return end(.violation("a packet over \(WIRE_FRAME_MAX) bytes"))
             case .packet(let count):
-                var broken = false
-                var type = UInt16(0)
-                buffer.withPacket(count) { packet in
-                    guard let head = FrameHead(packet: packet) else {
-                        broken = true
-                        return
-                    }
-                    type = head.type
-                    delegate?.received(head, packet.extracting(Int(WIRE_HEAD_SIZE)..<count))
-                }
-                if broken { return end(.violation("a packet of \(count) bytes whose size field doesn't match")) }
-                // Most invocations are one frame; asking again would be a wasted call. READY comes with the answer behind it.
-                if count < 4096, type != UInt16(WIRE_READY) { return }
+                var isWhole = true
+                buffer.withPacket(count) { isWhole = deliver($0) }
+                if !isWhole { return end(.violation("a packet of \(count) bytes whose size field doesn't match")) }
+                // Most invocations are one frame; asking again would be a wasted call.
+                if count < 4096 { return }
             }
         }
+    }
+
+    /// - Returns: false when the packet is not a frame, or READY and a frame.
+    private func deliver(_ packet: RawSpan) -> Bool {
+        var begin = 0
+        if let (head, end) = FrameHead.ready(before: packet) {
+            delegate?.received(head, packet.extracting(Int(WIRE_HEAD_SIZE)..<end))
+            begin = end
+        }
+        let last = packet.extracting(begin..<packet.byteCount)
+        guard let head = FrameHead(packet: last) else { return false }
+        // Nobody, where READY gave offence.
+        delegate?.received(head, last.extracting(Int(WIRE_HEAD_SIZE)..<last.byteCount))
+        return true
     }
 
     private func end(_ reason: ChannelEnd) {

@@ -33,18 +33,38 @@ int patience(void) {
     return number < 1 ? 1 : number;
 }
 
+/// The frame that came behind READY in one packet, and on which socket.
+static struct {
+    int socket;
+    size_t size;
+    uint8_t bytes[WIRE_FRAME_MAX];
+} behind = {.socket = -1};
+
 packet receive(int socket, int timeout_ms) {
     // Short ones say "nothing more now"; long ones only keep a broken test from hanging.
     if (timeout_ms >= 1000) timeout_ms *= patience();
     packet p = {0};
-    struct pollfd watched = {.fd = socket, .events = POLLIN};
-    p.late = poll(&watched, 1, timeout_ms) <= 0;
-    ssize_t got = p.late ? 0 : recv(socket, p.bytes, sizeof p.bytes, 0);
+    ssize_t got;
+    if (behind.socket == socket) {
+        got = (ssize_t)behind.size;
+        memcpy(p.bytes, behind.bytes, behind.size);
+        behind.socket = -1;
+    } else {
+        struct pollfd watched = {.fd = socket, .events = POLLIN};
+        p.late = poll(&watched, 1, timeout_ms) <= 0;
+        got = p.late ? 0 : recv(socket, p.bytes, sizeof p.bytes, 0);
+    }
     p.ended = got < (ssize_t)sizeof p.head;
     if (p.ended) return p;
     memcpy(&p.head, p.bytes, sizeof p.head);
     p.size = (uint32_t)got - WIRE_HEAD_SIZE;
     memmove(p.bytes, p.bytes + WIRE_HEAD_SIZE, p.size);
+    if (p.head.type == WIRE_READY && p.head.size < p.size) {
+        behind.socket = socket;
+        behind.size = p.size - p.head.size;
+        memcpy(behind.bytes, p.bytes + p.head.size, behind.size);
+        p.size = p.head.size;
+    }
     if (p.size != p.head.size) p.ended = true;
     return p;
 }

@@ -126,6 +126,55 @@ private struct Cursor {
     }
 }
 
+@Suite struct ChannelTests {
+    private final class Heard: WorkerChannelDelegate {
+        var frames: [String] = []
+        var ended: ChannelEnd?
+        func received(_ head: FrameHead, _ payload: RawSpan) {
+            frames.append("\(head.type) \(payload.text(in: 0..<payload.byteCount))")
+        }
+        func channelDrained() {}
+        func channelEnded(_ end: ChannelEnd) { ended = end }
+    }
+
+    /// What a loop hears of one packet.
+    private func hear(_ packet: [UInt8]) throws -> Heard {
+        var ends: [CInt] = [0, 0]
+        let kind = CInt(SOCK_SEQPACKET.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
+        try #require(unsafe socketpair(AF_UNIX, kind, 0, &ends) == 0)
+        defer { for end in ends { close(end) } }
+        let heard = Heard()
+        let loop = try EventLoop()
+        let channel = try WorkerChannel(descriptor: ends[0], loop: loop, buffer: PacketBuffer(), delegate: heard)
+        #expect(unsafe packet.withUnsafeBytes { unsafe send(ends[1], $0.baseAddress, $0.count, 0) } == packet.count)
+        channel.handle(events: EPOLLIN.rawValue)
+        channel.detach()
+        return heard
+    }
+
+    private func frame(_ type: Int, _ text: String) -> [UInt8] {
+        var frame = FrameBuilder(FrameHead(type))
+        frame.append(text)
+        return frame.finish()
+    }
+
+    @Test func anAnswerMayComeInThePacketOfReadyAndNothingElseMay() throws {
+        let ready = frame(Int(WIRE_READY), "r"), log = frame(Int(WIRE_LOG), "l")
+        #expect(try hear(ready).frames == ["96 r"])
+        #expect(try hear(ready + log).frames == ["96 r", "98 l"])
+        #expect(try hear(ready + log).ended == nil)
+        for wrong in [
+            log + log, ready + log + log, ready + ready + log, ready + log.dropLast(), ready + [0], Array(ready.dropLast()),
+            Array(ready.prefix(7)),
+        ] {
+            guard case .violation = try hear(wrong).ended else {
+                Issue.record("a packet of \(wrong.count) bytes was taken")
+                continue
+            }
+        }
+    }
+}
+
 @Suite struct ExitTests {
     private let limits = Limits(defaultsFor: .handler)
 

@@ -1,7 +1,7 @@
 // The frames between host, zygote and worker: the one header, besides the plugin ABI, that both sides of the fork read.
 //
-// Every socket is SOCK_SEQPACKET: one frame is one packet, so a frame can't be cut in half. All integers are
-// little-endian. A reader checks every length against the packet before it looks inside; a frame that breaks a rule
+// Every socket is SOCK_SEQPACKET: one frame is one packet, so a frame can't be cut in half; only behind READY the next frame
+// may lie in the same packet. All integers are little-endian. A reader checks every length against the packet before it looks inside; a frame that breaks a rule
 // ends the process that sent it.
 #ifndef SWIFTLET_WIRE_H
 #define SWIFTLET_WIRE_H
@@ -22,7 +22,7 @@
 typedef struct wire_head {
     uint16_t type;  ///< WIRE_*
     uint16_t flags; ///< WIRE_FLAG_*
-    uint32_t size;  ///< payload bytes; equals packet length - WIRE_HEAD_SIZE
+    uint32_t size;  ///< payload bytes; equals packet length - WIRE_HEAD_SIZE, but for READY
     uint32_t id;    ///< the low 32 bits of the invocation id, or the request number in a backend; else 0
     uint32_t call;  ///< host call number; else 0
 } wire_head;
@@ -81,7 +81,7 @@ enum {
     WIRE_OP = 68,         ///< backend: wire_op_* request; `id` numbers it; `call` is the WIRE_OP_* code
 
     // ---- worker -> host (channel)
-    WIRE_READY = 96,     ///< wire_ready + plugin name + version (+ wire_model for a backend)
+    WIRE_READY = 96,     ///< wire_ready + plugin name + version (+ wire_model for a backend); then, perhaps, another frame
     WIRE_FAILED = 97,    ///< text "step: cause; next": loading or init failed; the worker exits
     WIRE_LOG = 98,       ///< level in `call`; text
     WIRE_RESPONSE = 99,  ///< wire_response + header fields + first body bytes; FLAG_END: the answer is complete
