@@ -252,15 +252,15 @@ class Swiftlet:
             if answer.status != 201:
                 raise CouldNotRun(f"deploying {name} answered {answer.status}: {text[:300]!r}")
 
-    def all_at_once(self, paths, each):
-        """Calls each path so often at the same time; returns when the last answer has come."""
+    def all_at_once(self, paths, each, body):
+        """Posts to each path so often at the same time; returns when the last answer has come."""
         host, port = self.url.removeprefix("http://").split(":")
         opened = []
         for path in paths * each:
             one = socket.create_connection((host, int(port)), 60)
             one.sendall(
-                f"POST {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Length: {len(ORDER)}\r\n\r\n".encode()
-                + ORDER.encode())
+                f"POST {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                + body.encode())
             opened.append(one)
         for one in opened:
             first = one.recv(4096)

@@ -129,12 +129,12 @@ def density(prefix):
     for _ in range(3):
         host = Swiftlet(prefix)
         try:
-            host.deploy(ROOT / "Bench/json-handler", "dense", concurrency=str(each), idle_timeout_s=str(idle))
+            host.deploy(ROOT / "Bench/waiting-handler", "dense", concurrency=str(each), idle_timeout_s=str(idle))
             for tenant in range(1, tenants):
                 host.cli("deploy", host.work / "dense", "--tenant", f"t{tenant}")
-            paths = [f"/fn/{tenant}/dense/?hold=4000" for tenant in ["default"] + [f"t{n}" for n in range(1, tenants)]]
+            paths = [f"/fn/{tenant}/dense/" for tenant in ["default"] + [f"t{n}" for n in range(1, tenants)]]
             empty = group_bytes(host.process.pid)
-            host.all_at_once(paths, each)
+            host.all_at_once(paths, each, json.dumps({"hold": 4000}))
             asleep_at = time.monotonic() + idle
             live = len(host.workers())
             if live < tenants * each:

@@ -1,4 +1,4 @@
-// What the benchmarks of Swift handlers call: decodes JSON, encodes JSON; `?hold=MS` keeps its worker busy for that long.
+// What the benchmarks of cold starts and of fresh processes call: decodes JSON, encodes JSON.
 import SwiftletKit
 
 struct Bench: Handler {
@@ -13,7 +13,6 @@ struct Bench: Handler {
     }
 
     func respond(to request: Request, context: Context) async throws -> Response {
-        if let hold = request.query["hold"].flatMap({ Int($0) }) { try await Task.sleep(for: .milliseconds(hold)) }
         let order = try await request.json(Order.self)
         let total = order.prices.reduce(0, +) * Double(order.count)
         return try Response(json: Receipt(customer: order.customer, total: total))

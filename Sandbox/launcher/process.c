@@ -2,6 +2,7 @@
 #include "launcher.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -21,6 +22,12 @@ int process_core_group(void) {
     if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, 0 /* this thread */, 0) < 0 && errno != EINVAL && errno != ENODEV)
         return -errno;
     return 0;
+}
+
+int process_yield_to_host(void) {
+    // A worker that wakes must not stop the host in the middle of what it sends, nor a neighbour that runs.
+    struct sched_param none = {0};
+    return sched_setscheduler(0, SCHED_BATCH, &none) < 0 ? -errno : 0;
 }
 
 int process_session(const confine *c) {

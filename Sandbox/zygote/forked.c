@@ -452,6 +452,7 @@ static void set_up(const options *o) {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) cannot("parent death signal", errno, "");
     fcntl(Z.control, F_SETFD, FD_CLOEXEC);
     int grouped = process_core_group();
+    if (grouped == 0) grouped = process_yield_to_host();
     if (grouped < 0) cannot("core scheduling", -grouped, "");
     // Workers inherit it as their standard input.
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);

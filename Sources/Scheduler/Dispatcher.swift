@@ -114,7 +114,8 @@ package final class Dispatcher: Sendable {
             channel?.detach()
             guard let ticket else {
                 dismissIfLast(worker, now: loop.now)
-                return armTimer(worker.spec.pool)
+                // Waking the control loop can wait until the answer is on its way.
+                return loop.afterBatch { [self] in armTimer(worker.spec.pool) }
             }
             return ticket.loop.submit { loop in ticket.answer(loop, .success(Lease(worker: worker, isCold: false))) }
         }

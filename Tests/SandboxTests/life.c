@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <glob.h>
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,7 @@ void test_nothing_left(void) {
         worker w = host_worker(&h, job_default(), "subject.so", "{}");
         int32_t pid = pid_of(w);
         CHECK(pid > 1 && kill(pid, 0) == 0, "worker %d", pid);
+        CHECK(sched_getscheduler(pid) == SCHED_BATCH, "policy %d: a worker that wakes takes the host's processor", sched_getscheduler(pid));
         host_drop_zygote(&h); // with a worker alive
         CHECK(gone(pid) && gone(h.zygote_pid), "worker %d or zygote %d stayed", pid, h.zygote_pid);
         close(w.channel);

@@ -223,6 +223,8 @@ int process_speculation(const confine *c);
 int process_memory_deny_write_execute(const confine *c);
 /// Once in the zygote: only its workers, one tenant's, run on the two threads of a core at the same time.
 int process_core_group(void);
+/// SCHED_BATCH for this process and what it forks: its waking never takes the processor from who runs.
+int process_yield_to_host(void);
 /// Rules for the libraries, which every job needs; `landlock_confine` adds the job's directory and puts them in force.
 int landlock_prepare(const confine *c);
 int landlock_confine(const confine *c);
