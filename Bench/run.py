@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Measures Swiftlet beside its baselines, round by round, and writes .build/bench/results.json; see README.md here."""
+import functools
 import json
 import os
 import pathlib
@@ -21,51 +22,47 @@ LONGEST = 1500  # seconds; a run that hangs ends with an error
 
 def cold(prefix):
     """A sandboxed worker that no call has used, against starting /bin/true with and without a sandbox."""
-    rounds, asleep_rounds, runc_rounds = 200, 20, 30
-    swift_beside_runc, runc = [], []
     host = Swiftlet(prefix)
-    with tempfile.TemporaryDirectory() as folder:
-        spawner = Spawner(pathlib.Path(folder))
+    with tempfile.TemporaryDirectory() as folder, oci_bundle() as runc:
+        folder = pathlib.Path(folder)
+        spawner, program = Spawner(folder), compiled("caller", folder)
+        callers = []
         try:
             host.deploy(ROOT / "Bench/json-handler", "cold-swift", idle_timeout_s="0.001")
             host.deploy(ROOT / "Bench/handler", "cold-c", idle_timeout_s="0.001")
-            program = compiled("caller", pathlib.Path(folder))
-            swift = Caller(program, host.url, "/fn/default/cold-swift/", ORDER)
-            c = Caller(program, host.url, "/fn/default/cold-c/")
-            calls = {
-                "swift": lambda: cold_call(swift),
-                "c": lambda: cold_call(c),
-                "spawn": lambda: spawner.microseconds("/bin/true"),
-                "bwrap": lambda: spawner.microseconds(
-                    tool("bwrap"), "--unshare-all", "--ro-bind", "/", "/", "/bin/true"),
-            }
-            samples = {name: [] for name in calls}
-            for turn in range(rounds + 5):
-                for name, call in calls.items():
-                    time.sleep(0.015)  # the last worker ends and the next is prepared off the path
-                    sample = call()
-                    if turn >= 5:
-                        samples[name].append(sample)
-            with oci_bundle() as run:
-                for _ in range(runc_rounds):
-                    time.sleep(0.015)
-                    swift_beside_runc.append(calls["swift"]())
-                    runc.append(spawner.microseconds(*run()))
-            asleep, spawn = [], []
-            for _ in range(asleep_rounds):
-                time.sleep(1.6)  # the tenant's zygote goes too
-                spawn.append(spawner.microseconds("/bin/true"))
-                asleep.append(cold_call(swift))
-            swift.stop()
-            c.stop()
+            callers = [
+                Caller(program, host.url, "/fn/default/cold-swift/", ORDER), Caller(program, host.url, "/fn/default/cold-c/")]
+            swift, c = (functools.partial(cold_call, caller) for caller in callers)
+            spawn = functools.partial(spawner.microseconds, "/bin/true")
+            bwrap = functools.partial(
+                spawner.microseconds, tool("bwrap"), "--unshare-all", "--ro-bind", "/", "/", "/bin/true")
+            # Each sandbox apart, since the kernel clears up after bwrap and runc while the next one is measured.
+            beside_spawn = in_turns(200, 0.02, swift=swift, c=c, spawn=spawn)
+            beside_bwrap = in_turns(60, 0.02, swift=swift, bwrap=bwrap)
+            beside_runc = in_turns(30, 0.02, swift=swift, runc=lambda: spawner.microseconds(*runc()))
+            asleep = in_turns(20, 1.6, spawn=spawn, swift=swift)  # the tenant's zygote goes too
         finally:
+            for caller in callers:
+                caller.stop()
             spawner.stop()
             host.stop()
-    yield row("cold.swift.vs_spawn", "us", samples["swift"], samples["spawn"])
-    yield row("cold.c.vs_spawn", "us", samples["c"], samples["spawn"])
-    yield row("cold.swift.vs_bwrap", "us", samples["swift"], samples["bwrap"])
-    yield row("cold.swift.vs_runc", "us", swift_beside_runc, runc)
-    yield row("cold.swift.asleep_vs_spawn", "us", asleep, spawn)
+    yield row("cold.swift.vs_spawn", "us", beside_spawn["swift"], beside_spawn["spawn"])
+    yield row("cold.c.vs_spawn", "us", beside_spawn["c"], beside_spawn["spawn"])
+    yield row("cold.swift.vs_bwrap", "us", beside_bwrap["swift"], beside_bwrap["bwrap"])
+    yield row("cold.swift.vs_runc", "us", beside_runc["swift"], beside_runc["runc"])
+    yield row("cold.swift.asleep_vs_spawn", "us", asleep["swift"], asleep["spawn"])
+
+
+def in_turns(rounds, pause, **calls):
+    """Samples of each, one after the other; within the pause the last worker ends and the next is prepared."""
+    samples = {name: [] for name in calls}
+    for call in calls.values():
+        call()  # warms up
+    for _ in range(rounds):
+        for name, call in calls.items():
+            time.sleep(pause)
+            samples[name].append(call())
+    return samples
 
 
 def cold_call(caller):
