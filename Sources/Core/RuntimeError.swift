@@ -37,6 +37,8 @@ extension RuntimeError {
         case queueFull = "queue_full"
         case handlerFailed = "handler_failed"
         case handlerCrashed = "handler_crashed"
+        /// Its workers die faster than they may be replaced.
+        case crashLoop = "crash_loop"
         case outOfMemory = "out_of_memory"
         case unavailable
         case timeout
@@ -59,7 +61,7 @@ extension RuntimeError {
             case .headerTooLarge: 431
             case .internalError: 500
             case .handlerFailed, .handlerCrashed, .outOfMemory: 502
-            case .unavailable: 503
+            case .unavailable, .crashLoop: 503
             case .timeout: 504
             case .insufficientStorage: 507
             }

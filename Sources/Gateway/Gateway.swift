@@ -99,7 +99,7 @@ package final class Gateway: HTTPService {
         }
         body.append(contentsOf: "}}\n".utf8)
         var headers = standardHeaders(exchange, "application/json", requestID)
-        if error.code == .queueFull || error.code == .unavailable { _ = headers.append("retry-after", "1") }
+        if [.queueFull, .unavailable, .crashLoop].contains(error.code) { _ = headers.append("retry-after", "1") }
         exchange.respond(status: error.httpStatus, headers: headers, body: body)
     }
 

@@ -12,6 +12,9 @@ extension Gateway {
         text.add("swiftlet_refusals_total", .counter, "Invocations that were refused.", counted.refusals)
         text.add("swiftlet_cold_starts_total", .counter, "Invocations that started a worker.", counted.coldStarts)
         text.add(
+            "swiftlet_refused_starts_total", .counter, "Workers that were not started because their function's die.",
+            shared.dispatcher.refusedStarts)
+        text.add(
             "swiftlet_invocation_run_seconds_total", .counter, "Time inside handlers.",
             seconds: counted.runNanoseconds)
         text.add("swiftlet_workers", .gauge, "Live handler workers.", UInt64(load.live))

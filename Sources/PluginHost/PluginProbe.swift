@@ -54,7 +54,7 @@ package struct PluginProbe: Sendable {
 
     private func ending(of worker: Worker) -> String {
         for _ in 0..<200 {
-            if let exit = worker.exit { return exit.outcome(limits: worker.spec.limits).error?.cause ?? "it ended" }
+            if let exit = worker.exit { return exit.words(limits: worker.spec.limits) }
             usleep(10_000)
         }
         return "its worker ended while loading it"

@@ -61,16 +61,21 @@ package final class Dispatcher: Sendable {
         var functions: [String: Function] = [:]
         var timer: MonotonicTime = .distantFuture
         var closing = false
+        var restarts: RestartBudget
+        var refusedStarts: UInt64 = 0
     }
 
     private let host: WorkerHost
     private let control: LoopRemote
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    /// - Parameter control: the loop that keeps the timers.
-    package init(host: WorkerHost, control: LoopRemote) {
+    /// - Parameters:
+    ///   - control: the loop that keeps the timers.
+    ///   - restartRate: workers a second that may replace dead ones, for each function; 0 is no bound.
+    package init(host: WorkerHost, control: LoopRemote, restartRate: Double) {
         self.host = host
         self.control = control
+        state = Mutex(State(restarts: RestartBudget(rate: restartRate)))
     }
 
     /// Finds a worker for one invocation. `answer` runs on `loop`: at once when a worker is idle or can be started.
@@ -94,7 +99,9 @@ package final class Dispatcher: Sendable {
             guard let worker else { return answer(loop, .failure(Self.vanished)) }
             answer(loop, .success(Lease(worker: worker, isCold: false)))
         case .start:
-            answer(loop, start(spec))
+            let result = start(spec)
+            answer(loop, result)
+            if case .failure = result { return replace(key, ended: nil) }
             prepareSpares(spec)
         case .wait: armTimer(key)
         case .refuse: answer(loop, .failure(Self.queueFull(spec)))
@@ -138,7 +145,7 @@ package final class Dispatcher: Sendable {
         }
         guard isLast else { return }
         host.retire(worker)
-        serve(next, of: pool)
+        if !serve(next, of: pool) { replace(pool, ended: nil) }
         prepareSpares(worker.spec)
     }
 
@@ -146,7 +153,10 @@ package final class Dispatcher: Sendable {
     private func prepareSpares(_ spec: WorkerSpec) {
         guard spec.purpose == .fresh else { return }
         control.submit { [self] loop in
-            let count = state.withLock { $0.closing ? 0 : $0.functions[spec.pool]?.queue.spares(now: loop.now) ?? 0 }
+            let count = state.withLock { state in
+                guard !state.closing, state.restarts.wait(for: spec.key, now: loop.now) == nil else { return 0 }
+                return state.functions[spec.pool]?.queue.spares(now: loop.now) ?? 0
+            }
             for _ in 0..<count {
                 guard let worker = try? host.start(spec) else {
                     state.withLock { $0.functions[spec.pool]?.queue.spareFailed() }
@@ -156,8 +166,8 @@ package final class Dispatcher: Sendable {
                     state.functions[spec.pool]?.workers[worker.number] = worker
                     return state.functions[spec.pool]?.queue.prepared(worker.number, now: loop.now)
                 }
-                worker.whenExited { [self] _ in noteEnd(worker) }
-                serve(next, of: spec.pool)
+                worker.whenExited { [self] exit in noteEnd(worker, exit) }
+                if !serve(next, of: spec.pool) { replace(spec.pool, ended: nil) }
             }
             armTimer(spec.pool)
         }
@@ -192,47 +202,68 @@ package final class Dispatcher: Sendable {
         }
     }
 
+    /// Starts that were refused because workers die.
+    package var refusedStarts: UInt64 { state.withLock(\.refusedStarts) }
+
+    /// A failure leaves its place in the queue's count: `replace` it.
     private func start(_ spec: WorkerSpec) -> Result<Lease, RuntimeError> {
+        let wait = state.withLock { state in
+            let wait = state.restarts.wait(for: spec.key, now: .now)
+            if wait != nil { state.refusedStarts += 1 }
+            return wait
+        }
+        if let wait { return .failure(Self.crashLoop(spec, wait)) }
         do {
             let worker = try host.start(spec)
             state.withLock { $0.functions[spec.pool]?.workers[worker.number] = worker }
-            worker.whenExited { [self] _ in noteEnd(worker) }
+            worker.whenExited { [self] exit in noteEnd(worker, exit) }
             return .success(Lease(worker: worker, isCold: true))
         } catch {
-            replace(spec.pool, ended: nil)
             return .failure(error)
         }
     }
 
-    private func noteEnd(_ worker: Worker) {
-        state.withLock { _ = $0.functions[worker.spec.pool]?.workers.removeValue(forKey: worker.number) }
+    private func noteEnd(_ worker: Worker, _ exit: WorkerExit) {
+        state.withLock { state in
+            _ = state.functions[worker.spec.pool]?.workers.removeValue(forKey: worker.number)
+            // Its function may be gone by now: then nobody will start another.
+            guard state.functions[worker.spec.pool]?.queue.isNeeded(worker.number) == true else { return }
+            state.restarts.died(worker.spec.key, cause: exit.words(limits: worker.spec.limits), now: .now)
+        }
         replace(worker.spec.pool, ended: worker.number)
     }
 
     /// A place is free: whoever has waited longest starts a worker in it.
-    private func replace(_ key: String, ended worker: UInt32?) {
-        let next = state.withLock { state -> FunctionQueue<Ticket>.Next? in
-            let next = state.functions[key]?.queue.ended(worker)
-            if state.functions[key]?.queue.isEmpty == true { state.functions[key] = nil }
-            return next
+    private func replace(_ pool: String, ended worker: UInt32?) {
+        var ended = worker
+        // In turns, since whoever can't start frees the place again.
+        while true {
+            let next = state.withLock { state -> FunctionQueue<Ticket>.Next? in
+                let next = state.functions[pool]?.queue.ended(ended)
+                if state.functions[pool]?.queue.isEmpty == true { state.functions[pool] = nil }
+                return next
+            }
+            if serve(next, of: pool) { return }
+            ended = nil
         }
-        serve(next, of: key)
     }
 
-    private func serve(_ next: FunctionQueue<Ticket>.Next?, of pool: String) {
+    /// - Returns: false when a start failed: its place is free.
+    private func serve(_ next: FunctionQueue<Ticket>.Next?, of pool: String) -> Bool {
         switch next {
-        case nil: return
+        case nil: return true
         case .start(let ticket):
             let result = start(ticket.spec)
             ticket.loop.submit { loop in ticket.answer(loop, result) }
+            if case .failure = result { return false }
         case .lease(let ticket, let number):
             let worker = state.withLock { $0.functions[pool]?.workers[number] }
             let result = worker.map { Lease(worker: $0, isCold: false) }
             ticket.loop.submit { loop in ticket.answer(loop, result.map { .success($0) } ?? .failure(Self.vanished)) }
         }
+        return true
     }
 
-    /// - Parameter key: the one function that changed; nil looks at all.
     private func armTimer(_ key: String? = nil) {
         let due = state.withLock { state -> MonotonicTime? in
             let next =
@@ -276,6 +307,13 @@ package final class Dispatcher: Sendable {
             .queueFull, step: "queue \(spec.key)",
             cause: "\(spec.limits.concurrency) invocations run and \(spec.limits.queue) wait already",
             next: "try again later, or raise limits.concurrency or limits.queue in the manifest")
+    }
+
+    private static func crashLoop(_ spec: WorkerSpec, _ wait: RestartBudget.Wait) -> RuntimeError {
+        RuntimeError(
+            .crashLoop, step: "start \(spec.key)",
+            cause: "its workers die faster than they may be replaced; the last one: \(wait.lastEnd)",
+            next: "mend the function; the next worker may start in \(wait.milliseconds) ms (serve --restart-rate)")
     }
 
     private static func waitedTooLong(_ spec: WorkerSpec) -> RuntimeError {

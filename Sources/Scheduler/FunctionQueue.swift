@@ -174,6 +174,9 @@ package struct FunctionQueue<Ticket> {
         live -= 1
     }
 
+    /// True for a worker whose end nobody asked for.
+    package func isNeeded(_ worker: UInt32) -> Bool { !leaving.contains { $0.worker == worker } }
+
     /// A worker is gone, or could not start (nil).
     package mutating func ended(_ worker: UInt32?) -> Next? {
         let wasIdle = remove(worker, from: \.idle)

@@ -27,7 +27,9 @@ package struct FrameHead: Equatable, Sendable {
 
     /// Reads a READY that has another frame behind it: its head, and where it ends.
     static func ready(before packet: RawSpan) -> (head: FrameHead, end: Int)? {
-        guard let (head, end) = read(packet), head.type == UInt16(WIRE_READY), end < packet.byteCount else { return nil }
+        guard let (head, end) = read(packet), head.type == UInt16(WIRE_READY), end < packet.byteCount else {
+            return nil
+        }
         return (head, end)
     }
 

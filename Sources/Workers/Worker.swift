@@ -31,6 +31,9 @@ package struct WorkerExit: Sendable, Equatable {
         return .exited(code: (status >> 8) & 0xff, words: words)
     }
 
+    /// The same in a few words.
+    package func words(limits: Limits) -> String { outcome(limits: limits).error?.cause ?? "it ended" }
+
     /// The host's own reason for ending it, with what the kernel adds.
     package func explaining(_ reason: Outcome) -> Outcome {
         guard case .timedOut(let limit, _) = reason else { return reason }

@@ -17,7 +17,7 @@ enum Help {
             name: "serve", summary: "run the host",
             help: """
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
-                                      [--zygotes N] [--zygote-life SECONDS] [--uid N] [--json]
+                                      [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
@@ -29,6 +29,8 @@ enum Help {
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
                   --zygote-life SECONDS   a tenant that stays awake moves to a new zygote, and so to a new address
                                       layout, after this time (default 600)
+                  --restart-rate N    workers a second that may replace dead ones of a function, after the first 20; a
+                                      function whose workers die faster answers 503 crash_loop; 0: no bound (default 10)
                   --uid N             user and group that the host becomes when started as root (default 59990)
                   --json              print one line of JSON with the address when ready
                   --require-layers all|LAYER[,LAYER]
@@ -37,7 +39,8 @@ enum Help {
                                       leave layers of the sandbox out, for tests of the others: never for code of others
                 """,
             options: [
-                "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life", "--uid",
+                "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
+                "--restart-rate", "--uid",
                 "--require-layers", "--sandbox-without",
             ],
             flags: ["--json"], run: ServeCommand.run),

@@ -40,7 +40,9 @@ enum ServeCommand {
                 spec.worker, host: host, loop: models, buffer: packets, watcher: devices, sink: sink)
         }
         let shared = GatewayShared(
-            registry: registry, host: host, dispatcher: Dispatcher(host: host, control: loops[0].remote), store: store,
+            registry: registry, host: host,
+            dispatcher: Dispatcher(
+                host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
             inference: inference, background: BackgroundQueue(background.remote))
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)

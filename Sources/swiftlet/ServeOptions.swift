@@ -13,6 +13,7 @@ struct ServeOptions {
     let loops: Int
     let zygotes: Int
     let zygoteLifeSeconds: Int
+    let restartRate: Int
     let uid: UInt32
     let json: Bool
     /// Layers of the sandbox to leave out, as the forker names them; tests prove with it that the others hold.
@@ -33,6 +34,7 @@ struct ServeOptions {
         loops = try arguments.number("--loops", in: 1...64) ?? max(1, min(64, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         zygotes = try arguments.number("--zygotes", in: 0...64) ?? 1
         zygoteLifeSeconds = try arguments.number("--zygote-life", in: 1...86_400) ?? 600
+        restartRate = try arguments.number("--restart-rate", in: 0...1_000_000) ?? 10
         uid = UInt32(try arguments.number("--uid", in: 1...2_000_000_000) ?? 59_990)
         json = arguments.has("--json")
         withoutLayers = arguments.value("--sandbox-without")

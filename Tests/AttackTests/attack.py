@@ -97,7 +97,7 @@ class Field:
     def __init__(self, tools, without=""):
         self.tools, self.without = tools, without
         extra = ["--sandbox-without", without] if without else []
-        self.host = Host(*extra)
+        self.host = Host("--restart-rate", "0", *extra)  # every act ends a worker
         self.pid = self.host.process.pid
         try:
             wait_for(lambda: len(self.processes()) >= 3, "a zygote is ready")

@@ -275,6 +275,23 @@ class HostileHandlers(unittest.TestCase):
     def test_exits(self):
         self.fails("_exit(0);", 502, "exit")
 
+    def test_a_crash_loop_is_held_back_and_forgiven(self):
+        path = self.deploy('if (call->path.size > 1 && call->path.data[1] == \'x\') __builtin_trap(); return echo(call, host);')
+        seen = []
+        for _ in range(60):
+            status, error = self.host.error(path + "x")
+            seen.append(status)
+            if status == 503:
+                break
+        self.assertEqual(error["code"], "crash_loop")
+        self.assertIn("SIGILL", error["cause"])
+        self.assertGreaterEqual(seen.count(502), 20, "the first ones cost nobody a wait")
+        status, _, headers = self.host.request("GET", path)
+        if status == 503:
+            self.assertEqual(headers["retry-after"], "1")
+        wait_for(lambda: self.host.request("POST", path, "well")[:2] == (200, b"well"), "it may start again")
+        self.assertIn("swiftlet_refused_starts_total", self.host.request("GET", "/metrics")[1].decode())
+
     def test_closes_its_channel(self):
         self.fails("close(3); for (;;) usleep(10000);", 502, "", limits={"timeout_ms": 2000})
 

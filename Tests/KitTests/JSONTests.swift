@@ -113,14 +113,18 @@ private final class Derived: Base {
 
     @Test func classesKeepTheirSuperclassAndNestedContainers() throws {
         let text = try JSON.encode(Derived())
-        #expect(String(decoding: text, as: UTF8.self) == #"{"list":[null,7],"nested":{"deep":7},"own":"x","super":{"base":1}}"#)
+        #expect(
+            String(decoding: text, as: UTF8.self)
+                == #"{"list":[null,7],"nested":{"deep":7},"own":"x","super":{"base":1}}"#)
         let back = try JSON.decode(Derived.self, from: text)
         #expect(back.own == "x" && back.base == 1)
     }
 
     @Test(arguments: [
-        "0", "-0", "1.0", "1e2", "1.5", "127", "128", "-129", "255", "256", "9223372036854775807", "9223372036854775808",
-        "18446744073709551615", "18446744073709551616", "1e400", "01", "+1", "1.", ".5", "true", "\"1\"", "null", "[1]", "{}", "",
+        "0", "-0", "1.0", "1e2", "1.5", "127", "128", "-129", "255", "256", "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551615", "18446744073709551616", "1e400", "01", "+1", "1.", ".5", "true", "\"1\"", "null", "[1]",
+        "{}", "",
         " ", "1 2", "1,2", "1]", "[1", "1],[2", "nul", "NaN", "-", "\"a", "3.5e38", "1e39", "\t7\n", "0x10",
     ])
     func numbersAreTakenAndRefusedAsFoundationDoes(text: String) {
@@ -137,7 +141,8 @@ private final class Derived: Base {
     }
 
     @Test(arguments: [
-        #""\u00e4\ud83c\udf88\/""#, #""\ud800""#, #""\x""#, "\"\u{1}\"", #""\u0000""#, "\"tab\t\"", "\"\u{7f}\"", "\"e\u{301}\"",
+        #""\u00e4\ud83c\udf88\/""#, #""\ud800""#, #""\x""#, "\"\u{1}\"", #""\u0000""#, "\"tab\t\"", "\"\u{7f}\"",
+        "\"e\u{301}\"",
     ])
     func stringsAreTakenAndRefusedAsFoundationDoes(text: String) {
         #expect(ours(String.self, text) == foundation(String.self, text))

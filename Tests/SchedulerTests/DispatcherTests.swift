@@ -23,7 +23,7 @@ private final class IdleHost {
         try #require(made == 0)
         loop = try EventLoop(index: 0)
         host = try WorkerHost(WorkerHostConfiguration(zygotePath: script, kitPath: "", swiftRuntimePath: ""))
-        dispatcher = Dispatcher(host: host, control: loop.remote)
+        dispatcher = Dispatcher(host: host, control: loop.remote, restartRate: 0.001)
     }
 
     deinit {
@@ -129,6 +129,36 @@ private final class Box: Sendable {
         first.worker.noteExit(WorkerExit(status: 0))
         #expect(host.dispatcher.load.live == 0)
         #expect(host.acquire(spec).lease?.isCold == true)
+    }
+
+    @Test func aFunctionWhoseWorkersDieIsHeldBackWithAllThatWait() throws {
+        let host = try IdleHost()
+        let spec = host.spec(concurrency: 1, queue: 100)
+        for _ in 0..<19 {
+            let lease = try #require(host.acquire(spec).lease)
+            lease.worker.noteExit(WorkerExit(status: 11))
+        }
+        let last = try #require(host.acquire(spec).lease)
+        let waiting = (0..<50).map { _ in host.acquire(spec) }
+        last.worker.noteExit(WorkerExit(status: 11))
+        host.turn()
+        for one in waiting {
+            #expect(one.error?.code == .crashLoop && one.error?.cause.contains("SIGSEGV") == true && one.answers == 1)
+        }
+        #expect(host.acquire(spec).error?.code == .crashLoop)
+        #expect(host.dispatcher.load == (0, 0) && host.dispatcher.refusedStarts == 51)
+    }
+
+    @Test func workersThatWereAskedToEndCostNothing() throws {
+        let host = try IdleHost()
+        let spec = host.spec(concurrency: 1, queue: 1)
+        for _ in 0..<60 {
+            let lease = try #require(host.acquire(spec).lease)
+            host.dispatcher.release(lease.worker, channel: nil, on: host.loop)
+            host.dispatcher.outdate([lease.worker])
+            lease.worker.noteExit(WorkerExit(status: 0))
+        }
+        #expect(host.dispatcher.refusedStarts == 0)
     }
 
     @Test func aClosedDispatcherRefuses() throws {

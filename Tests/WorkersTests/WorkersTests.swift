@@ -1,5 +1,7 @@
 // Frames, starts and exits as values: what a hostile worker or zygote may send, and what the host makes of it.
 import Core
+import Glibc
+import Platform
 import SwiftletWire
 import TestSupport
 import Testing
@@ -144,10 +146,10 @@ private struct Cursor {
         try #require(unsafe socketpair(AF_UNIX, kind, 0, &ends) == 0)
         defer { for end in ends { close(end) } }
         let heard = Heard()
-        let loop = try EventLoop()
+        let loop = try EventLoop(index: 0)
         let channel = try WorkerChannel(descriptor: ends[0], loop: loop, buffer: PacketBuffer(), delegate: heard)
         #expect(unsafe packet.withUnsafeBytes { unsafe send(ends[1], $0.baseAddress, $0.count, 0) } == packet.count)
-        channel.handle(events: EPOLLIN.rawValue)
+        channel.handle(events: 1)  // EPOLLIN
         channel.detach()
         return heard
     }
@@ -164,7 +166,8 @@ private struct Cursor {
         #expect(try hear(ready + log).frames == ["96 r", "98 l"])
         #expect(try hear(ready + log).ended == nil)
         for wrong in [
-            log + log, ready + log + log, ready + ready + log, ready + log.dropLast(), ready + [0], Array(ready.dropLast()),
+            log + log, ready + log + log, ready + ready + log, ready + log.dropLast(), ready + [0],
+            Array(ready.dropLast()),
             Array(ready.prefix(7)),
         ] {
             guard case .violation = try hear(wrong).ended else {

@@ -81,7 +81,8 @@ struct JSONElements: UnkeyedDecodingContainer {
     private mutating func take<Value>(_ read: (JSONValueDecoder) throws -> Value) throws -> Value {
         guard !isAtEnd else {
             throw DecodingError.valueNotFound(
-                Value.self, .init(codingPath: codingPath, debugDescription: "the array has only \(currentIndex) elements"))
+                Value.self,
+                .init(codingPath: codingPath, debugDescription: "the array has only \(currentIndex) elements"))
         }
         let result = try read(value.below(JSONKey(index: currentIndex), at: place))
         skip()

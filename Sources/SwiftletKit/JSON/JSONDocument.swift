@@ -21,7 +21,8 @@ typealias JSONPlace = UInt32
         let isContainer = first == UInt8(ascii: "{") || first == UInt8(ascii: "[")
         do {
             unsafe nodes =
-                isContainer ? try unsafe Self.parse(parser, bytes, shift: 0) : try unsafe Self.parseScalar(parser, bytes)
+                isContainer
+                ? try unsafe Self.parse(parser, bytes, shift: 0) : try unsafe Self.parseScalar(parser, bytes)
         } catch {
             unsafe csimdjson_free(parser)
             throw error

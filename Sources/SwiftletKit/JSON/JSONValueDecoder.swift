@@ -91,7 +91,8 @@ struct JSONValueDecoder: Decoder {
 
     func mismatch(_ type: Any.Type, _ wanted: String) -> DecodingError {
         if document.isNull(place) {
-            return .valueNotFound(type, .init(codingPath: codingPath, debugDescription: "\(wanted) is wanted, not null"))
+            return .valueNotFound(
+                type, .init(codingPath: codingPath, debugDescription: "\(wanted) is wanted, not null"))
         }
         let found = document.kindName(place)
         return .typeMismatch(type, .init(codingPath: codingPath, debugDescription: "\(wanted) is wanted, not \(found)"))

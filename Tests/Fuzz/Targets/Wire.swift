@@ -62,7 +62,7 @@ private final class Room {
         }
         self.loop = loop
         self.host = host
-        dispatcher = Dispatcher(host: host, control: loop.remote)
+        dispatcher = Dispatcher(host: host, control: loop.remote, restartRate: 0)
     }
 
     // MARK: who listens
