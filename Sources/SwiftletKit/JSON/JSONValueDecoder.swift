@@ -32,9 +32,9 @@ struct JSONValueDecoder: Decoder {
 
     /// Any type. Three of Foundation's are not what their own `init(from:)` would read.
     func read<Value: Decodable>(_ type: Value.Type) throws -> Value {
-        if type == Data.self { return try base64() as! Value }
-        if type == URL.self { return try url() as! Value }
-        if type == Decimal.self { return try decimal() as! Value }
+        if type == Data.self, let value = try base64() as? Value { return value }
+        if type == URL.self, let value = try url() as? Value { return value }
+        if type == Decimal.self, let value = try decimal() as? Value { return value }
         return try Value(from: self)
     }
 

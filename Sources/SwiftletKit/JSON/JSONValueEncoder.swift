@@ -74,9 +74,9 @@ struct JSONValueEncoder: Encoder {
 
     /// Any value; nil when it encoded nothing. Strategies are those Foundation's encoder has by default.
     static func output<Value: Encodable>(of value: Value, at path: JSONPath?) throws -> JSONOutput? {
-        if Value.self == Data.self { return .string((value as! Data).base64EncodedString()) }
-        if Value.self == URL.self { return .string((value as! URL).absoluteString) }
-        if Value.self == Decimal.self { return .plain((value as! Decimal).description) }
+        if Value.self == Data.self, let data = value as? Data { return .string(data.base64EncodedString()) }
+        if Value.self == URL.self, let url = value as? URL { return .string(url.absoluteString) }
+        if Value.self == Decimal.self, let number = value as? Decimal { return .plain(number.description) }
         let node = JSONNode()
         try value.encode(to: JSONValueEncoder(node: node, path: path))
         switch node.content {
