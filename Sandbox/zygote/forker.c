@@ -82,6 +82,7 @@ static void describe(const forker *f, const child *c, uint32_t slot, uint32_t pr
     argue_number(a, "--prepare", prepare);
     argue_number(a, "--uid-first", f->options->uid_base + slot * WORKERS_MAX);
     argue_text(a, "--kit", f->options->kit);
+    argue_text(a, "--rehearsal", f->options->rehearsal);
     argue_text(a, "--swift-runtime", f->options->swift_runtime);
     if (f->user_namespace) argue(a, "--user-namespace");
     argue_number(a, "--cgroup-version", c->groups.version);

@@ -369,13 +369,16 @@ void handler_init(const loaded *l, const job *j) {
     worker_cannot("init", words.size > 0 ? cause : "the handler's init failed and gave no reason (call host->fail)");
 }
 
+bool handler_serve_next(void) {
+    for (frame *f; channel_receive(UINT64_MAX, &f) == CHANNEL_FRAME; frame_drop(f))
+        if (f->head.type == WIRE_INVOKE) return serve_one(f);
+    return false;
+}
+
 void handler_serve(const loaded *l, bool once) {
     counted_cpu = cpu_ns();
     channel_log_output(0);
-    for (frame *f; channel_receive(UINT64_MAX, &f) == CHANNEL_FRAME;) {
-        if (f->head.type != WIRE_INVOKE) frame_drop(f);
-        else if (!serve_one(f) || once) break;
-    }
+    while (handler_serve_next() && !once) {}
     // A template's init ran elsewhere; so does its shutdown, with its process.
     if (!once && HAS(l->handler, shutdown)) l->handler->shutdown(state);
     channel_log_output(0);

@@ -11,18 +11,19 @@
 
 static const char USAGE[] =
     "usage: swiftlet-zygote forker --control FD --cgroup-name NAME [--kit FILE] [--swift-runtime DIR]\n"
-    "                              [--uid-base N] [--without LAYER,LAYER]\n"
+    "                              [--rehearsal FILE] [--uid-base N] [--without LAYER,LAYER]\n"
     "       swiftlet-zygote layers [--json] [--require all|LAYER,LAYER]\n"
     "                                          what this machine gives, with the fix for what it does not; fails when a\n"
     "                                          required layer is missing\n"
     "       swiftlet-zygote order              the order of confinement, one step a line\n"
     "The forker and the zygotes it starts are run by `swiftlet serve`, not by hand.\n";
 
-enum { KIT = 1000, RUNTIME, CGROUP_NAME, CONTROL, UID, WITHOUT, REQUIRE, JSON, HAVE, PREPARE, UID_FIRST, VERSION, MEMORY, PIDS, CPU, DEVICES, USERNS };
+enum { KIT = 1000, REHEARSAL, RUNTIME, CGROUP_NAME, CONTROL, UID, WITHOUT, REQUIRE, JSON, HAVE, PREPARE, UID_FIRST, VERSION, MEMORY, PIDS, CPU, DEVICES, USERNS };
 
 static const struct option LONG[] = {
     {"control", required_argument, NULL, CONTROL},
     {"kit", required_argument, NULL, KIT},
+    {"rehearsal", required_argument, NULL, REHEARSAL},
     {"swift-runtime", required_argument, NULL, RUNTIME},
     {"cgroup-name", required_argument, NULL, CGROUP_NAME},
     {"uid-base", required_argument, NULL, UID},
@@ -62,6 +63,7 @@ static bool read_option(options *o, int option, bool *json) {
     switch (option) {
     case CONTROL: o->control = atoi(optarg); return true;
     case KIT: o->kit = optarg; return true;
+    case REHEARSAL: o->rehearsal = optarg; return true;
     case RUNTIME:
         // Its real path, because inside the jail there is no link to follow.
         o->swift_runtime = realpath(optarg, NULL);

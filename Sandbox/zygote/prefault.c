@@ -9,6 +9,7 @@
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
 #endif
 
 enum { PAGE = 4096, STACK_PAGES = 6 };
@@ -32,8 +33,20 @@ static int populate_object(struct dl_phdr_info *object, size_t size, void *unuse
     return 0;
 }
 
-void prefault(void (*warm_up)(void)) {
-    if (warm_up != NULL) warm_up();
+/// Writes to the pages that a rehearsal wrote to. One that is not there in this process is nobody's loss.
+static void write_ahead(const learned *l) {
+    size_t heap = (size_t)l->heap_pages * PAGE;
+    free(malloc(heap)); // the heap's end then lies beyond them
+    uintptr_t end = heap_end();
+    if (heap > 0) madvise((void *)end, heap, MADV_POPULATE_WRITE);
+    for (uint32_t i = 0, next; i < l->count; i = next) {
+        for (next = i + 1; next < l->count && l->page[next] == l->page[next - 1] + PAGE;) next++;
+        madvise((void *)l->page[i], (next - i) * PAGE, MADV_POPULATE_WRITE);
+    }
+}
+
+void prefault(const zygote *z) {
+    if (z->warm_up != NULL) z->warm_up();
     dl_iterate_phdr(populate_object, NULL);
     volatile char stack[STACK_PAGES * PAGE];
     for (size_t i = 0; i < sizeof stack; i += PAGE) stack[i] = 0;
@@ -43,4 +56,5 @@ void prefault(void (*warm_up)(void)) {
     (void)dlerror();
     channel_prefault();
     handler_prefault();
+    write_ahead(&z->learned);
 }

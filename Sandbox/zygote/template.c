@@ -36,7 +36,7 @@ static bool wait_for_ticket(ticket *t) {
 }
 
 /// In the new process: everything that the template did not do for it.
-_Noreturn static void serve_ticket(const confine *of, const ticket *t, const loaded *l, wire_ready *ready) {
+_Noreturn static void serve_ticket(const zygote *z, const confine *of, const ticket *t, const loaded *l, wire_ready *ready) {
     cgroup_leaf leaf = {.attach = {-1, -1, -1}};
     for (int i = TICKET_MIN; i < t->count; i++) leaf.attach[i - TICKET_MIN] = t->fds[i];
     confine c = *of;
@@ -51,15 +51,15 @@ _Noreturn static void serve_ticket(const confine *of, const ticket *t, const loa
     if (!confine_fresh(&c, t->fds[3], &why)) worker_not_confined(&why);
     ready->seal_ns = now_ns() - begin;
     // Writing to the pages now breaks their sharing with the template before the invocation comes.
-    prefault(of->warm_up);
+    prefault(z);
     worker_ready(l, ready);
     handler_serve(l, true);
 }
 
-void template_serve(const confine *c, const loaded *l, wire_ready *ready) {
+void template_serve(const zygote *z, const confine *c, const loaded *l, wire_ready *ready) {
     for (ticket t; wait_for_ticket(&t);) {
         long pid = syscall(SYS_clone, TEMPLATE_FORK_FLAGS, NULL, NULL, c->tid, NULL);
-        if (pid == 0) serve_ticket(c, &t, l, ready);
+        if (pid == 0) serve_ticket(z, c, &t, l, ready);
         for (int i = 0; i < t.count; i++) close(t.fds[i]);
         // A fork that fails is seen by the zygote: the socket of the one that never was is closed.
     }

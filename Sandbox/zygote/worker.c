@@ -147,7 +147,7 @@ static void seal(const confine *c, wire_ready *ready) {
 }
 
 /// The job from the load filter to the last frame.
-_Noreturn static void run(const confine *c, const job *j, wire_ready *ready) {
+_Noreturn static void run(const zygote *z, const confine *c, const job *j, wire_ready *ready) {
     uint64_t begin = now_ns();
     loaded l = loader_open(j);
     uint64_t at_load = now_ns();
@@ -171,7 +171,7 @@ _Noreturn static void run(const confine *c, const job *j, wire_ready *ready) {
     handler_init(&l, j);
     ready->init_ns = now_ns() - at_init;
     worker_ready(&l, ready);
-    if (j->start.kind == WIRE_KIND_FRESH) template_serve(c, &l, ready);
+    if (j->start.kind == WIRE_KIND_FRESH) template_serve(z, c, &l, ready);
     handler_serve(&l, false);
 }
 
@@ -182,12 +182,12 @@ void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *leaf, uint32
     confine c = {
         .have = z->options->have, .user_namespace = z->options->user_namespace, .uid = z->options->uid_first + slot,
         .leaf = leaf, .filters = &z->filters, .data_base = z->data_base, .swift_runtime = z->options->swift_runtime, .tid = z->tid,
-        .warm_up = z->warm_up, .devices = &z->devices};
+        .devices = &z->devices};
     if (!place_descriptors(z, park, words_read, words_write)) _exit(EXIT_CANNOT);
     parked hello = {.pid = host_pid()};
     confine_failure why;
     if (!confine_ahead(&c, kind, &why)) worker_not_confined(&why);
-    prefault(z->warm_up);
+    prefault(z);
     // The pages that a job of usual size is read into.
     memset(buffer, 0, 4096);
     memset(&j, 0, sizeof j);
@@ -198,5 +198,5 @@ void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *leaf, uint32
     c.directory = j.directory;
     if (!confine_job(&c, &why)) worker_not_confined(&why);
     wire_ready ready = {.confine_ns = now_ns() - begin, .pid = hello.pid};
-    run(&c, &j, &ready);
+    run(z, &c, &j, &ready);
 }

@@ -49,8 +49,8 @@ void channel_log_output(uint32_t id);
 
 // ---- prefault.c -------------------------------------------------------------------------------------------------------------
 
-/// `warm_up`: SwiftletKit's, or NULL.
-void prefault(void (*warm_up)(void));
+/// Writes to the pages that serving writes to, and touches those that it reads.
+void prefault(const zygote *z);
 
 // ---- worker.c ---------------------------------------------------------------------------------------------------------------
 
@@ -86,12 +86,14 @@ void worker_ready(const loaded *l, wire_ready *ready);
 // ---- template.c -------------------------------------------------------------------------------------------------------------
 
 /// Forks a process for each ticket of the zygote; never returns in the template.
-_Noreturn void template_serve(const confine *c, const loaded *l, wire_ready *ready);
+_Noreturn void template_serve(const zygote *z, const confine *c, const loaded *l, wire_ready *ready);
 
 // ---- handler.c, backend.c ------------------------------------------------------------------------------------------------------
 
 void handler_prefault(void);
 void handler_init(const loaded *l, const job *j);
+/// Waits for an invocation and serves it. False: there will be no more.
+bool handler_serve_next(void);
 /// `once`: one invocation, then the end.
 _Noreturn void handler_serve(const loaded *l, bool once);
 void backend_open(const loaded *l, const job *j);

@@ -23,7 +23,7 @@ enum {
 /// Command line of all verbs.
 typedef struct options {
     int control;
-    const char *kit, *swift_runtime, *cgroup_name;
+    const char *kit, *rehearsal, *swift_runtime, *cgroup_name;
     uid_t uid_base;
     uint32_t without; ///< layers left out on purpose: tests prove that the others hold
     uint32_t require; ///< `layers` fails when one of them is missing; 0 = all
@@ -37,6 +37,15 @@ typedef struct options {
 int forker_main(options *o);
 int forked_main(options *o);
 int layers_main(const options *o, bool json);
+
+enum { LEARNED_MAX = 192 };
+
+/// Pages that a first invocation will write to.
+typedef struct learned {
+    uint32_t count;
+    uint32_t heap_pages; ///< from the end of the heap on
+    uintptr_t page[LEARNED_MAX];
+} learned;
 
 /// What a zygote knows, and its workers inherit.
 typedef struct zygote {
@@ -53,6 +62,7 @@ typedef struct zygote {
     filter_set filters;
     uint64_t data_base;
     void (*warm_up)(void); ///< SwiftletKit's, or NULL
+    learned learned;
     int *tid;              ///< where glibc keeps the thread's number; NULL when the kernel does not say
 } zygote;
 
@@ -79,6 +89,11 @@ typedef struct job {
 
 /// Checks and takes apart a START payload. Returns NULL, or what is wrong with it.
 const char *job_read(job *j, const char *app, const uint8_t *payload, size_t size);
+
+/// Has an invocation of the plugin `library` in a child, and fills `z->learned`. Returns 0 or -errno with the step that failed.
+int rehearsal_learn(zygote *z, const char *library, const char **step);
+/// The page in which the heap ends.
+uintptr_t heap_end(void);
 
 uint64_t now_ns(void);
 

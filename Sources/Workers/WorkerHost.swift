@@ -11,6 +11,8 @@ package struct WorkerHostConfiguration: Sendable {
     package var zygotePath: String
     package var kitPath: String
     package var swiftRuntimePath: String
+    /// A plugin of ours from which zygotes learn what a first invocation writes to.
+    package var rehearsalPath: String?
     /// Zygotes that are started ahead, not yet adopted.
     package var spareZygotes = 1
     /// Workers that each zygote keeps confined and waiting.
@@ -73,6 +75,7 @@ package final class WorkerHost: Sendable {
             configuration.zygotePath, "forker", "--control", "3", "--kit", configuration.kitPath, "--swift-runtime",
             configuration.swiftRuntimePath, "--cgroup-name", "swiftlet-\(getpid())",
         ]
+        if let rehearsal = configuration.rehearsalPath { arguments += ["--rehearsal", rehearsal] }
         if !configuration.withoutLayers.isEmpty { arguments += ["--without", configuration.withoutLayers] }
         let environment = ["PATH=/usr/bin:/bin", "SWIFT_BACKTRACE=enable=no", "LANG=C.UTF-8"]
         return try unsafe withCStrings(arguments) { argv throws(SystemError) in

@@ -14,5 +14,6 @@ struct Installation {
 
     var zygote: String { prefix + "/libexec/swiftlet-zygote" }
     var kit: String { prefix + "/lib/libSwiftletKit.so" }
+    var rehearsal: String { prefix + "/libexec/rehearsal.so" }
     var swiftRuntime: String { prefix + "/lib/swift" }
 }

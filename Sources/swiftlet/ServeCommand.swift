@@ -84,6 +84,7 @@ enum ServeCommand {
         let installation = Installation.current
         var configuration = WorkerHostConfiguration(
             zygotePath: installation.zygote, kitPath: installation.kit, swiftRuntimePath: installation.swiftRuntime)
+        configuration.rehearsalPath = installation.rehearsal
         configuration.spareZygotes = options.zygotes
         configuration.zygoteLifeMilliseconds = UInt64(options.zygoteLifeSeconds) * 1000
         if let layers = options.withoutLayers {

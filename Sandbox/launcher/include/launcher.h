@@ -178,7 +178,6 @@ typedef struct confine {
     const device_list *devices; ///< a backend's; empty for everybody else
     bool fresh;                ///< forked by a template
     int *tid;                  ///< where glibc keeps the thread's number
-    void (*warm_up)(void);     ///< SwiftletKit's, or NULL
     const char *directory;     ///< "/app/…"
     const char *swift_runtime; ///< or NULL
 } confine;
