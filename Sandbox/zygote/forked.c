@@ -22,13 +22,15 @@
 #include "workers.h"
 
 /// How long the control socket must be silent before a worker is prepared: a burst of starts comes first.
-enum { QUIET_MS = 2, PREPARE_FAILURES_MAX = 3, LIMIT_AHEAD_MIN = 16 << 20 };
+enum { QUIET_MS = 2, PREPARE_FAILURES_MAX = 3, KNOWN_MAX = 4, LIMIT_AHEAD_MIN = 16 << 20 };
 
 zygote Z;
 static worker workers[WORKERS_MAX];
 worker *live[WORKERS_MAX];
 uint32_t live_count;
 static uint32_t next_slot;
+/// Jobs that the host asked for, until somebody has them.
+static known_job known[KNOWN_MAX];
 static wire_start latest; ///< a tenant's next job is likely to have the limits of its last one
 static bool announced, adopted, gives;
 static uint32_t prepare_failures; ///< in a row
@@ -137,10 +139,47 @@ static void end_prepared(void) {
         }
 }
 
+/// One that the host asked for and nobody is meant for yet.
+static known_job *job_ahead(void) {
+    for (uint32_t i = 0; i < KNOWN_MAX; i++) {
+        bool meant = known[i].number == 0;
+        for (uint32_t j = 0; j < live_count && !meant; j++) meant = live[j]->meant_for == &known[i];
+        if (!meant) return &known[i];
+    }
+    return NULL;
+}
+
+static void know_job(uint32_t number, const uint8_t *payload, size_t size) {
+    static job checked;
+    // Only what a waiting handler may become.
+    if (job_read(&checked, Z.app, payload, size) != NULL || checked.start.kind != WIRE_KIND_HANDLER || Z.devices.count > 0) return;
+    latest = checked.start;
+    for (uint32_t i = 0; i < KNOWN_MAX; i++) {
+        if (known[i].number != 0) continue;
+        known[i].number = number;
+        known[i].size = size;
+        memcpy(known[i].payload, payload, size);
+        return;
+    }
+}
+
+/// Makes a worker that has said hello the one for its job.
+static void give_job(worker *w) {
+    known_job *its = w->meant_for;
+    w->meant_for = NULL;
+    w->job = its->number;
+    memcpy(&w->limits, its->payload, sizeof w->limits);
+    its->number = 0;
+    int status = cgroup_leaf_limit(&w->leaf, &w->limits);
+    if (status < 0 || send(w->park, its->payload, its->size, MSG_NOSIGNAL) < 0) kill(w->pid, SIGKILL);
+}
+
 static void prepare_one(void) {
+    known_job *wanted = job_ahead();
     worker *w = worker_fork(WIRE_KIND_HANDLER, -1);
     if (w == NULL) cannot("prepare a worker", errno, "");
     w->counted = true;
+    w->meant_for = wanted;
     // A very small limit comes with the job, not ahead: preparing takes memory too.
     if (latest.memory_bytes >= LIMIT_AHEAD_MIN) w->limits = latest;
     int status = cgroup_leaf_limit(&w->leaf, &w->limits);
@@ -171,6 +210,7 @@ static void hear_parked(worker *w) {
     ssize_t got = recv(w->park, &hello, sizeof hello, MSG_DONTWAIT);
     if (got != sizeof hello) return; // it died; its last words come with the exit
     w->host_pid = hello.pid;
+    if (w->state == PREPARING && w->meant_for != NULL) give_job(w);
     if (w->state == PREPARING) w->state = READY;
     else worker_tell_started(w);
     prepare_failures = 0;
@@ -188,7 +228,7 @@ static worker *worker_for(uint32_t kind) {
     worker *waiting = NULL;
     // Only handlers and probes come from the pool: a backend's load filter allows threads, so it is chosen at the fork.
     for (uint32_t i = 0; kind != WIRE_KIND_BACKEND && i < live_count; i++) {
-        if (!live[i]->counted) continue;
+        if (!live[i]->counted || live[i]->job != 0 || live[i]->meant_for != NULL) continue;
         if (live[i]->state == READY) return live[i];
         if (live[i]->state == PREPARING && waiting == NULL) waiting = live[i];
     }
@@ -207,7 +247,7 @@ static void give_prepared(void) {
         } packet = {.head = {.type = WIRE_PREPARED, .size = sizeof packet.body}};
         w->number = WIRE_PREPARED_BIT | given++;
         packet.body = (wire_prepared){.worker = w->number, .pid = w->host_pid, .memory_bytes = w->limits.memory_bytes,
-                                      .pids = w->limits.pids, .cpu_percent = w->limits.cpu_percent};
+                                      .pids = w->limits.pids, .cpu_percent = w->limits.cpu_percent, .job = w->job};
         // The host never waits on it; nor do we, should its job come by us after all.
         if (fcntl(w->park, F_SETFL, O_NONBLOCK) < 0 || packet_pass(Z.control, &packet, sizeof packet, w->park) < 0) return;
         w->state = GIVEN;
@@ -222,8 +262,9 @@ static worker *find_given(uint32_t number) {
 
 static void take(const uint8_t *payload, size_t size) {
     wire_taken taken;
-    if (size != sizeof taken) cannot("taken: malformed", EPROTO, "");
+    if (size < sizeof taken) cannot("taken: malformed", EPROTO, "");
     memcpy(&taken, payload, sizeof taken);
+    if (taken.job != 0) know_job(taken.job, payload + sizeof taken, size - sizeof taken);
     worker *w = find_given(taken.worker);
     if (w == NULL) return; // it has ended
     w->state = WORKING;
@@ -372,6 +413,7 @@ void worker_bury(worker *w, int status, const struct rusage *used, const char *i
     if (w->state == PREPARING && w->counted && (!announced || ++prepare_failures == PREPARE_FAILURES_MAX))
         cannot("prepare a worker", ECHILD, words);
     bool assigned = w->state == WORKING || w->state == GIVEN;
+    if (w->meant_for != NULL) w->meant_for->number = 0;
     if (w->words >= 0) close(w->words);
     if (w->park >= 0) close(w->park);
     cgroup_leaf_remove(&w->leaf, Z.groups);

@@ -104,8 +104,9 @@ const char *job_read(job *j, const char *app, const uint8_t *payload, size_t siz
     return NULL;
 }
 
-/// Waits for the job and puts the channel in its place. The zygote's end of file is the end.
-static void wait_for_job(const char *app, uint8_t *buffer, job *j) {
+/// Waits for the job and puts the channel in its place. The zygote's end of file is the end. True: the job came by itself,
+/// on what is the channel already.
+static bool wait_for_job(const char *app, uint8_t *buffer, job *j) {
     int channel;
     ssize_t got = packet_receive(FD_CHANNEL, buffer, JOB_MAX, &channel, 0);
     if (got <= 0) _exit(0);
@@ -118,6 +119,15 @@ static void wait_for_job(const char *app, uint8_t *buffer, job *j) {
     }
     has_channel = true;
     if (wrong != NULL) worker_cannot("start", wrong);
+    return channel < 0;
+}
+
+/// A handler that has its job ahead loads its plugin when there is work: nothing of a tenant's runs before.
+static void wait_for_work(void) {
+    char first;
+    ssize_t got;
+    while ((got = recv(FD_CHANNEL, &first, sizeof first, MSG_PEEK)) < 0 && errno == EINTR) {}
+    if (got <= 0) _exit(0);
 }
 
 void worker_ready(const loaded *l, wire_ready *ready) {
@@ -192,11 +202,12 @@ void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *leaf, uint32
     memset(buffer, 0, 4096);
     memset(&j, 0, sizeof j);
     if (write(FD_CHANNEL, &hello, sizeof hello) != sizeof hello) _exit(0);
-    wait_for_job(z->app, buffer, &j);
+    bool ahead = wait_for_job(z->app, buffer, &j) && j.start.kind == WIRE_KIND_HANDLER;
     uint64_t begin = now_ns();
     c.job = &j.start;
     c.directory = j.directory;
     if (!confine_job(&c, &why)) worker_not_confined(&why);
     wire_ready ready = {.confine_ns = now_ns() - begin, .pid = hello.pid};
+    if (ahead) wait_for_work();
     run(z, &c, &j, &ready);
 }

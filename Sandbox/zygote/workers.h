@@ -11,6 +11,13 @@ enum worker_state { FREE, PREPARING, READY, GIVEN, WORKING, TEMPLATE };
 
 typedef struct template template;
 
+/// A job that a worker gets ahead: its limits are in force then, and its directory is open to it; it has yet to load.
+typedef struct known_job {
+    uint32_t number; ///< the host's; 0: this place is free
+    size_t size;
+    uint8_t payload[JOB_MAX];
+} known_job;
+
 typedef struct worker {
     enum worker_state state;
     bool counted; ///< belongs to the prepared ones
@@ -18,6 +25,8 @@ typedef struct worker {
     int host_pid;
     uint32_t number; ///< once it is GIVEN or WORKING
     wire_start limits; ///< those it was prepared with
+    known_job *meant_for; ///< the job that it gets before it is given away; or NULL
+    uint32_t job; ///< what the host calls the job that it has; 0: it waits for one
     int park;  ///< our end, until the job is handed over; a template's for good
     int words; ///< what the worker writes
     cgroup_leaf leaf;

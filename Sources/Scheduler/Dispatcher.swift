@@ -19,7 +19,7 @@ package struct Lease: Sendable {
     init(worker: Worker, isCold: Bool) {
         self.worker = worker
         self.isCold = isCold
-        awaitsReady = isCold || worker.spec.purpose == .fresh
+        awaitsReady = !worker.isReady
     }
 }
 

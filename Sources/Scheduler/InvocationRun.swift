@@ -253,6 +253,7 @@ package final class InvocationRun: WorkerChannelDelegate {
             let initialise = payload.u64(&offset)
         else { return stop(.protocolViolation("a READY frame of \(payload.byteCount) bytes")) }
         phase = .running
+        lease.worker.noteReady()
         // Prepared ahead: its start is nobody's time.
         guard lease.isCold else { return }
         timings.load = load &+ seal &+ initialise

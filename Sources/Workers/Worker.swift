@@ -45,6 +45,7 @@ package struct WorkerExit: Sendable, Equatable {
 package final class Worker: Sendable {
     private struct State {
         var pid: Int32 = 0
+        var ready = false
         var exit: WorkerExit?
         var observers: [@Sendable (WorkerExit) -> Void] = []
     }
@@ -73,6 +74,10 @@ package final class Worker: Sendable {
 
     /// The process number in the host's pid namespace; 0 until the zygote has told it.
     package var pid: Int32 { state.withLock(\.pid) }
+
+    /// True once it has told that its plugin is loaded.
+    package var isReady: Bool { state.withLock(\.ready) }
+    package func noteReady() { state.withLock { $0.ready = true } }
 
     package var exit: WorkerExit? { state.withLock(\.exit) }
 

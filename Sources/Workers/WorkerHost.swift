@@ -15,8 +15,8 @@ package struct WorkerHostConfiguration: Sendable {
     package var rehearsalPath: String?
     /// Zygotes that are started ahead, not yet adopted.
     package var spareZygotes = 1
-    /// Workers that each zygote keeps confined and waiting.
-    package var preparedWorkers: UInt32 = 2
+    /// Workers that each zygote keeps confined and waiting; all but one of them with the job of a function called lately.
+    package var preparedWorkers: UInt32 = 3
     /// How long an adopted zygote without workers is kept.
     package var zygoteIdleMilliseconds: UInt64 = 1000
     /// After this time a tenant gets a new zygote, and with it a new address layout.
@@ -115,7 +115,7 @@ package final class WorkerHost: Sendable {
     }
 
     /// A zygote that was killed, or that leaves at this moment, costs its successor's start and not the invocation.
-    private static var attempts: Int { 3 }
+    private static var attempts: Int { 5 }
 
     /// - Returns: nil when the zygote had ended, or leaves at this moment.
     private func tryStart(_ spec: WorkerSpec) throws(SystemError) -> Worker? {
@@ -128,12 +128,15 @@ package final class WorkerHost: Sendable {
         }
         // Only these load filters are chosen ahead.
         let isPrepared = spec.purpose == .handler || spec.purpose == .probe
-        let waiting = isPrepared ? zygote.takePrepared(for: spec.limits) : nil
-        if let waiting, waiting.fits(spec.limits) {
+        let waiting = isPrepared ? zygote.takePrepared(for: spec) : nil
+        if let waiting, waiting.job != 0 || waiting.fits(spec.limits) {
             let worker = Worker(
                 number: number, wireNumber: waiting.number, spec: spec,
                 channel: FileDescriptor(owning: waiting.channel), fromPreparedZygote: prepared)
-            if zygote.startPrepared(worker, pid: waiting.pid) { return worker }
+            let begun =
+                waiting.job != 0
+                ? zygote.begin(worker, prepared: waiting) : zygote.startPrepared(worker, pid: waiting.pid)
+            if begun { return worker }
             if !zygote.isLeaving { return nil }  // that one had ended
         } else {
             if let waiting { _ = Glibc.close(waiting.channel) }
@@ -153,7 +156,7 @@ package final class WorkerHost: Sendable {
     /// What follows a start when there is time: the zygote prepares another worker. Once for each, soon after `start`.
     package func settle(_ worker: Worker) {
         let zygote = state.withLock { state in state.all.values.first { $0.has(worker) } }
-        zygote?.settle(worker)
+        zygote?.settle(worker, jobs: Int(configuration.preparedWorkers) - 1)
     }
 
     /// Nil when the peer of a socket is gone.

@@ -11,18 +11,34 @@ final class Zygote: Sendable {
     let socket: ControlSocket
     private let state = Mutex(State())
 
-    /// A worker that waits for a job, with its limits in force.
+    /// A worker that waits: for a job, with limits in force, or with its job for work.
     struct Prepared {
         let number: UInt32
         let pid: Int32
         let memoryBytes: UInt64
         let threads, cpuPercent: UInt32
+        /// Which of the known jobs it has; 0: none.
+        let job: UInt32
         /// Owned; closed by whoever takes this.
         let channel: CInt
 
         func fits(_ limits: Limits) -> Bool {
             memoryBytes == limits.memoryBytes && threads == limits.threads && cpuPercent == limits.cpuPercent
         }
+
+        /// Looks without waiting: its end of the channel is closed once it has ended.
+        var isAlive: Bool {
+            var first: UInt8 = 0
+            return unsafe recv(channel, &first, 1, CInt(MSG_PEEK | MSG_DONTWAIT)) != 0
+        }
+    }
+
+    /// A job that was done lately: a worker waits that has it already, or is asked for.
+    private struct KnownJob {
+        let number: UInt32
+        let pool: String
+        let limits: Limits
+        var askedAt: MonotonicTime?
     }
 
     private struct State {
@@ -30,6 +46,9 @@ final class Zygote: Sendable {
         /// By wire number.
         var workers: [UInt32: Worker] = [:]
         var prepared: [Prepared] = []
+        /// The last one is the latest.
+        var jobs: [KnownJob] = []
+        var nextJob: UInt32 = 1
         var idleSince: MonotonicTime? = .now
         var adoptedAt: MonotonicTime?
         /// It gets no more workers: it was let go, or its socket is dead.
@@ -60,10 +79,14 @@ final class Zygote: Sendable {
         state.withLock { $0.adoptedAt = .now }
     }
 
-    /// Takes a worker that waits, if possible one with these limits.
-    func takePrepared(for limits: Limits) -> Prepared? {
+    /// Takes a worker that waits: if possible one that has this job, else one with these limits, else any without a job.
+    func takePrepared(for spec: WorkerSpec) -> Prepared? {
         state.withLock { state in
-            let index = state.prepared.firstIndex { $0.fits(limits) } ?? state.prepared.indices.first
+            let job = spec.purpose == .handler ? state.jobs.last { $0.pool == spec.pool && $0.limits == spec.limits } : nil
+            let index =
+                state.prepared.firstIndex { $0.job != 0 && $0.job == job?.number }
+                ?? state.prepared.firstIndex { $0.job == 0 && $0.fits(spec.limits) }
+                ?? state.prepared.firstIndex { $0.job == 0 }
             return index.map { state.prepared.remove(at: $0) }
         }
     }
@@ -100,13 +123,48 @@ final class Zygote: Sendable {
         return sent >= 0
     }
 
-    /// Has another worker prepared in the place of this one.
-    func settle(_ worker: Worker) {
+    /// Begins with a worker that has its job: its first invocation has it load.
+    ///
+    /// - Returns: false when the zygote is leaving, or the worker has ended: try the next.
+    func begin(_ worker: Worker, prepared: Prepared) -> Bool {
+        guard prepared.isAlive, accept(worker) else { return false }
+        worker.noteStarted(pid: prepared.pid)
+        return true
+    }
+
+    /// Has another worker prepared in the place of this one, with the same job as long as at most `jobs` are known.
+    func settle(_ worker: Worker, jobs: Int) {
         guard worker.wireNumber & UInt32(WIRE_PREPARED_BIT) != 0 else { return }
-        var frame = FrameBuilder(FrameHead(WIRE_TAKEN), capacity: 8)
+        let job = worker.spec.purpose == .handler && jobs > 0 ? askFor(worker.spec, most: jobs) : 0
+        let start = job == 0 ? [] : worker.spec.startPacket(worker: worker.number).dropFirst(Int(WIRE_HEAD_SIZE))
+        var frame = FrameBuilder(FrameHead(WIRE_TAKEN), capacity: 8 + start.count)
         frame.append(worker.wireNumber)
-        frame.append(UInt32(0))
+        frame.append(job)
+        frame.append(start)
         try? socket.send(frame.finish())
+    }
+
+    /// - Returns: the job's number, or 0 when somebody has it already, or will have it in a moment.
+    private func askFor(_ spec: WorkerSpec, most: Int) -> UInt32 {
+        let now = MonotonicTime.now
+        let (number, forgotten) = state.withLock { state -> (UInt32, [UInt32]) in
+            var job: KnownJob
+            if let index = state.jobs.firstIndex(where: { $0.pool == spec.pool && $0.limits == spec.limits }) {
+                job = state.jobs.remove(at: index)
+            } else {
+                job = KnownJob(number: state.nextJob, pool: spec.pool, limits: spec.limits)
+                state.nextJob &+= 1
+            }
+            let isComing = job.askedAt.map { now.since($0) < 1_000_000_000 } ?? false
+            let asks = !isComing && !state.prepared.contains { $0.job == job.number }
+            if asks { job.askedAt = now }
+            state.jobs.append(job)
+            let forgotten = state.jobs.dropLast(most).map(\.number)
+            state.jobs.removeFirst(forgotten.count)
+            return (asks ? job.number : 0, forgotten)
+        }
+        if !forgotten.isEmpty { dropPrepared { forgotten.contains($0.job) } }
+        return number
     }
 
     private func accept(_ worker: Worker) -> Bool {
@@ -155,7 +213,14 @@ final class Zygote: Sendable {
             state.withLock { $0.workers[number] }?.noteStarted(pid: pid)
         case Int(WIRE_PREPARED):
             guard let descriptor = passed.take(), let waiting = Self.parsePrepared(payload, descriptor) else { return }
-            state.withLock { $0.prepared.append(waiting) }
+            let isWanted = state.withLock { state in
+                let index = state.jobs.firstIndex { $0.number == waiting.job }
+                if let index { state.jobs[index].askedAt = nil }
+                guard index != nil || waiting.job == 0 else { return false }
+                state.prepared.append(waiting)
+                return true
+            }
+            if !isWanted { _ = close(waiting.channel) }
         case Int(WIRE_ADOPTED): break
         case Int(WIRE_EXITED):
             guard let (number, exit) = Self.parseExit(payload) else { return }
@@ -203,10 +268,10 @@ final class Zygote: Sendable {
     private static func parsePrepared(_ payload: RawSpan, _ channel: consuming FileDescriptor) -> Prepared? {
         var offset = 0
         guard let number = payload.u32(&offset), let pid = payload.i32(&offset), let memory = payload.u64(&offset),
-            let threads = payload.u32(&offset), let cpu = payload.u32(&offset)
+            let threads = payload.u32(&offset), let cpu = payload.u32(&offset), let job = payload.u32(&offset)
         else { return nil }
         return Prepared(
-            number: number, pid: pid, memoryBytes: memory, threads: threads, cpuPercent: cpu,
+            number: number, pid: pid, memoryBytes: memory, threads: threads, cpuPercent: cpu, job: job,
             channel: channel.release())
     }
 

@@ -47,8 +47,9 @@ enum {
     WIRE_START = 2,
     /// wire_kill: SIGKILL one worker. EXITED follows.
     WIRE_KILL = 3,
-    /// wire_taken: the host has sent the payload of a START to a prepared worker itself, on the socket that came with
-    /// PREPARED, which is the worker's channel from then on. Another one is prepared in its place.
+    /// wire_taken, then perhaps the payload of a START: the host has given work to a prepared worker itself, on the socket
+    /// that came with PREPARED, which is the worker's channel from then on: a START's payload first, unless it had its job
+    /// already. Another one is prepared in its place; with a START, one that has this job, and loads with its first frame.
     /// A START whose `id` is such a worker's number asks the zygote to do that, since its limits must change first.
     WIRE_TAKEN = 4,
     // ---- zygote -> host
@@ -185,14 +186,16 @@ typedef struct wire_prepared {
     int32_t pid;     ///< in the host's pid namespace
     uint64_t memory_bytes; ///< limits in force; 0 = none
     uint32_t pids, cpu_percent;
+    uint32_t job; ///< the `job` of the TAKEN whose START it has; 0: it waits for one
+    uint32_t reserved;
 } wire_prepared;
-_Static_assert(sizeof(wire_prepared) == 24, "wire_prepared has padding");
+_Static_assert(sizeof(wire_prepared) == 32, "wire_prepared has padding");
 /// Set in the numbers that zygotes give; the host's own never get so far.
 #define WIRE_PREPARED_BIT 0x80000000u
 
 typedef struct wire_taken {
     uint32_t worker;
-    uint32_t reserved;
+    uint32_t job; ///< what the host calls the START that follows; 0: none does
 } wire_taken;
 
 typedef struct wire_kill {
