@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -33,20 +34,27 @@ static int populate_object(struct dl_phdr_info *object, size_t size, void *unuse
     return 0;
 }
 
-/// Writes to the pages that a rehearsal wrote to. One that is not there in this process is nobody's loss.
-static void write_ahead(const learned *l) {
-    size_t heap = (size_t)l->heap_pages * PAGE;
-    free(malloc(heap)); // the heap's end then lies beyond them
-    uintptr_t end = heap_end();
-    if (heap > 0) madvise((void *)end, heap, MADV_POPULATE_WRITE);
-    for (uint32_t i = 0, next; i < l->count; i = next) {
-        for (next = i + 1; next < l->count && l->page[next] == l->page[next - 1] + PAGE;) next++;
-        madvise((void *)l->page[i], (next - i) * PAGE, MADV_POPULATE_WRITE);
-    }
+static void touch(const page_list *list, uintptr_t base, int how) {
+    for (uint32_t i = 0; i < list->count; i++)
+        madvise((void *)(base + list->range[i].begin), list->range[i].end - list->range[i].begin, how);
 }
 
-void prefault(const zygote *z) {
-    if (z->warm_up != NULL) z->warm_up();
+uintptr_t heap_end(void) {
+    return ((uintptr_t)sbrk(0) - mallinfo2().keepcost) & ~(uintptr_t)(PAGE - 1);
+}
+
+/// What a rehearsal touched. A range that is not there in this process is nobody's loss.
+static void touch_learned(const learned *l) {
+    uintptr_t end = heap_end();
+    if (l->heap.count > 0) free(malloc(l->heap.range[l->heap.count - 1].end)); // so that the heap reaches as far
+    touch(&l->heap, end, MADV_POPULATE_WRITE);
+    touch(&l->written, 0, MADV_POPULATE_WRITE);
+    touch(&l->read, 0, MADV_POPULATE_READ);
+}
+
+/// Without a rehearsal: all code and constants, and whatever a warm-up writes to.
+static void touch_all(void (*warm_up)(void)) {
+    if (warm_up != NULL) warm_up();
     dl_iterate_phdr(populate_object, NULL);
     volatile char stack[STACK_PAGES * PAGE];
     for (size_t i = 0; i < sizeof stack; i += PAGE) stack[i] = 0;
@@ -54,7 +62,11 @@ void prefault(const zygote *z) {
     void *small = dlopen("libutil.so.1", RTLD_NOW | RTLD_LOCAL);
     if (small != NULL) (void)dlsym(small, SWIFTLET_PLUGIN_ENTRY_NAME);
     (void)dlerror();
+}
+
+void prefault(const zygote *z) {
     channel_prefault();
     handler_prefault();
-    write_ahead(&z->learned);
+    if (z->learned.read.count > 0) touch_learned(&z->learned);
+    else touch_all(z->warm_up);
 }

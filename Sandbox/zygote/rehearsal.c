@@ -1,13 +1,12 @@
-// Learns which pages a first invocation writes to, by having one in a throw-away child; prefault.c writes to them ahead.
+// Learns which pages a first invocation touches, by having one in a throw-away child; prefault.c touches them ahead.
 //
-// A forked process shares its pages until it writes to them, and each first write costs some 2 to 8 us. Which pages a plugin
-// makes the loader, the Swift runtime and SwiftletKit write to hardly depends on the plugin: so a plugin of ours shows it.
-// No tenant exists yet when this runs, and the child's code is all our own.
+// A forked process finds its code anew and shares its data until it writes: each first touch of a page costs some 2 to 8 us.
+// Which pages a plugin makes the loader, the Swift runtime and SwiftletKit touch hardly depends on the plugin, so a plugin of
+// ours shows it. No tenant exists yet when this runs, and the child's code is all our own.
 #include "worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,67 +14,70 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, RANGES_MAX = 1024, PAGES_MAX = 16384 };
+enum {
+    PAGE = 4096,
+    MAPPINGS_MAX = 2048,
+    /// Pages between two that are wanted which are taken along, because a call costs more than they do.
+    GAP = 8,
+};
 /// /proc/PID/pagemap: the page is there, and no other process maps it. https://docs.kernel.org/admin-guide/mm/pagemap.html
 #define PRESENT (1ull << 63)
 #define EXCLUSIVE (1ull << 56)
 
-typedef struct range {
-    uintptr_t begin, end;
-} range;
+typedef struct mapping {
+    page_range at;
+    bool writable;
+} mapping;
 
-// ---- which pages are a process's own ---------------------------------------------------------------------------------------
+// ---- which pages a process has touched -------------------------------------------------------------------------------------
 
-/// Writable private mappings of this process. Nothing here may allocate: the heap is what is being watched.
-static size_t writable_ranges(range *ranges) {
+/// The private mappings of this process. Nothing here may allocate: the heap is what is being watched.
+static size_t list_mappings(mapping *found) {
     static char text[512 << 10];
     size_t have = 0, count = 0;
     int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     for (ssize_t got; maps >= 0 && (got = read(maps, text + have, sizeof text - 1 - have)) > 0;) have += (size_t)got;
     if (maps >= 0) close(maps);
     text[have] = 0;
-    for (char *line = text; line != NULL && *line != 0 && count < RANGES_MAX; line = strchr(line, '\n')) {
+    for (char *line = text; line != NULL && *line != 0 && count < MAPPINGS_MAX; line = strchr(line, '\n')) {
         line += *line == '\n';
         char *rest = line;
-        range r = {.begin = strtoul(rest, &rest, 16)};
+        mapping m = {.at.begin = strtoul(rest, &rest, 16)};
         if (*rest != '-') break;
-        r.end = strtoul(rest + 1, &rest, 16);
-        if (strncmp(rest, " rw-p", 5) == 0) ranges[count++] = r;
+        m.at.end = strtoul(rest + 1, &rest, 16);
+        m.writable = strncmp(rest, " rw-p", 5) == 0;
+        if (m.writable || strncmp(rest, " r--p", 5) == 0 || strncmp(rest, " r-xp", 5) == 0) found[count++] = m;
     }
     return count;
 }
 
-/// Addresses of the pages in `ranges` that this process has for itself, in order.
-static size_t own_pages(const range *ranges, size_t count, uintptr_t *pages) {
-    size_t found = 0;
+/// A full list leaves the rest to be found when it is touched.
+static void add_range(page_list *list, uintptr_t begin, uintptr_t end) {
+    if (list->count < PAGE_RANGES_MAX) list->range[list->count++] = (page_range){begin, end};
+}
+
+/// Adds a page that lies behind those before; joined with the last ones when fewer than `gap` pages are between.
+static void add_page(page_list *list, uintptr_t page, unsigned gap) {
+    page_range *last = list->count == 0 ? NULL : &list->range[list->count - 1];
+    if (last != NULL && page <= last->end + gap * PAGE) last->end = page + PAGE;
+    else add_range(list, page, page + PAGE);
+}
+
+/// What a process that was forked a moment ago has made its own, and what it has looked at, in one of its mappings.
+static void look(const mapping *m, learned *l) {
+    static uint64_t entries[4096];
     int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    for (size_t i = 0; map >= 0 && i < count; i++)
-        for (uintptr_t at = ranges[i].begin; at < ranges[i].end;) {
-            uint64_t entries[512];
-            size_t wanted = (ranges[i].end - at) / PAGE;
-            if (wanted > sizeof entries / sizeof entries[0]) wanted = sizeof entries / sizeof entries[0];
-            ssize_t got = pread(map, entries, wanted * sizeof entries[0], (off_t)(at / PAGE * sizeof entries[0]));
-            if (got <= 0) break;
-            for (size_t j = 0; j < (size_t)got / sizeof entries[0] && found < PAGES_MAX; j++, at += PAGE)
-                if ((entries[j] & (PRESENT | EXCLUSIVE)) == (PRESENT | EXCLUSIVE)) pages[found++] = at;
+    for (uintptr_t at = m->at.begin; at < m->at.end;) {
+        size_t wanted = (m->at.end - at) / PAGE, most = sizeof entries / sizeof entries[0];
+        ssize_t got = pread(map, entries, (wanted > most ? most : wanted) * sizeof entries[0], (off_t)(at / PAGE * sizeof entries[0]));
+        if (got <= 0) break; // no pagemap, or a page that it does not tell: nothing is learned
+        for (size_t i = 0; i < (size_t)got / sizeof entries[0]; i++, at += PAGE) {
+            if ((entries[i] & PRESENT) == 0) continue;
+            if (!m->writable) add_page(&l->read, at, GAP);
+            else if ((entries[i] & EXCLUSIVE) != 0) add_page(&l->written, at, 0);
         }
-    if (map >= 0) close(map);
-    return found;
-}
-
-static bool among(const uintptr_t *pages, size_t count, uintptr_t page) {
-    size_t low = 0;
-    while (low < count) {
-        size_t middle = (low + count) / 2;
-        if (pages[middle] < page) low = middle + 1;
-        else count = middle;
     }
-    return pages[low] == page; // the array has room for one more, which is never a page
-}
-
-uintptr_t heap_end(void) {
-    // What lies at the end of the heap and is free.
-    return ((uintptr_t)sbrk(0) - mallinfo2().keepcost) & ~(uintptr_t)(PAGE - 1);
+    if (map >= 0) close(map);
 }
 
 // ---- the child -------------------------------------------------------------------------------------------------------------
@@ -112,31 +114,35 @@ static void have_one_invocation(const char *library) {
 }
 
 _Noreturn static void rehearse(const zygote *z, const char *library, int report) {
-    static range ranges[RANGES_MAX];
-    static uintptr_t before[PAGES_MAX + 1], after[PAGES_MAX + 1];
+    static mapping mappings[MAPPINGS_MAX];
+    static learned result, heap;
     int pair[2], words[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(words, O_CLOEXEC | O_NONBLOCK) < 0 ||
         (report = fcntl(report, F_DUPFD_CLOEXEC, 16)) < 0 || (pair[1] = fcntl(pair[1], F_DUPFD_CLOEXEC, 16)) < 0 ||
         (words[0] = fcntl(words[0], F_DUPFD_CLOEXEC, 16)) < 0 || dup2(pair[0], FD_CHANNEL) < 0 || dup2(words[0], FD_WORDS) < 0)
         _exit(EXIT_CANNOT);
-    send_request(pair[1]);
-    prefault(z);
+    channel_prefault();
+    handler_prefault();
+    // Those of before: what the plugin itself brings is another's tomorrow.
+    size_t count = list_mappings(mappings);
     uintptr_t end = heap_end();
-    size_t count = writable_ranges(ranges);
-    size_t had = own_pages(ranges, count, before);
+    send_request(pair[1]);
     have_one_invocation(library);
-    // The ranges of before: what the plugin itself brought is another's tomorrow. The heap may have grown.
-    for (size_t i = 0; i < count; i++)
-        if (ranges[i].begin < end && end <= ranges[i].end) ranges[i].end = (uintptr_t)sbrk(0) & ~(uintptr_t)(PAGE - 1);
-    size_t has = own_pages(ranges, count, after);
-    learned result = {0};
-    for (size_t i = 0; i < has && result.count < LEARNED_MAX; i++) {
-        if (among(before, had, after[i])) continue;
-        bool beyond = after[i] >= end && after[i] < (uintptr_t)sbrk(0);
-        if (beyond) result.heap_pages = (uint32_t)((after[i] - end) / PAGE) + 1;
-        else result.page[result.count++] = after[i];
+    mapping beyond = {.at = {end, ((uintptr_t)sbrk(0)) & ~(uintptr_t)(PAGE - 1)}, .writable = true};
+    look(&beyond, &heap);
+    // More than a plugin as simple as ours does; not before, because it takes memory of the heap as well.
+    if (z->warm_up != NULL) z->warm_up();
+    for (size_t i = 0; i < count; i++) {
+        if (mappings[i].at.begin < end && end <= mappings[i].at.end) mappings[i].at.end = end;
+        look(&mappings[i], &result);
     }
-    if (write(report, &result, sizeof result) != sizeof result) _exit(EXIT_CANNOT);
+    for (uint32_t i = 0; i < heap.written.count; i++)
+        add_range(&result.heap, heap.written.range[i].begin - end, heap.written.range[i].end - end);
+    for (size_t sent = 0; sent < sizeof result;) {
+        ssize_t now = write(report, (const uint8_t *)&result + sent, sizeof result - sent);
+        if (now <= 0) _exit(EXIT_CANNOT);
+        sent += (size_t)now;
+    }
     _exit(0);
 }
 
@@ -150,16 +156,13 @@ int rehearsal_learn(zygote *z, const char *library, const char **step) {
     if (pid == 0) rehearse(z, library, report[1]);
     if (pid < 0) status = -errno;
     close(report[1]);
-    static learned result;
     *step = "rehearsal: hear how it went";
     size_t have = 0;
-    for (ssize_t got; status == 0 && (got = read(report[0], (uint8_t *)&result + have, sizeof result - have)) > 0;) have += (size_t)got;
+    for (ssize_t got; status == 0 && (got = read(report[0], (uint8_t *)&z->learned + have, sizeof z->learned - have)) > 0;) have += (size_t)got;
     close(report[0]);
     int ended = 0;
     if (pid > 0 && waitpid(pid, &ended, 0) < 0) status = -errno;
     if (status < 0) return status;
     *step = "rehearsal: its plugin could not serve; build it again with `make build`";
-    if (have != sizeof result || ended != 0) return -ENOEXEC;
-    z->learned = result;
-    return 0;
+    return have == sizeof z->learned && ended == 0 ? 0 : -ENOEXEC;
 }

@@ -51,6 +51,8 @@ void channel_log_output(uint32_t id);
 
 /// Writes to the pages that serving writes to, and touches those that it reads.
 void prefault(const zygote *z);
+/// The page in which the heap ends: what lies there and beyond is free.
+uintptr_t heap_end(void);
 
 // ---- worker.c ---------------------------------------------------------------------------------------------------------------
 

@@ -38,13 +38,22 @@ int forker_main(options *o);
 int forked_main(options *o);
 int layers_main(const options *o, bool json);
 
-enum { LEARNED_MAX = 192 };
+typedef struct page_range {
+    uintptr_t begin, end;
+} page_range;
 
-/// Pages that a first invocation will write to.
-typedef struct learned {
+enum { PAGE_RANGES_MAX = 768 };
+
+/// Ranges of pages, in order.
+typedef struct page_list {
     uint32_t count;
-    uint32_t heap_pages; ///< from the end of the heap on
-    uintptr_t page[LEARNED_MAX];
+    page_range range[PAGE_RANGES_MAX];
+} page_list;
+
+/// Pages that a first invocation touches; all zero: not known.
+typedef struct learned {
+    page_list read, written;
+    page_list heap; ///< written beyond the end of the heap, from which they are counted
 } learned;
 
 /// What a zygote knows, and its workers inherit.
@@ -92,8 +101,6 @@ const char *job_read(job *j, const char *app, const uint8_t *payload, size_t siz
 
 /// Has an invocation of the plugin `library` in a child, and fills `z->learned`. Returns 0 or -errno with the step that failed.
 int rehearsal_learn(zygote *z, const char *library, const char **step);
-/// The page in which the heap ends.
-uintptr_t heap_end(void);
 
 uint64_t now_ns(void);
 
