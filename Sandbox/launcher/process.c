@@ -68,6 +68,7 @@ int process_no_new_privileges(const confine *c) {
 
 int process_speculation(const confine *c) {
     (void)c;
+    // Indirect branches only: what is read past a store is the process's own memory, and a process is the boundary here.
     // ENODEV, ENXIO, EPERM: the processor does not need it, or the administrator decided it for the whole machine.
     if (prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_FORCE_DISABLE, 0, 0) < 0 &&
         errno != ENODEV && errno != ENXIO && errno != EPERM && errno != EINVAL)
