@@ -139,17 +139,20 @@ bool channel_send(uint8_t *packet, wire_head head) {
     return send_packet(held_back, before + size);
 }
 
-bool channel_send_soon(wire_head head, const void *payload, size_t size, const void *more, size_t more_size) {
-    char byte;
-    bool waits = recv(FD_CHANNEL, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+bool channel_send_with_next(wire_head head, const void *payload, size_t size, const void *more, size_t more_size) {
     head.size = (uint32_t)(size + more_size);
-    if (!waits || sizeof head + head.size > sizeof held_back || held_back_size > 0)
+    if (sizeof head + head.size > sizeof held_back || held_back_size > 0)
         return channel_send_copy(head, payload, size, more, more_size);
     memcpy(held_back, &head, sizeof head);
     memcpy(held_back + sizeof head, payload, size);
     memcpy(held_back + sizeof head + size, more, more_size);
     held_back_size = sizeof head + head.size;
     return true;
+}
+
+bool channel_has_work(void) {
+    char byte;
+    return recv(FD_CHANNEL, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 bool channel_send_copy(wire_head head, const void *payload, size_t size, const void *more, size_t more_size) {

@@ -109,7 +109,7 @@ static void have_one_invocation(const char *library) {
     j.start.kind = WIRE_KIND_HANDLER;
     loaded l = loader_open(&j);
     handler_init(&l, &j);
-    worker_ready(&l, &ready);
+    worker_ready(&l, &ready, true);
     if (!handler_serve_next()) _exit(EXIT_CANNOT);
 }
 

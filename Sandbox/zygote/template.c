@@ -52,7 +52,7 @@ _Noreturn static void serve_ticket(const zygote *z, const confine *of, const tic
     ready->seal_ns = now_ns() - begin;
     // Writing to the pages now breaks their sharing with the template before the invocation comes.
     prefault(z);
-    worker_ready(l, ready);
+    worker_ready(l, ready, true);
     handler_serve(l, true);
 }
 

@@ -130,7 +130,7 @@ static void wait_for_work(void) {
     if (got <= 0) _exit(0);
 }
 
-void worker_ready(const loaded *l, wire_ready *ready) {
+void worker_ready(const loaded *l, wire_ready *ready, bool with_answer) {
     uint8_t text[2 * 64 + sizeof(wire_model)];
     ready->abi = l->plugin->abi;
     ready->kind = l->plugin->kind;
@@ -146,7 +146,10 @@ void worker_ready(const loaded *l, wire_ready *ready) {
         size += sizeof model;
     }
     ready->at_ns = now_ns();
-    if (!channel_send_soon((wire_head){.type = WIRE_READY}, ready, sizeof *ready, text, size)) _exit(0);
+    wire_head head = {.type = WIRE_READY};
+    bool sent = with_answer ? channel_send_with_next(head, ready, sizeof *ready, text, size)
+                            : channel_send_copy(head, ready, sizeof *ready, text, size);
+    if (!sent) _exit(0);
 }
 
 static void seal(const confine *c, wire_ready *ready) {
@@ -157,14 +160,14 @@ static void seal(const confine *c, wire_ready *ready) {
 }
 
 /// The job from the load filter to the last frame.
-_Noreturn static void run(const zygote *z, const confine *c, const job *j, wire_ready *ready) {
+_Noreturn static void run(const zygote *z, const confine *c, const job *j, bool has_work, wire_ready *ready) {
     uint64_t begin = now_ns();
     loaded l = loader_open(j);
     uint64_t at_load = now_ns();
     ready->load_ns = at_load - begin;
     if (j->start.kind == WIRE_KIND_PROBE) {
         seal(c, ready);
-        worker_ready(&l, ready);
+        worker_ready(&l, ready, false);
         _exit(0);
     }
     if (j->start.kind == WIRE_KIND_BACKEND) {
@@ -173,15 +176,16 @@ _Noreturn static void run(const zygote *z, const confine *c, const job *j, wire_
         ready->init_ns = now_ns() - at_load;
         ready->has_model = 1;
         seal(c, ready);
-        worker_ready(&l, ready);
+        worker_ready(&l, ready, false);
         backend_serve();
     }
     seal(c, ready);
     uint64_t at_init = now_ns();
     handler_init(&l, j);
     ready->init_ns = now_ns() - at_init;
-    worker_ready(&l, ready);
-    if (j->start.kind == WIRE_KIND_FRESH) template_serve(z, c, &l, ready);
+    bool template = j->start.kind == WIRE_KIND_FRESH;
+    worker_ready(&l, ready, !template && (has_work || channel_has_work()));
+    if (template) template_serve(z, c, &l, ready);
     handler_serve(&l, false);
 }
 
@@ -209,5 +213,5 @@ void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *leaf, uint32
     if (!confine_job(&c, &why)) worker_not_confined(&why);
     wire_ready ready = {.confine_ns = now_ns() - begin, .pid = hello.pid};
     if (ahead) wait_for_work();
-    run(z, &c, &j, &ready);
+    run(z, &c, &j, ahead, &ready);
 }

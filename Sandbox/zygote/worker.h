@@ -40,8 +40,10 @@ int channel_receive(uint64_t timeout_ns, frame **out);
 bool channel_send(uint8_t *packet, wire_head head);
 /// The same for payloads that lie elsewhere; they are copied.
 bool channel_send_copy(wire_head head, const void *payload, size_t size, const void *more, size_t more_size);
-/// The same; when the host's next frame waits already, this one goes out with the answer, which spares the host a wake-up.
-bool channel_send_soon(wire_head head, const void *payload, size_t size, const void *more, size_t more_size);
+/// The same, but it goes out with the next frame, which spares the host a wake-up.
+bool channel_send_with_next(wire_head head, const void *payload, size_t size, const void *more, size_t more_size);
+/// True when a frame of the host's waits.
+bool channel_has_work(void);
 void channel_log(uint32_t id, int32_t level, swiftlet_bytes text);
 void channel_prefault(void);
 /// Turns what was written to stdout and stderr into log frames.
@@ -82,8 +84,8 @@ loaded loader_open(const job *j);
 #define HAS(table, field) \
     ((table)->size >= offsetof(__typeof__(*(table)), field) + sizeof (table)->field && (table)->field != NULL)
 
-/// Tells the host that the plugin is loaded.
-void worker_ready(const loaded *l, wire_ready *ready);
+/// Tells the host that the plugin is loaded; `with_answer`: together with the first frame of an invocation that comes for sure.
+void worker_ready(const loaded *l, wire_ready *ready, bool with_answer);
 
 // ---- template.c -------------------------------------------------------------------------------------------------------------
 
