@@ -46,6 +46,7 @@ void test_forker_killed(void);
 void test_host_gone(void);
 void test_second_adoption(void);
 void test_given_workers(void);
+void test_jobs_ahead(void);
 void test_devices(void);
 void test_unprivileged(void);
 void test_each_layer_off(void);

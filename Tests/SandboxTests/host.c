@@ -256,6 +256,14 @@ void host_start_prepared(const prepared *p, wire_start job, const char *library)
     if (send(p->channel, payload, size, MSG_NOSIGNAL) != (ssize_t)size) broken("START to a worker");
 }
 
+void host_take(host *h, uint32_t which, uint32_t number, wire_start job, const char *library) {
+    uint8_t payload[4096];
+    wire_taken taken = {.worker = which, .job = number};
+    memcpy(payload, &taken, sizeof taken);
+    size_t size = number == 0 ? 0 : job_payload(payload + sizeof taken, job, library, "{}");
+    send_frame(h->zygote, (wire_head){.type = WIRE_TAKEN}, payload, sizeof taken + size);
+}
+
 void send_invoke(int channel, uint64_t id, const char *path, const void *body, size_t size, bool whole) {
     static uint8_t payload[WIRE_PAYLOAD_MAX];
     static const char METHOD[] = "POST", TENANT[] = "acme", FUNCTION[] = "subject", REQUEST[] = "r-1", NAME[] = "x-test",

@@ -58,6 +58,8 @@ typedef struct prepared {
 prepared host_prepared(host *h);
 /// Starts a worker that waits, on its own channel.
 void host_start_prepared(const prepared *p, wire_start job, const char *library);
+/// Says that a worker was taken, and that one is wanted that has this job, which is called `number`; 0: none is.
+void host_take(host *h, uint32_t which, uint32_t number, wire_start job, const char *library);
 packet receive(int socket, int timeout_ms);
 bool send_frame(int socket, wire_head head, const void *payload, size_t size);
 void send_invoke(int channel, uint64_t id, const char *path, const void *body, size_t size, bool whole);

@@ -148,6 +148,65 @@ void test_given_workers(void) {
     CHECK(host_stop(&h) == 0, "forker");
 }
 
+/// Waits for a worker that has job `number`; others are taken on the way.
+static prepared with_job(host *h, uint32_t number) {
+    prepared p = host_prepared(h);
+    for (int i = 0; i < 6 && p.channel >= 0 && p.told.job != number; i++) {
+        close(p.channel); // it ends, and another takes its place
+        p = host_prepared(h);
+    }
+    CHECK(p.channel >= 0 && p.told.job == number, "no worker with job %u: %u", number, p.told.job);
+    return p;
+}
+
+/// Workers that have their job ahead: limits and files are theirs, and nothing of the plugin has run before work comes.
+void test_jobs_ahead(void) {
+    host h = host_start(NULL);
+    host_zygote(&h, 1, 2);
+    host_adopt_giving(&h);
+    prepared first = host_prepared(&h);
+    wire_start limited = job_default();
+    limited.memory_bytes = 8u << 20;
+    host_take(&h, first.told.worker, 7, limited, "subject.so");
+    prepared p = with_job(&h, 7);
+    CHECK(p.told.memory_bytes == limited.memory_bytes, "limit %llu", (unsigned long long)p.told.memory_bytes);
+    if (p.channel >= 0) {
+        send_invoke(p.channel, 3, "/echo", "ahead", 5, true);
+        packet answer = receive_type(p.channel, WIRE_RESPONSE);
+        uint32_t status;
+        size_t size;
+        wire_finished finished;
+        const uint8_t *body = response_body(&answer, &status, &size, &finished);
+        CHECK(status == 201 && size == 5 && memcmp(body, "ahead", 5) == 0, "status %u", status);
+        // A constructor that crashes: it waits in peace, and dies of its work.
+        host_take(&h, p.told.worker, 8, job_default(), "ctor-crashes.so");
+        prepared crashes = with_job(&h, 8);
+        packet nothing = receive(crashes.channel, 200);
+        CHECK(nothing.late, "it spoke before it had work: type %u %s", nothing.head.type, text_of(&nothing));
+        send_invoke(crashes.channel, 4, "/echo", "", 0, true);
+        exited e = host_exited(&h, crashes.told.worker);
+        CHECK(e.came && WIFSIGNALED(e.told.status) && WTERMSIG(e.told.status) == SIGSEGV, "status %x", e.told.status);
+        close(crashes.channel);
+        // One that nobody has work for leaves when its channel is closed, and its plugin never ran.
+        host_take(&h, crashes.told.worker, 9, job_default(), "ctor-crashes.so");
+        prepared unused = with_job(&h, 9);
+        close(unused.channel);
+        host_take(&h, unused.told.worker, 0, job_default(), "");
+        exited quiet = host_exited(&h, unused.told.worker);
+        CHECK(quiet.came && quiet.told.status == 0, "status %x %s", quiet.told.status, quiet.words);
+        close(p.channel);
+    }
+    // A job that leads out of the directory gets nobody.
+    prepared next = host_prepared(&h);
+    host_take(&h, next.told.worker, 10, job_default(), "../neighbour/libneighbour.so");
+    for (int i = 0; i < 2; i++) {
+        prepared other = host_prepared(&h);
+        CHECK(other.told.job != 10, "a job that leads out of its directory was given to a worker");
+        host_take(&h, other.told.worker, 0, job_default(), "");
+    }
+    CHECK(host_stop(&h) == 0, "forker");
+}
+
 /// What the kernel says to a worker that is root, with nothing in the way but what is not in `without`.
 static int open_device(const char *without) {
     host h = host_start(without);

@@ -97,6 +97,7 @@ int main(int count, char **words) {
     run_alone("host gone", test_host_gone);
     run_alone("second adoption", test_second_adoption);
     run_alone("given workers", test_given_workers);
+    run_alone("jobs ahead", test_jobs_ahead);
     run_alone("devices", test_devices);
     run_alone("backend devices", test_backend_devices);
     run_alone("dmem regions", test_dmem_regions);
