@@ -314,6 +314,14 @@ int cgroup_leaf_limit(cgroup_leaf *leaf, const wire_start *job) {
     return status;
 }
 
+void cgroup_leaf_watch(cgroup_leaf *leaf, int poller, void *mark) {
+    if (leaf->version != 0 && poller >= 0 && kind_of(leaf->version)->watch != NULL) kind_of(leaf->version)->watch(leaf, poller, mark);
+}
+
+void cgroup_leaf_end_starved(cgroup_leaf *leaf) {
+    if (leaf->starved_event > 0) kind_of(leaf->version)->end_starved(leaf);
+}
+
 int cgroup_leaf_attach(const cgroup_leaf *leaf) {
     for (int i = 0; i < CGROUP_CONTROLLERS; i++)
         if (leaf->attach[i] >= 0 && write(leaf->attach[i], "0", 1) != 1) return -errno;
@@ -328,6 +336,8 @@ int cgroup_leaf_remove(cgroup_leaf *leaf, const int dirs[CGROUP_CONTROLLERS]) {
     char name[16];
     snprintf(name, sizeof name, "w%u", leaf->number);
     int status = 0;
+    // Before the group goes: its end would be told as an event, too.
+    if (leaf->starved_event > 0) close(leaf->starved_event);
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
         if (leaf->attach[i] >= 0) close(leaf->attach[i]);
         if (leaf->dir[i] >= 0) close(leaf->dir[i]);

@@ -36,6 +36,9 @@ void leave(host *h, worker w);
 // filters.c
 void test_seal(void);
 
+// groups.c: control groups by themselves
+void test_groups(void);
+
 // devices.c: device nodes of backends, each case with a zygote of its own
 void test_backend_devices(void);
 void test_dmem_regions(void);

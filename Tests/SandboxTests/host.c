@@ -281,7 +281,7 @@ exited host_exited(host *h, uint32_t number) {
     exited e = {0};
     for (;;) {
         packet p = receive(h->zygote, 5000);
-        if (!p.ended && p.head.type == WIRE_STARTED) continue;
+        if (!p.ended && (p.head.type == WIRE_STARTED || p.head.type == WIRE_PREPARED)) continue;
         if (p.ended || p.head.type != WIRE_EXITED) {
             if (!p.ended) fprintf(stderr, "zygote says %u: %s\n", p.head.type, text_of(&p));
             return e;
