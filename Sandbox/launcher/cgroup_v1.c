@@ -34,6 +34,8 @@ static int limit(const cgroup_leaf *leaf, const struct limits *wanted) {
         status = wanted->cpu_percent == 0
             ? cgroup_write(leaf->dir[CGROUP_CPU], "cpu.cfs_quota_us", "-1")
             : cgroup_write_number(leaf->dir[CGROUP_CPU], "cpu.cfs_quota_us", (uint64_t)wanted->cpu_percent * 1000);
+    if (status == 0 && leaf->dir[CGROUP_CPU] >= 0 && wanted->cpu_weight != now->cpu_weight) // 1024 shares are the default
+        status = cgroup_write_number(leaf->dir[CGROUP_CPU], "cpu.shares", (uint64_t)wanted->cpu_weight * 1024 / 100);
     return status;
 }
 

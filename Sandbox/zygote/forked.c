@@ -208,7 +208,7 @@ static void give_prepared(void) {
         } packet = {.head = {.type = WIRE_PREPARED, .size = sizeof packet.body}};
         w->number = WIRE_PREPARED_BIT | given++;
         packet.body = (wire_prepared){.worker = w->number, .pid = w->host_pid, .memory_bytes = w->limits.memory_bytes,
-                                      .pids = w->limits.pids, .cpu_percent = w->limits.cpu_percent};
+                                      .pids = w->limits.pids, .cpu_percent = w->limits.cpu_percent, .cpu_weight = w->leaf.limits.cpu_weight};
         // The host never waits on it; nor do we, should its job come by us after all.
         if (fcntl(w->park, F_SETFL, O_NONBLOCK) < 0 || packet_pass(Z.control, &packet, sizeof packet, w->park) < 0) return;
         w->state = GIVEN;

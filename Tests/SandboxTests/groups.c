@@ -1,4 +1,4 @@
-// Control groups without a zygote: who is found in a group that has no memory left.
+// Control groups without a zygote: what the kernel is told, and who is found in a group that has no memory left.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -25,7 +25,7 @@ static bool place_make(place *p) {
     char name[48];
     snprintf(name, sizeof name, "swiftlet-groups-%d", getpid());
     cgroup_make_top(&p->top, name);
-    if (p->top.path[CGROUP_MEMORY][0] == 0) {
+    if (p->top.path[CGROUP_MEMORY][0] == 0 || p->top.path[CGROUP_CPU][0] == 0) {
         cgroup_remove(&p->top);
         return false;
     }
@@ -50,6 +50,32 @@ static cgroup_leaf leaf_of(const place *p) {
     if (status == 0) status = cgroup_leaf_limit(&leaf, &job);
     CHECK(status == 0, "%s", strerror(-status));
     return leaf;
+}
+
+static long number_in(int directory, const char *file) {
+    char text[32] = "";
+    int fd = openat(directory, file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, text, sizeof text - 1) < 0) text[0] = 0;
+    if (fd >= 0) close(fd);
+    return strtol(text, NULL, 10);
+}
+
+// ---- weight ----------------------------------------------------------------------------------------------------------------
+
+static void test_weight(const place *p) {
+    static const struct {
+        uint32_t asked;
+        long weight, shares;
+    } CASES[] = {{0, 100, 1024}, {300, 300, 3072}, {1, 1, 10}, {10000, 10000, 102400}, {0, 100, 1024}};
+    cgroup_leaf leaf = leaf_of(p);
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        wire_start job = {.memory_bytes = LIMIT, .pids = 4, .cpu_percent = 50, .cpu_weight = CASES[i].asked};
+        int status = cgroup_leaf_limit(&leaf, &job);
+        long found = number_in(leaf.dir[CGROUP_CPU], leaf.version == 1 ? "cpu.shares" : "cpu.weight");
+        CHECK(status == 0 && found == (leaf.version == 1 ? CASES[i].shares : CASES[i].weight), "%u: %ld, %s", CASES[i].asked,
+              found, strerror(-status));
+    }
+    CHECK(cgroup_leaf_remove(&leaf, p->dirs) == 0, "the group stayed");
 }
 
 // ---- no memory left ----------------------------------------------------------------------------------------------------------
@@ -157,9 +183,10 @@ static void test_kernel_does_it(const place *p) {
 void test_groups(void) {
     place p;
     if (!place_make(&p)) {
-        printf("skip groups: no control groups for memory\n");
+        printf("skip groups: no control groups for memory and cpu\n");
         return;
     }
+    test_weight(&p);
     test_kernel_does_it(&p);
     if (p.groups.version == 1) {
         test_all_of_a_group_end(&p);

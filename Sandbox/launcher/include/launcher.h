@@ -74,7 +74,7 @@ typedef struct cgroup_leaf {
     int attach[CGROUP_CONTROLLERS]; ///< open for writing "0" by the worker itself
     struct limits {
         uint64_t memory_bytes;
-        uint32_t pids, cpu_percent;
+        uint32_t pids, cpu_percent, cpu_weight;
     } limits; ///< in force; 0 = none
     int starved_event;  ///< tells that it has no memory left, since the kernel ends nobody there; 0 = the kernel does
     bool starved;       ///< it was ended for that
