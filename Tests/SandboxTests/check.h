@@ -39,6 +39,9 @@ void test_seal(void);
 // groups.c: control groups by themselves
 void test_groups(void);
 
+// delegated.c: a service without root in a group of its own
+void test_delegated(void);
+
 // limits.c: what memory and which threads are counted
 void test_limits(void);
 

@@ -124,7 +124,7 @@ void test_given_workers(void) {
         p = host_prepared(&h);
     }
     CHECK(p.channel >= 0 && (p.told.worker & WIRE_PREPARED_BIT) != 0 && p.told.pid > 1, "no worker was given");
-    CHECK(p.told.memory_bytes == job_default().memory_bytes && p.told.pids == 1, "limits %llu",
+    CHECK(p.told.memory_bytes == job_default().memory_bytes && p.told.pids == 1 && p.told.cpu_weight == 100, "limits %llu",
           (unsigned long long)p.told.memory_bytes);
     if (p.channel >= 0) {
         host_start_prepared(&p, job_default(), "subject.so");
