@@ -10,6 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/// What the kernel gives a new group.
+enum { CPU_WEIGHT_DEFAULT = 100 };
+
 static const char *const CONTROLLERS[CGROUP_CONTROLLERS] = {"memory", "pids", "cpu"};
 
 // ---- small files ---------------------------------------------------------------------------------------------------
@@ -293,7 +296,8 @@ int cgroup_open(const cgroup_groups *groups, int dirs[CGROUP_CONTROLLERS]) {
 }
 
 int cgroup_leaf_make(uint32_t version, const int dirs[CGROUP_CONTROLLERS], uint32_t number, cgroup_leaf *leaf) {
-    *leaf = (cgroup_leaf){.version = version, .number = number, .dir = {-1, -1, -1}, .attach = {-1, -1, -1}};
+    *leaf = (cgroup_leaf){.version = version, .number = number, .dir = {-1, -1, -1}, .attach = {-1, -1, -1},
+                          .limits.cpu_weight = CPU_WEIGHT_DEFAULT};
     char name[16];
     snprintf(name, sizeof name, "w%u", number);
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
@@ -306,12 +310,21 @@ int cgroup_leaf_make(uint32_t version, const int dirs[CGROUP_CONTROLLERS], uint3
 }
 
 int cgroup_leaf_limit(cgroup_leaf *leaf, const wire_start *job) {
-    struct limits wanted = {.memory_bytes = job->memory_bytes, .pids = job->pids, .cpu_percent = job->cpu_percent};
+    struct limits wanted = {.memory_bytes = job->memory_bytes, .pids = job->pids, .cpu_percent = job->cpu_percent,
+                            .cpu_weight = job->cpu_weight == 0 ? CPU_WEIGHT_DEFAULT : job->cpu_weight};
     // Its threads can't use more than this anyway, and the kernel's accounting of a quota costs every wake-up.
     if (job->pids != 0 && wanted.cpu_percent >= 100 * job->pids) wanted.cpu_percent = 0;
     int status = leaf->version == 0 ? 0 : kind_of(leaf->version)->limit(leaf, &wanted);
     if (status == 0) leaf->limits = wanted;
     return status;
+}
+
+void cgroup_leaf_watch(cgroup_leaf *leaf, int poller, void *mark) {
+    if (leaf->version != 0 && poller >= 0 && kind_of(leaf->version)->watch != NULL) kind_of(leaf->version)->watch(leaf, poller, mark);
+}
+
+void cgroup_leaf_end_starved(cgroup_leaf *leaf) {
+    if (leaf->starved_event > 0) kind_of(leaf->version)->end_starved(leaf);
 }
 
 int cgroup_leaf_attach(const cgroup_leaf *leaf) {
@@ -328,6 +341,8 @@ int cgroup_leaf_remove(cgroup_leaf *leaf, const int dirs[CGROUP_CONTROLLERS]) {
     char name[16];
     snprintf(name, sizeof name, "w%u", leaf->number);
     int status = 0;
+    // Before the group goes: its end would be told as an event, too.
+    if (leaf->starved_event > 0) close(leaf->starved_event);
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
         if (leaf->attach[i] >= 0) close(leaf->attach[i]);
         if (leaf->dir[i] >= 0) close(leaf->dir[i]);

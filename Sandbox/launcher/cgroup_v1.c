@@ -3,7 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 static int open_leaf(cgroup_leaf *leaf) {
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
@@ -28,7 +34,60 @@ static int limit(const cgroup_leaf *leaf, const struct limits *wanted) {
         status = wanted->cpu_percent == 0
             ? cgroup_write(leaf->dir[CGROUP_CPU], "cpu.cfs_quota_us", "-1")
             : cgroup_write_number(leaf->dir[CGROUP_CPU], "cpu.cfs_quota_us", (uint64_t)wanted->cpu_percent * 1000);
+    if (status == 0 && leaf->dir[CGROUP_CPU] >= 0 && wanted->cpu_weight != now->cpu_weight) // 1024 shares are the default
+        status = cgroup_write_number(leaf->dir[CGROUP_CPU], "cpu.shares", (uint64_t)wanted->cpu_weight * 1024 / 100);
     return status;
+}
+
+// ---- no memory left --------------------------------------------------------------------------------------------------------
+//
+// The kernel's own kill writes to the console while it holds up a core. So a process that touches a page beyond the limit
+// sleeps, where only SIGKILL wakes it, until the zygote has looked; a system call that would take memory fails with ENOMEM.
+
+/// Returns 0 or -errno.
+static int tell(const cgroup_leaf *leaf, int event) {
+    char text[32];
+    int file = openat(leaf->dir[CGROUP_MEMORY], "memory.oom_control", O_RDONLY | O_CLOEXEC);
+    if (file < 0) return -errno;
+    snprintf(text, sizeof text, "%d %d", event, file);
+    int status = cgroup_write(leaf->dir[CGROUP_MEMORY], "cgroup.event_control", text);
+    close(file);
+    return status;
+}
+
+static void watch(cgroup_leaf *leaf, int poller, void *mark) {
+    if (leaf->dir[CGROUP_MEMORY] < 0) return;
+    int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    // By edges: nobody has to read it.
+    struct epoll_event wanted = {.events = EPOLLIN | EPOLLET, .data.ptr = mark};
+    int status = event < 0 ? -errno : epoll_ctl(poller, EPOLL_CTL_ADD, event, &wanted);
+    if (status == 0) status = tell(leaf, event);
+    // Last: from here on a worker sleeps until somebody hears of it.
+    if (status == 0) status = cgroup_write(leaf->dir[CGROUP_MEMORY], "memory.oom_control", "1");
+    if (status == 0) leaf->starved_event = event;
+    else if (event >= 0) close(event);
+}
+
+/// By the group's list: who lives there may not have said yet who it is, or may never.
+static void end_starved(cgroup_leaf *leaf) {
+    char text[4096], *rest = NULL;
+    if (cgroup_read_key(leaf->dir[CGROUP_MEMORY], "memory.oom_control", "under_oom") == 0) return;
+    leaf->starved = true;
+    cgroup_read(leaf->dir[CGROUP_MEMORY], "cgroup.procs", text, sizeof text);
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+        int pid = atoi(line);
+        if (pid > 1) kill(pid, SIGKILL);
+    }
+}
+
+/// A process that a failed system call made end by itself: its memory, not what is left of files, had reached the limit.
+static bool exhausted(const cgroup_leaf *leaf, uint64_t peak) {
+    char text[64];
+    uint64_t limit = leaf->limits.memory_bytes;
+    cgroup_read(leaf->dir[CGROUP_MEMORY], "memory.failcnt", text, sizeof text);
+    if (limit == 0 || strtoull(text, NULL, 10) == 0) return false;
+    cgroup_read(leaf->dir[CGROUP_MEMORY], "memory.usage_in_bytes", text, sizeof text);
+    return peak >= strtoull(text, NULL, 10) + limit - limit / 8;
 }
 
 static cgroup_result result(const cgroup_leaf *leaf) {
@@ -39,8 +98,10 @@ static cgroup_result result(const cgroup_leaf *leaf) {
     if (leaf->dir[CGROUP_MEMORY] < 0) return r;
     cgroup_read(leaf->dir[CGROUP_MEMORY], "memory.max_usage_in_bytes", text, sizeof text);
     r.memory_peak = strtoull(text, NULL, 10);
-    r.oom = cgroup_read_key(leaf->dir[CGROUP_MEMORY], "memory.oom_control", "oom_kill") > 0;
+    r.oom = leaf->starved || cgroup_read_key(leaf->dir[CGROUP_MEMORY], "memory.oom_control", "oom_kill") > 0;
+    r.exhausted = exhausted(leaf, r.memory_peak);
     return r;
 }
 
-const cgroup_kind CGROUP_V1 = {.open_leaf = open_leaf, .limit = limit, .result = result};
+const cgroup_kind CGROUP_V1 = {
+    .open_leaf = open_leaf, .limit = limit, .result = result, .watch = watch, .end_starved = end_starved};

@@ -41,6 +41,8 @@ static int limit(const cgroup_leaf *leaf, const struct limits *wanted) {
             snprintf(text, sizeof text, "%llu 100000", (unsigned long long)wanted->cpu_percent * 1000);
         status = cgroup_write(d, "cpu.max", text);
     }
+    if (status == 0 && leaf->dir[CGROUP_CPU] >= 0 && wanted->cpu_weight != now->cpu_weight)
+        status = cgroup_write_number(d, "cpu.weight", wanted->cpu_weight);
     return status;
 }
 

@@ -49,9 +49,11 @@ int rlimits_job(const confine *c) {
     // NPROC counts every process and thread of a user: it holds a constructor that forks even where filters and
     // cgroups are missing. Without a user of its own the siblings count too, so only "none at all" can be said.
     bool threads = job->kind == WIRE_KIND_BACKEND && job->pids > 1, forks = job->kind == WIRE_KIND_FRESH;
+    // One more than the group allows where there is one: that one must refuse first, since it counts what it refused.
+    rlim_t processes = job->pids + ((c->have & WIRE_LAYER_CGROUP_PIDS) != 0 ? 1 : 0);
     if (forks) status = (c->have & WIRE_LAYER_USER) != 0 ? limit(RLIMIT_NPROC, TEMPLATE_FORKS_MAX, TEMPLATE_FORKS_MAX) : 0;
     else if (!threads) status = limit(RLIMIT_NPROC, 1, 1);
-    else if ((c->have & WIRE_LAYER_USER) != 0) status = limit(RLIMIT_NPROC, job->pids, job->pids);
+    else if ((c->have & WIRE_LAYER_USER) != 0) status = limit(RLIMIT_NPROC, processes, processes);
     if (status < 0) return status;
     rlim_t files = job->files < 16 ? 16 : job->files;
     if ((status = limit(RLIMIT_NOFILE, files, files)) < 0) return status;

@@ -102,6 +102,7 @@ worker *worker_fork(uint32_t kind, int inside) {
     uint32_t slot = (uint32_t)(w - workers);
     int fds[4] = {-1, -1, -1, -1}; // park: ours, the worker's; words: read, write
     int status = cgroup_leaf_make(Z.options->groups.version, Z.groups, slot, &w->leaf);
+    if (status == 0) starved_watch(w);
     if (status == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) status = -errno;
     if (status == 0 && pipe2(fds + 2, O_CLOEXEC | O_NONBLOCK) < 0) status = -errno;
     pid_t pid = status < 0 ? -1 : worker_fork_process(inside);
@@ -247,7 +248,8 @@ static void give_prepared(void) {
         } packet = {.head = {.type = WIRE_PREPARED, .size = sizeof packet.body}};
         w->number = WIRE_PREPARED_BIT | given++;
         packet.body = (wire_prepared){.worker = w->number, .pid = w->host_pid, .memory_bytes = w->limits.memory_bytes,
-                                      .pids = w->limits.pids, .cpu_percent = w->limits.cpu_percent, .job = w->job};
+                                      .pids = w->limits.pids, .cpu_percent = w->limits.cpu_percent,
+                                      .cpu_weight = w->leaf.limits.cpu_weight, .job = w->job};
         // The host never waits on it; nor do we, should its job come by us after all.
         if (fcntl(w->park, F_SETFL, O_NONBLOCK) < 0 || packet_pass(Z.control, &packet, sizeof packet, w->park) < 0) return;
         w->state = GIVEN;
@@ -404,7 +406,7 @@ void worker_bury(worker *w, int status, const struct rusage *used, const char *i
     words[size] = 0;
     cgroup_result result = cgroup_leaf_result(&w->leaf);
     wire_exited gone = {
-        .worker = w->number, .status = real_status(status), .oom = result.oom, .memory_peak = result.memory_peak,
+        .worker = w->number, .status = real_status(status), .oom = result.oom || (result.exhausted && status != SIGKILL), .memory_peak = result.memory_peak,
         .cpu_us = (uint64_t)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) * 1000000u +
             (uint64_t)(used->ru_utime.tv_usec + used->ru_stime.tv_usec),
         .words_size = size, .pid = w->host_pid, .throttled_us = result.throttled_us, .pids_refused = result.pids_refused};
@@ -500,7 +502,7 @@ static void set_up(const options *o) {
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0) cannot("open /dev/null", errno, "");
     close(null);
-    // Each worker costs up to eight descriptors here.
+    // Each worker costs up to nine descriptors here.
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
@@ -553,7 +555,7 @@ int forked_main(options *o) {
     int signals = watch_signals();
     announce_when_ready();
     for (;;) {
-        static struct pollfd watched[2 + WORKERS_MAX];
+        static struct pollfd watched[3 + WORKERS_MAX];
         static worker *at[WORKERS_MAX];
         watched[0] = (struct pollfd){.fd = Z.control, .events = POLLIN};
         watched[1] = (struct pollfd){.fd = signals, .events = POLLIN};
@@ -565,12 +567,14 @@ int forked_main(options *o) {
                 at[count - 2] = live[i];
                 watched[count++] = (struct pollfd){.fd = live[i]->park, .events = POLLIN};
             }
+        watched[count++] = (struct pollfd){.fd = starved_poller(), .events = POLLIN};
         int sweep = templates_sweep();
         bool missing = count_prepared() < prepare_count();
         int events = poll(watched, count, !missing ? sweep : announced ? QUIET_MS : 0);
         if (events < 0 && errno != EINTR) cannot("poll", errno, "");
         if (events == 0 && missing) prepare_one();
         if (events <= 0) continue;
+        if (watched[--count].revents != 0) starved_end();
         for (nfds_t i = 2; i < count; i++)
             if (watched[i].revents != 0) hear_parked(at[i - 2]);
         if (watched[0].revents != 0) serve_host();

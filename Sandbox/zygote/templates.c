@@ -131,6 +131,7 @@ static int fork_one(template *t, uint32_t number, int channel) {
     limits.pids = 1;
     if (w == NULL) status = -EAGAIN;
     if (status == 0) status = cgroup_leaf_make(Z.options->groups.version, Z.groups, worker_slot(w), &w->leaf);
+    if (status == 0) starved_watch(w);
     if (status == 0) status = cgroup_leaf_limit(&w->leaf, &limits);
     if (status == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, park) < 0) status = -errno;
     if (status == 0 && setsockopt(park[0], SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) < 0) status = -errno;

@@ -56,6 +56,15 @@ void worker_tell_started(const worker *w);
 /// An EXITED for a worker that never was.
 void worker_never_started(uint32_t number, const char *why);
 
+// ---- starved.c -----------------------------------------------------------------------------------------------------------
+
+/// Readable when a worker may have no memory left; -1: the kernel ends those by itself.
+int starved_poller(void);
+/// Has it told of this one, before any process is in its group.
+void starved_watch(worker *w);
+/// Ends those that have none left.
+void starved_end(void);
+
 // ---- templates.c ---------------------------------------------------------------------------------------------------------
 
 /// START of a fresh worker: from its template, which is made when there is none. Takes `channel`.

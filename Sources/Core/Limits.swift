@@ -14,6 +14,8 @@ package struct Limits: Sendable, Equatable {
     package var queueTimeoutMilliseconds: Int
     /// Per cent of one core, for each worker.
     package var cpuPercent: UInt32
+    /// Its share beside other workers of the same tenant, where they want more than there is.
+    package var cpuWeight: UInt32
     package var threads: UInt32
     /// Open file descriptors of one worker.
     package var files: UInt32
@@ -31,6 +33,7 @@ package struct Limits: Sendable, Equatable {
         queue = 256
         queueTimeoutMilliseconds = 10_000
         cpuPercent = 100
+        cpuWeight = 100
         threads = 1
         files = kind == .handler ? 16 : 64
         bodyBytes = 6 << 20
@@ -48,6 +51,7 @@ extension Limits {
         package static let queue: ClosedRange<Int64> = 0...65_536
         package static let queueTimeoutMilliseconds: ClosedRange<Int64> = 0...600_000
         package static let cpuPercent: ClosedRange<Int64> = 1...25_600
+        package static let cpuWeight: ClosedRange<Int64> = 1...10_000
         package static let threads: ClosedRange<Int64> = 1...256
         package static let files: ClosedRange<Int64> = 8...4096
         package static let bodyMebibytes: ClosedRange<Int64> = 1...4096

@@ -144,8 +144,7 @@ extension Manifest {
 extension Manifest {
     private static let limitKeys = [
         "memory_mb", "device_memory_mb", "timeout_ms", "concurrency", "queue", "queue_timeout_ms", "cpu_percent",
-        "threads", "files",
-        "body_mb", "response_mb",
+        "cpu_weight", "threads", "files", "body_mb", "response_mb",
     ]
 
     private mutating func readLimits(_ reader: ManifestReader) throws(RuntimeError) {
@@ -165,6 +164,7 @@ extension Manifest {
             limits.queueTimeoutMilliseconds = Int(n)
         }
         if let n = try asked.integer("cpu_percent", in: Range.cpuPercent) { limits.cpuPercent = UInt32(n) }
+        if let n = try asked.integer("cpu_weight", in: Range.cpuWeight) { limits.cpuWeight = UInt32(n) }
         if let n = try asked.integer("threads", in: Range.threads) { limits.threads = UInt32(n) }
         if let n = try asked.integer("files", in: Range.files) { limits.files = UInt32(n) }
         if let n = try asked.integer("body_mb", in: Range.bodyMebibytes) { limits.bodyBytes = UInt64(n) << 20 }

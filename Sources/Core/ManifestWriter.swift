@@ -37,6 +37,7 @@ extension Manifest {
             "queue": .integer(Int64(limits.queue)),
             "queue_timeout_ms": .integer(Int64(limits.queueTimeoutMilliseconds)),
             "cpu_percent": .integer(Int64(limits.cpuPercent)),
+            "cpu_weight": .integer(Int64(limits.cpuWeight)),
             "threads": .integer(Int64(limits.threads)),
             "files": .integer(Int64(limits.files)),
             "body_mb": .integer(Int64(limits.bodyBytes >> 20)),

@@ -73,7 +73,7 @@ package struct WorkerSpec: Sendable {
         frame.append(device == nil ? 0 : limits.deviceMemoryBytes)
         for text in [directory, library, model, config] { frame.append(UInt32(text.utf8.count)) }
         frame.append(UInt32(nodes.count))
-        frame.append(UInt32(0))
+        frame.append(limits.cpuWeight)
         for text in [directory, library, model, config] { frame.append(text) }
         return frame.finish()
     }

@@ -16,7 +16,7 @@ final class Zygote: Sendable {
         let number: UInt32
         let pid: Int32
         let memoryBytes: UInt64
-        let threads, cpuPercent: UInt32
+        let threads, cpuPercent, cpuWeight: UInt32
         /// Which of the known jobs it has; 0: none.
         let job: UInt32
         /// Owned; closed by whoever takes this.
@@ -24,6 +24,7 @@ final class Zygote: Sendable {
 
         func fits(_ limits: Limits) -> Bool {
             memoryBytes == limits.memoryBytes && threads == limits.threads && cpuPercent == limits.cpuPercent
+                && cpuWeight == limits.cpuWeight
         }
 
         /// Looks without waiting: its end of the channel is closed once it has ended.
@@ -137,11 +138,7 @@ final class Zygote: Sendable {
         guard worker.wireNumber & UInt32(WIRE_PREPARED_BIT) != 0 else { return }
         let job = worker.spec.purpose == .handler && jobs > 0 ? askFor(worker.spec, most: jobs) : 0
         let start = job == 0 ? [] : worker.spec.startPacket(worker: worker.number).dropFirst(Int(WIRE_HEAD_SIZE))
-        var frame = FrameBuilder(FrameHead(WIRE_TAKEN), capacity: 8 + start.count)
-        frame.append(worker.wireNumber)
-        frame.append(job)
-        frame.append(start)
-        try? socket.send(frame.finish())
+        tellTaken(worker.wireNumber, job: job, start: start)
     }
 
     /// - Returns: the job's number, or 0 when somebody has it already, or will have it in a moment.
@@ -163,7 +160,7 @@ final class Zygote: Sendable {
             state.jobs.removeFirst(forgotten.count)
             return (asks ? job.number : 0, forgotten)
         }
-        if !forgotten.isEmpty { dropPrepared { forgotten.contains($0.job) } }
+        if !forgotten.isEmpty { dropPrepared(sendAway: true) { forgotten.contains($0.job) } }
         return number
     }
 
@@ -220,7 +217,7 @@ final class Zygote: Sendable {
                 state.prepared.append(waiting)
                 return true
             }
-            if !isWanted { _ = close(waiting.channel) }
+            if !isWanted { drop(waiting, sendAway: true) }
         case Int(WIRE_ADOPTED): break
         case Int(WIRE_EXITED):
             guard let (number, exit) = Self.parseExit(payload) else { return }
@@ -234,13 +231,28 @@ final class Zygote: Sendable {
         }
     }
 
-    private func dropPrepared(where isGone: (Prepared) -> Bool) {
+    private func dropPrepared(sendAway: Bool = false, where isGone: (Prepared) -> Bool) {
         let gone = state.withLock { state in
             let gone = state.prepared.filter(isGone)
             state.prepared.removeAll(where: isGone)
             return gone
         }
-        for one in gone { _ = close(one.channel) }
+        for one in gone { drop(one, sendAway: sendAway) }
+    }
+
+    /// `sendAway`: one that lives, and ends when both ends of its channel but its own are closed.
+    private func drop(_ one: Prepared, sendAway: Bool) {
+        _ = close(one.channel)
+        if sendAway { tellTaken(one.number) }
+    }
+
+    private func tellTaken(_ worker: UInt32, job: UInt32 = 0, start: ArraySlice<UInt8> = []) {
+        var frame = FrameBuilder(FrameHead(WIRE_TAKEN), capacity: 8 + start.count)
+        frame.append(worker)
+        frame.append(job)
+        frame.append(start)
+        // A zygote that can't be told is gone.
+        try? socket.send(frame.finish())
     }
 
     /// The zygote is gone, and with it every worker whose end it hasn't told.
@@ -268,11 +280,12 @@ final class Zygote: Sendable {
     private static func parsePrepared(_ payload: RawSpan, _ channel: consuming FileDescriptor) -> Prepared? {
         var offset = 0
         guard let number = payload.u32(&offset), let pid = payload.i32(&offset), let memory = payload.u64(&offset),
-            let threads = payload.u32(&offset), let cpu = payload.u32(&offset), let job = payload.u32(&offset)
+            let threads = payload.u32(&offset), let cpu = payload.u32(&offset), let weight = payload.u32(&offset),
+            let job = payload.u32(&offset)
         else { return nil }
         return Prepared(
-            number: number, pid: pid, memoryBytes: memory, threads: threads, cpuPercent: cpu, job: job,
-            channel: channel.release())
+            number: number, pid: pid, memoryBytes: memory, threads: threads, cpuPercent: cpu, cpuWeight: weight,
+            job: job, channel: channel.release())
     }
 
     private static func parseExit(_ payload: RawSpan) -> (UInt32, WorkerExit)? {

@@ -37,7 +37,7 @@ private func refusal(_ text: String) -> RuntimeError? {
             language: 'swift', handler: 'Hello', sources: ['a.swift', 'b/c.swift'], reuse: 'function',
             idle_timeout_s: 1.5, models: ['echo', 'llama-3'], config: {b: [1, 2.5, null], a: {}},
             limits: {memory_mb: 64, timeout_ms: 5, concurrency: 2, queue: 0, queue_timeout_ms: 0, cpu_percent: 50,
-                threads: 1, files: 8, body_mb: 1, response_mb: 2},
+                cpu_weight: 300, threads: 1, files: 8, body_mb: 1, response_mb: 2},
             """)
         let read = try manifest(text)
         #expect(read.sources == ["a.swift", "b/c.swift"] && read.models == ["echo", "llama-3"])
@@ -45,6 +45,7 @@ private func refusal(_ text: String) -> RuntimeError? {
         let limits = read.limits
         #expect(limits.memoryBytes == 64 << 20 && limits.timeoutMilliseconds == 5 && limits.concurrency == 2)
         #expect(limits.queue == 0 && limits.queueTimeoutMilliseconds == 0 && limits.cpuPercent == 50)
+        #expect(limits.cpuWeight == 300)
         #expect(limits.files == 8 && limits.bodyBytes == 1 << 20 && limits.responseBytes == 2 << 20)
         let model = try manifest(
             backend("model: 'm.gguf', context_tokens: 16, max_sequences: 1, max_step_tokens: 1, keep_alive_s: 0"))
@@ -53,8 +54,8 @@ private func refusal(_ text: String) -> RuntimeError? {
 
     @Test(arguments: [
         ("memory_mb", 4, 1_048_576), ("timeout_ms", 1, 3_600_000), ("concurrency", 1, 1024), ("queue", 0, 65_536),
-        ("queue_timeout_ms", 0, 600_000), ("cpu_percent", 1, 25_600), ("threads", 1, 256), ("files", 8, 4096),
-        ("body_mb", 1, 4096), ("response_mb", 1, 65_536),
+        ("queue_timeout_ms", 0, 600_000), ("cpu_percent", 1, 25_600), ("cpu_weight", 1, 10_000), ("threads", 1, 256),
+        ("files", 8, 4096), ("body_mb", 1, 4096), ("response_mb", 1, 65_536),
     ])
     func everyLimitHasItsBounds(_ key: String, _ low: Int64, _ high: Int64) throws {
         for good in [low, high] { #expect(refusal(backend("limits: {\(key): \(good)}")) == nil, "\(key) \(good)") }

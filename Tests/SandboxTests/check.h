@@ -36,6 +36,15 @@ void leave(host *h, worker w);
 // filters.c
 void test_seal(void);
 
+// groups.c: control groups by themselves
+void test_groups(void);
+
+// delegated.c: a service without root in a group of its own
+void test_delegated(void);
+
+// limits.c: what memory and which threads are counted
+void test_limits(void);
+
 // devices.c: device nodes of backends, each case with a zygote of its own
 void test_backend_devices(void);
 void test_dmem_regions(void);

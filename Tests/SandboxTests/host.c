@@ -195,7 +195,10 @@ prepared host_prepared(host *h) {
     struct iovec part = {&frame, sizeof frame};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.room};
     struct pollfd watched = {.fd = h->zygote, .events = POLLIN};
-    if (poll(&watched, 1, 5000 * patience()) != 1 || recvmsg(h->zygote, &message, MSG_CMSG_CLOEXEC) != sizeof frame) return p;
+    do {
+        message.msg_controllen = sizeof control.room; // each call shortens it
+        if (poll(&watched, 1, 5000 * patience()) != 1 || recvmsg(h->zygote, &message, MSG_CMSG_CLOEXEC) != sizeof frame) return p;
+    } while (frame.head.type == WIRE_EXITED);
     struct cmsghdr *passed = CMSG_FIRSTHDR(&message);
     if (frame.head.type != WIRE_PREPARED || passed == NULL) return p;
     memcpy(&p.channel, CMSG_DATA(passed), sizeof p.channel);
@@ -289,7 +292,7 @@ exited host_exited(host *h, uint32_t number) {
     exited e = {0};
     for (;;) {
         packet p = receive(h->zygote, 5000);
-        if (!p.ended && p.head.type == WIRE_STARTED) continue;
+        if (!p.ended && (p.head.type == WIRE_STARTED || p.head.type == WIRE_PREPARED)) continue;
         if (p.ended || p.head.type != WIRE_EXITED) {
             if (!p.ended) fprintf(stderr, "zygote says %u: %s\n", p.head.type, text_of(&p));
             return e;

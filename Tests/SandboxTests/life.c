@@ -124,7 +124,7 @@ void test_given_workers(void) {
         p = host_prepared(&h);
     }
     CHECK(p.channel >= 0 && (p.told.worker & WIRE_PREPARED_BIT) != 0 && p.told.pid > 1, "no worker was given");
-    CHECK(p.told.memory_bytes == job_default().memory_bytes && p.told.pids == 1, "limits %llu",
+    CHECK(p.told.memory_bytes == job_default().memory_bytes && p.told.pids == 1 && p.told.cpu_weight == 100, "limits %llu",
           (unsigned long long)p.told.memory_bytes);
     if (p.channel >= 0) {
         host_start_prepared(&p, job_default(), "subject.so");
@@ -152,7 +152,8 @@ void test_given_workers(void) {
 static prepared with_job(host *h, uint32_t number) {
     prepared p = host_prepared(h);
     for (int i = 0; i < 6 && p.channel >= 0 && p.told.job != number; i++) {
-        close(p.channel); // it ends, and another takes its place
+        close(p.channel);
+        host_take(h, p.told.worker, 0, job_default(), ""); // it ends, and another takes its place
         p = host_prepared(h);
     }
     CHECK(p.channel >= 0 && p.told.job == number, "no worker with job %u: %u", number, p.told.job);
@@ -164,6 +165,10 @@ void test_jobs_ahead(void) {
     host h = host_start(NULL);
     host_zygote(&h, 1, 2);
     host_adopt_giving(&h);
+    // Nobody is given away before the first START.
+    worker w = host_worker(&h, job_default(), "subject.so", "{}");
+    receive_type(w.channel, WIRE_READY);
+    receive(h.zygote, 5000);
     prepared first = host_prepared(&h);
     wire_start limited = job_default();
     limited.memory_bytes = 8u << 20;
@@ -196,6 +201,8 @@ void test_jobs_ahead(void) {
         CHECK(quiet.came && quiet.told.status == 0, "status %x %s", quiet.told.status, quiet.words);
         close(p.channel);
     }
+    close(w.channel);
+    close(first.channel);
     // A job that leads out of the directory gets nobody.
     prepared next = host_prepared(&h);
     host_take(&h, next.told.worker, 10, job_default(), "../neighbour/libneighbour.so");

@@ -92,6 +92,9 @@ int main(int count, char **words) {
     int status = host_stop(&h);
     CHECK(status == 0, "forker %x", status);
     run_alone("seal", test_seal);
+    run_alone("groups", test_groups);
+    run_alone("limits", test_limits);
+    run_alone("delegated", test_delegated);
     run_alone("nothing left", test_nothing_left);
     run_alone("forker killed", test_forker_killed);
     run_alone("host gone", test_host_gone);

@@ -84,6 +84,7 @@ private struct Cursor {
         limits.memoryBytes = 12345 << 20
         limits.threads = 3
         limits.cpuPercent = 250
+        limits.cpuWeight = 400
         limits.files = 77
         var spec = WorkerSpec(
             purpose: .backend, key: FunctionKey(tenant: "platform", name: "m"), trust: "platform:m", root: "/r",
@@ -103,6 +104,7 @@ private struct Cursor {
         }
         #expect(start.worker == 42 && start.kind == UInt32(WIRE_KIND_BACKEND) && start.memory_bytes == 12345 << 20)
         #expect(start.pids == 3 && start.threads == 3 && start.cpu_percent == 250 && start.files == 77)
+        #expect(start.cpu_weight == 400)
         #expect(start.context_tokens == 4096 && start.max_sequences == 8 && start.max_step_tokens == 512)
         #expect([start.directory_size, start.library_size, start.model_size, start.config_size] == [3, 6, 6, 7])
         #expect(start.device_bytes == 8 << 30 && start.device_count == 1)

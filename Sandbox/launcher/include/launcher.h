@@ -74,12 +74,15 @@ typedef struct cgroup_leaf {
     int attach[CGROUP_CONTROLLERS]; ///< open for writing "0" by the worker itself
     struct limits {
         uint64_t memory_bytes;
-        uint32_t pids, cpu_percent;
+        uint32_t pids, cpu_percent, cpu_weight;
     } limits; ///< in force; 0 = none
+    int starved_event;  ///< tells that it has no memory left, since the kernel ends nobody there; 0 = the kernel does
+    bool starved;       ///< it was ended for that
 } cgroup_leaf;
 
 typedef struct cgroup_result {
     bool oom;
+    bool exhausted; ///< nobody was killed, but what its processes gave back when they ended had reached the limit
     uint64_t memory_peak;
     uint64_t throttled_us;
     uint32_t pids_refused;
@@ -104,6 +107,11 @@ int cgroup_leaf_make(uint32_t version, const int dirs[CGROUP_CONTROLLERS], uint3
 int cgroup_leaf_limit(cgroup_leaf *leaf, const wire_start *job);
 /// Device memory, where kernel and driver count it (dmem, v2 only). `region` as dmem.capacity names it.
 int cgroup_leaf_limit_device(const cgroup_leaf *leaf, const char *region, uint64_t bytes);
+/// v1: from now on `poller`, an epoll, tells with `mark` that no memory is left in it, and the kernel kills nobody for that.
+/// Where this can't be had, and on v2, the kernel goes on to do it.
+void cgroup_leaf_watch(cgroup_leaf *leaf, int poller, void *mark);
+/// Ends all its processes if it has no memory left, whoever they are.
+void cgroup_leaf_end_starved(cgroup_leaf *leaf);
 int cgroup_leaf_attach(const cgroup_leaf *leaf);
 cgroup_result cgroup_leaf_result(const cgroup_leaf *leaf);
 int cgroup_leaf_remove(cgroup_leaf *leaf, const int dirs[CGROUP_CONTROLLERS]);

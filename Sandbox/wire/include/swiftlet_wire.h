@@ -170,7 +170,7 @@ typedef struct wire_start {
     uint64_t device_bytes; ///< of device memory, for the plugin and for dmem; 0 = no device
     uint32_t directory_size, library_size, model_size, config_size;
     uint32_t device_count; ///< nodes that it may open: all that came with ADOPT, or 0
-    uint32_t reserved;
+    uint32_t cpu_weight;   ///< beside other workers of this zygote, 1 to 10000; 0 = 100, the default
 } wire_start;
 _Static_assert(sizeof(wire_start) == 80, "wire_start has padding");
 
@@ -185,9 +185,8 @@ typedef struct wire_prepared {
     uint32_t worker; ///< number the zygote gave it, with WIRE_PREPARED_BIT; EXITED and KILL name it so
     int32_t pid;     ///< in the host's pid namespace
     uint64_t memory_bytes; ///< limits in force; 0 = none
-    uint32_t pids, cpu_percent;
+    uint32_t pids, cpu_percent, cpu_weight;
     uint32_t job; ///< the `job` of the TAKEN whose START it has; 0: it waits for one
-    uint32_t reserved;
 } wire_prepared;
 _Static_assert(sizeof(wire_prepared) == 32, "wire_prepared has padding");
 /// Set in the numbers that zygotes give; the host's own never get so far.

@@ -3,14 +3,21 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "swiftlet_backend.h"
 
 static void *work(void *argument) {
     *(int *)argument += 1;
     return NULL;
+}
+
+static void *wait_a_little(void *argument) {
+    usleep(50000);
+    return argument;
 }
 
 /// Engines compute in threads, when they open a model and in each step.
@@ -20,6 +27,38 @@ static int compute(void) {
     if (pthread_create(&thread, NULL, work, &done) != 0) return 0;
     pthread_join(thread, NULL);
     return done;
+}
+
+/// Threads until one is refused.
+static int count_threads(void) {
+    enum { MANY = 64 };
+    static int done[MANY];
+    pthread_t thread[MANY];
+    int count = 0;
+    while (count < MANY && pthread_create(&thread[count], NULL, wait_a_little, &done[count]) == 0) count++;
+    for (int i = 0; i < count; i++) pthread_join(thread[i], NULL);
+    return count;
+}
+
+static void *hog(void *unused) {
+    enum { BLOCK = 1 << 20, BLOCKS = 256 };
+    for (int i = 0; i < BLOCKS; i++) {
+        char *block = malloc(BLOCK);
+        if (block != NULL) memset(block, 1, BLOCK);
+    }
+    return unused;
+}
+
+static void hog_in_threads(void) {
+    enum { THREADS = 3 };
+    pthread_t thread[THREADS];
+    int count = 0;
+    while (count < THREADS && pthread_create(&thread[count], NULL, hog, NULL) == 0) count++;
+    for (int i = 0; i < count; i++) pthread_join(thread[i], NULL);
+}
+
+static int is(swiftlet_bytes text, const char *word) {
+    return text.size == strlen(word) && memcmp(text.data, word, text.size) == 0;
 }
 
 static char device[80]; ///< the node that the test names
@@ -33,13 +72,19 @@ static int describe_device(char *text, size_t room) {
 
 static int32_t open_model(const swiftlet_open_v1 *options, void **model) {
     *model = NULL;
-    if (options->config.size == 4 && memcmp(options->config.data, "fail", 4) == 0) {
+    if (is(options->config, "hog")) hog_in_threads();
+    if (is(options->config, "fail")) {
         options->fail((swiftlet_bytes){.data = "no model here", .size = 13});
         return SWIFTLET_FAILED;
     }
-    static const char DEVICE[] = "device ", BUDGET[] = "budget";
+    static const char DEVICE[] = "device ";
     char text[64];
-    if (options->config.size == sizeof BUDGET - 1 && memcmp(options->config.data, BUDGET, sizeof BUDGET - 1) == 0) {
+    if (is(options->config, "threads")) {
+        int length = snprintf(text, sizeof text, "%d threads", count_threads());
+        options->fail((swiftlet_bytes){.data = text, .size = (size_t)length});
+        return SWIFTLET_FAILED;
+    }
+    if (is(options->config, "budget")) {
         int length = snprintf(text, sizeof text, "budget %llu", (unsigned long long)options->device_budget);
         options->fail((swiftlet_bytes){.data = text, .size = (size_t)length});
         return SWIFTLET_FAILED;

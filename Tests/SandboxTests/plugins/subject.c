@@ -35,6 +35,7 @@ static int32_t init(const swiftlet_host_v1 *host, swiftlet_bytes config, void **
     if (is(config, "crash")) crash();
     if (is(config, "abort")) abort();
     if (is(config, "exit")) exit(5);
+    if (is(config, "hog")) hog();
     if (is(config, "loop"))
         for (;;) {}
     if (!is(config, "fail")) return SWIFTLET_OK;
