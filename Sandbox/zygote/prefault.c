@@ -8,11 +8,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-
 enum { PAGE = 4096, STACK_PAGES = 6 };
 
 static void populate(uintptr_t begin, uintptr_t end) {
@@ -34,7 +29,7 @@ static int populate_object(struct dl_phdr_info *object, size_t size, void *unuse
     return 0;
 }
 
-static void touch(const page_list *list, uintptr_t base, int how) {
+void touch_pages(const page_list *list, uintptr_t base, int how) {
     for (uint32_t i = 0; i < list->count; i++)
         madvise((void *)(base + list->range[i].begin), list->range[i].end - list->range[i].begin, how);
 }
@@ -47,9 +42,9 @@ uintptr_t heap_end(void) {
 static void touch_learned(const learned *l) {
     uintptr_t end = heap_end();
     if (l->heap.count > 0) free(malloc(l->heap.range[l->heap.count - 1].end)); // so that the heap reaches as far
-    touch(&l->heap, end, MADV_POPULATE_WRITE);
-    touch(&l->written, 0, MADV_POPULATE_WRITE);
-    touch(&l->read, 0, MADV_POPULATE_READ);
+    touch_pages(&l->heap, end, MADV_POPULATE_WRITE);
+    touch_pages(&l->written, 0, MADV_POPULATE_WRITE);
+    touch_pages(&l->read, 0, MADV_POPULATE_READ);
 }
 
 /// Without a rehearsal: all code and constants, and whatever a warm-up writes to.
@@ -67,6 +62,6 @@ static void touch_all(void (*warm_up)(void)) {
 void prefault(const zygote *z) {
     channel_prefault();
     handler_prefault();
-    if (z->learned.read.count > 0) touch_learned(&z->learned);
+    if (z->learned.written.count > 0) touch_learned(&z->learned);
     else touch_all(z->warm_up);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,8 +27,12 @@ enum {
 
 typedef struct mapping {
     page_range at;
-    bool writable;
+    int protection; ///< PROT_*
 } mapping;
+
+static bool is_writable(const mapping *m) {
+    return (m->protection & PROT_WRITE) != 0;
+}
 
 // ---- which pages a process has touched -------------------------------------------------------------------------------------
 
@@ -45,8 +50,9 @@ static size_t list_mappings(mapping *found) {
         mapping m = {.at.begin = strtoul(rest, &rest, 16)};
         if (*rest != '-') break;
         m.at.end = strtoul(rest + 1, &rest, 16);
-        m.writable = strncmp(rest, " rw-p", 5) == 0;
-        if (m.writable || strncmp(rest, " r--p", 5) == 0 || strncmp(rest, " r-xp", 5) == 0) found[count++] = m;
+        if (rest[1] != 'r' || rest[4] != 'p') continue;
+        m.protection = PROT_READ | (rest[2] == 'w' ? PROT_WRITE : 0) | (rest[3] == 'x' ? PROT_EXEC : 0);
+        found[count++] = m;
     }
     return count;
 }
@@ -73,7 +79,7 @@ static void look(const mapping *m, learned *l) {
         if (got <= 0) break; // no pagemap, or a page that it does not tell: nothing is learned
         for (size_t i = 0; i < (size_t)got / sizeof entries[0]; i++, at += PAGE) {
             if ((entries[i] & PRESENT) == 0) continue;
-            if (!m->writable) add_page(&l->read, at, GAP);
+            if (!is_writable(m)) add_page(&l->read, at, GAP);
             else if ((entries[i] & EXCLUSIVE) != 0) add_page(&l->written, at, 0);
         }
     }
@@ -128,7 +134,7 @@ _Noreturn static void rehearse(const zygote *z, const char *library, int report)
     uintptr_t end = heap_end();
     send_request(pair[1]);
     have_one_invocation(library);
-    mapping beyond = {.at = {end, ((uintptr_t)sbrk(0)) & ~(uintptr_t)(PAGE - 1)}, .writable = true};
+    mapping beyond = {.at = {end, ((uintptr_t)sbrk(0)) & ~(uintptr_t)(PAGE - 1)}, .protection = PROT_READ | PROT_WRITE};
     look(&beyond, &heap);
     // More than a plugin as simple as ours does; not before, because it takes memory of the heap as well.
     if (z->warm_up != NULL) z->warm_up();
@@ -144,6 +150,44 @@ _Noreturn static void rehearse(const zygote *z, const char *library, int report)
         sent += (size_t)now;
     }
     _exit(0);
+}
+
+// ---- page tables -----------------------------------------------------------------------------------------------------------
+
+static bool holds(const mapping *m, uintptr_t address) {
+    return m->at.begin <= address && address < m->at.end;
+}
+
+/// Has forks find a mapping's pages in their page tables. A fork copies the tables of a private mapping of a file only if one
+/// of its pages was ever written to: so one is, with what it holds already.
+static bool pass_on(const mapping *m) {
+    // Never writable and executable at once, so not where this code is.
+    if (holds(m, (uintptr_t)&pass_on) || holds(m, (uintptr_t)&mprotect)) return false;
+    void *begin = (void *)m->at.begin;
+    size_t size = m->at.end - m->at.begin;
+    if (mprotect(begin, size, PROT_READ | PROT_WRITE) < 0) return false; // SELinux's execmod, say
+    *(volatile uint8_t *)begin = *(volatile uint8_t *)begin;
+    return mprotect(begin, size, m->protection) == 0;
+}
+
+/// The zygote touches what is only read, and its forks inherit it: looking for 1,800 pages costs each of them a millisecond.
+/// What can't be passed on stays in the list.
+static void inherit(page_list *read) {
+    static mapping mappings[MAPPINGS_MAX];
+    static page_list left;
+    touch_pages(read, 0, MADV_POPULATE_READ);
+    size_t count = list_mappings(mappings);
+    for (size_t i = 0; i < count; i++) {
+        bool passed = false, tried = false;
+        for (uint32_t j = 0; j < read->count; j++) {
+            const page_range *r = &read->range[j];
+            if (r->end <= mappings[i].at.begin || r->begin >= mappings[i].at.end) continue;
+            if (!tried) passed = pass_on(&mappings[i]);
+            tried = true;
+            if (!passed) add_range(&left, r->begin, r->end);
+        }
+    }
+    *read = left;
 }
 
 // ---- the zygote ------------------------------------------------------------------------------------------------------------
@@ -164,5 +208,7 @@ int rehearsal_learn(zygote *z, const char *library, const char **step) {
     if (pid > 0 && waitpid(pid, &ended, 0) < 0) status = -errno;
     if (status < 0) return status;
     *step = "rehearsal: its plugin could not serve; build it again with `make build`";
-    return have == sizeof z->learned && ended == 0 ? 0 : -ENOEXEC;
+    if (have != sizeof z->learned || ended != 0) return -ENOEXEC;
+    inherit(&z->learned.read);
+    return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 #include "swiftlet_backend.h"
 #include "swiftlet_handler.h"
@@ -51,8 +52,14 @@ void channel_log_output(uint32_t id);
 
 // ---- prefault.c -------------------------------------------------------------------------------------------------------------
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
 /// Writes to the pages that serving writes to, and touches those that it reads.
 void prefault(const zygote *z);
+/// `how`: MADV_POPULATE_READ or _WRITE; ranges count from `base`.
+void touch_pages(const page_list *list, uintptr_t base, int how);
 /// The page in which the heap ends: what lies there and beyond is free.
 uintptr_t heap_end(void);
 
