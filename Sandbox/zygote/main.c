@@ -87,8 +87,13 @@ static bool read_option(options *o, int option, bool *json) {
     }
 }
 
+/// Two hosts on one machine would count each other's processes against RLIMIT_NPROC if their workers were the same users.
+static uid_t default_uid_base(void) {
+    return UID_BASE + (uid_t)(getpid() % UID_RANGES) * ZYGOTES_MAX * WORKERS_MAX;
+}
+
 int main(int count, char **words) {
-    options o = {.control = -1, .uid_base = UID_BASE};
+    options o = {.control = -1, .uid_base = default_uid_base()};
     bool json = false;
     const char *verb = count > 1 ? words[1] : "";
     for (int option; count > 1 && (option = getopt_long(count - 1, words + 1, "", LONG, NULL)) != -1;)

@@ -13,6 +13,7 @@ enum {
     /// Workers of one zygote; each has a user id, so this is also the width of a zygote's range.
     WORKERS_MAX = 1280,
     UID_BASE = 0x60000000,
+    UID_RANGES = 256,
     /// Room for wire_start and its strings.
     JOB_MAX = 32768,
     WORDS_MAX = 2048,
