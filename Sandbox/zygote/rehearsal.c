@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,16 +19,17 @@
 enum {
     PAGE = 4096,
     MAPPINGS_MAX = 2048,
-    /// Pages between two that are wanted which are taken along, because a call costs more than they do.
-    GAP = 8,
+    OPENED_MAX = 8192,
 };
-/// /proc/PID/pagemap: the page is there, and no other process maps it. https://docs.kernel.org/admin-guide/mm/pagemap.html
+/// /proc/PID/pagemap: the page is there, it is a file's, and no other process maps it. https://docs.kernel.org/admin-guide/mm/pagemap.html
 #define PRESENT (1ull << 63)
+#define OF_FILE (1ull << 61)
 #define EXCLUSIVE (1ull << 56)
 
 typedef struct mapping {
     page_range at;
     int protection; ///< PROT_*
+    unsigned long file; ///< its inode; 0: none
 } mapping;
 
 static bool is_writable(const mapping *m) {
@@ -36,7 +38,7 @@ static bool is_writable(const mapping *m) {
 
 // ---- which pages a process has touched -------------------------------------------------------------------------------------
 
-/// The private mappings of this process. Nothing here may allocate: the heap is what is being watched.
+/// The private mappings of this process. Nothing here may take memory for long: the heap is what is being watched.
 static size_t list_mappings(mapping *found) {
     static char text[512 << 10];
     size_t have = 0, count = 0;
@@ -52,6 +54,7 @@ static size_t list_mappings(mapping *found) {
         m.at.end = strtoul(rest + 1, &rest, 16);
         if (rest[1] != 'r' || rest[4] != 'p') continue;
         m.protection = PROT_READ | (rest[2] == 'w' ? PROT_WRITE : 0) | (rest[3] == 'x' ? PROT_EXEC : 0);
+        sscanf(rest, "%*s %*s %*s %lu", &m.file);
         found[count++] = m;
     }
     return count;
@@ -69,21 +72,79 @@ static void add_page(page_list *list, uintptr_t page, unsigned gap) {
     else add_range(list, page, page + PAGE);
 }
 
-/// What a process that was forked a moment ago has made its own, and what it has looked at, in one of its mappings.
-static void look(const mapping *m, learned *l) {
+static bool holds(const mapping *m, uintptr_t address) {
+    return m->at.begin <= address && address < m->at.end;
+}
+
+/// True for mappings of the files that hold this code, libc and the loader: they are in use, whatever happens.
+static bool is_in_use(const mapping *mappings, size_t count, const mapping *m) {
+    extern void *__tls_get_addr(void *);
+    const uintptr_t needed[] = {(uintptr_t)&is_in_use, (uintptr_t)&mprotect, (uintptr_t)&__tls_get_addr};
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < sizeof needed / sizeof needed[0]; j++)
+            if (holds(&mappings[i], needed[j]) && mappings[i].file == m->file) return true;
+    return m->file == 0;
+}
+
+static int by_address(const void *a, const void *b) {
+    uintptr_t first = *(const uintptr_t *)a, second = *(const uintptr_t *)b;
+    return first < second ? -1 : first > second;
+}
+
+/// Calls `act` for each page of a mapping with its entry in /proc/self/pagemap. Without one, for none: nothing is learned.
+static void each_page(const mapping *m, void (*act)(uintptr_t page, uint64_t entry, void *argument), void *argument) {
     static uint64_t entries[4096];
     int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     for (uintptr_t at = m->at.begin; at < m->at.end;) {
         size_t wanted = (m->at.end - at) / PAGE, most = sizeof entries / sizeof entries[0];
         ssize_t got = pread(map, entries, (wanted > most ? most : wanted) * sizeof entries[0], (off_t)(at / PAGE * sizeof entries[0]));
-        if (got <= 0) break; // no pagemap, or a page that it does not tell: nothing is learned
-        for (size_t i = 0; i < (size_t)got / sizeof entries[0]; i++, at += PAGE) {
-            if ((entries[i] & PRESENT) == 0) continue;
-            if (!is_writable(m)) add_page(&l->read, at, GAP);
-            else if ((entries[i] & EXCLUSIVE) != 0) add_page(&l->written, at, 0);
-        }
+        if (got <= 0) break;
+        for (size_t i = 0; i < (size_t)got / sizeof entries[0]; i++, at += PAGE) act(at, entries[i], argument);
     }
     if (map >= 0) close(map);
+}
+
+/// A private page that a process which was forked a moment ago has made its own.
+static void add_written(uintptr_t page, uint64_t entry, void *written) {
+    if ((entry & (PRESENT | EXCLUSIVE)) == (PRESENT | EXCLUSIVE)) add_page(written, page, 0);
+}
+
+// ---- watching what is read -------------------------------------------------------------------------------------------------
+//
+// A fault maps sixteen pages where one is wanted, so page tables tell too much: every page that is copied in a fork and
+// cleared at an exit costs. So libraries are closed, and each page is opened when it is asked for.
+
+static mapping watched[MAPPINGS_MAX];
+static size_t watched_count;
+static uintptr_t opened[OPENED_MAX];
+static size_t opened_count;
+
+static void open_page(int number, siginfo_t *info, void *unused) {
+    (void)number;
+    (void)unused;
+    uintptr_t page = (uintptr_t)info->si_addr & ~(uintptr_t)(PAGE - 1);
+    for (size_t i = 0; i < watched_count; i++) {
+        if (!holds(&watched[i], page)) continue;
+        if (opened_count < OPENED_MAX) opened[opened_count++] = page;
+        if (mprotect((void *)page, PAGE, watched[i].protection) == 0) return;
+    }
+    _exit(EXIT_CANNOT);
+}
+
+static void watch_reads(const mapping *mappings, size_t count) {
+    struct sigaction action = {.sa_sigaction = open_page, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    if (sigaction(SIGSEGV, &action, NULL) < 0) _exit(EXIT_CANNOT);
+    for (size_t i = 0; i < count; i++) {
+        const mapping *m = &mappings[i];
+        if (is_writable(m) || is_in_use(mappings, count, m)) continue;
+        watched[watched_count++] = *m;
+        if (mprotect((void *)m->at.begin, m->at.end - m->at.begin, PROT_NONE) < 0) _exit(EXIT_CANNOT);
+    }
+}
+
+static void list_reads(page_list *read) {
+    qsort(opened, opened_count, sizeof opened[0], by_address);
+    for (size_t i = 0; i < opened_count; i++) add_page(read, opened[i], 0);
 }
 
 // ---- the child -------------------------------------------------------------------------------------------------------------
@@ -121,7 +182,8 @@ static void have_one_invocation(const char *library) {
 
 _Noreturn static void rehearse(const zygote *z, const char *library, int report) {
     static mapping mappings[MAPPINGS_MAX];
-    static learned result, heap;
+    static learned result;
+    static page_list heap;
     int pair[2], words[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(words, O_CLOEXEC | O_NONBLOCK) < 0 ||
         (report = fcntl(report, F_DUPFD_CLOEXEC, 16)) < 0 || (pair[1] = fcntl(pair[1], F_DUPFD_CLOEXEC, 16)) < 0 ||
@@ -133,17 +195,18 @@ _Noreturn static void rehearse(const zygote *z, const char *library, int report)
     size_t count = list_mappings(mappings);
     uintptr_t end = heap_end();
     send_request(pair[1]);
+    watch_reads(mappings, count);
     have_one_invocation(library);
     mapping beyond = {.at = {end, ((uintptr_t)sbrk(0)) & ~(uintptr_t)(PAGE - 1)}, .protection = PROT_READ | PROT_WRITE};
-    look(&beyond, &heap);
+    each_page(&beyond, add_written, &heap);
     // More than a plugin as simple as ours does; not before, because it takes memory of the heap as well.
     if (z->warm_up != NULL) z->warm_up();
     for (size_t i = 0; i < count; i++) {
         if (mappings[i].at.begin < end && end <= mappings[i].at.end) mappings[i].at.end = end;
-        look(&mappings[i], &result);
+        if (is_writable(&mappings[i])) each_page(&mappings[i], add_written, &result.written);
     }
-    for (uint32_t i = 0; i < heap.written.count; i++)
-        add_range(&result.heap, heap.written.range[i].begin - end, heap.written.range[i].end - end);
+    for (uint32_t i = 0; i < heap.count; i++) add_range(&result.heap, heap.range[i].begin - end, heap.range[i].end - end);
+    list_reads(&result.read);
     for (size_t sent = 0; sent < sizeof result;) {
         ssize_t now = write(report, (const uint8_t *)&result + sent, sizeof result - sent);
         if (now <= 0) _exit(EXIT_CANNOT);
@@ -154,15 +217,9 @@ _Noreturn static void rehearse(const zygote *z, const char *library, int report)
 
 // ---- page tables -----------------------------------------------------------------------------------------------------------
 
-static bool holds(const mapping *m, uintptr_t address) {
-    return m->at.begin <= address && address < m->at.end;
-}
-
 /// Has forks find a mapping's pages in their page tables. A fork copies the tables of a private mapping of a file only if one
-/// of its pages was ever written to: so one is, with what it holds already.
+/// of its pages was ever written to: so one is, with what it holds already. It is never writable and executable at once.
 static bool pass_on(const mapping *m) {
-    // Never writable and executable at once, so not where this code is.
-    if (holds(m, (uintptr_t)&pass_on) || holds(m, (uintptr_t)&mprotect)) return false;
     void *begin = (void *)m->at.begin;
     size_t size = m->at.end - m->at.begin;
     if (mprotect(begin, size, PROT_READ | PROT_WRITE) < 0) return false; // SELinux's execmod, say
@@ -170,24 +227,30 @@ static bool pass_on(const mapping *m) {
     return mprotect(begin, size, m->protection) == 0;
 }
 
-/// The zygote touches what is only read, and its forks inherit it: looking for 1,800 pages costs each of them a millisecond.
-/// What can't be passed on stays in the list.
+static bool includes(const page_list *list, uintptr_t page) {
+    uint32_t low = 0, high = list->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (list->range[middle].end <= page) low = middle + 1;
+        else high = middle;
+    }
+    return low < list->count && list->range[low].begin <= page;
+}
+
+/// A page of a file that is not wanted. One that was written to is nowhere else: relocations, say.
+static void forget_unwanted(uintptr_t page, uint64_t entry, void *wanted) {
+    if ((entry & (PRESENT | OF_FILE)) == (PRESENT | OF_FILE) && !includes(wanted, page)) madvise((void *)page, PAGE, MADV_DONTNEED);
+}
+
+/// The zygote keeps the pages of libraries that will be read, and only those, and its forks inherit them.
 static void inherit(page_list *read) {
     static mapping mappings[MAPPINGS_MAX];
-    static page_list left;
-    touch_pages(read, 0, MADV_POPULATE_READ);
     size_t count = list_mappings(mappings);
-    for (size_t i = 0; i < count; i++) {
-        bool passed = false, tried = false;
-        for (uint32_t j = 0; j < read->count; j++) {
-            const page_range *r = &read->range[j];
-            if (r->end <= mappings[i].at.begin || r->begin >= mappings[i].at.end) continue;
-            if (!tried) passed = pass_on(&mappings[i]);
-            tried = true;
-            if (!passed) add_range(&left, r->begin, r->end);
-        }
-    }
-    *read = left;
+    for (size_t i = 0; i < count; i++)
+        if (!is_writable(&mappings[i]) && !is_in_use(mappings, count, &mappings[i]) && !pass_on(&mappings[i])) return;
+    touch_pages(read, 0, MADV_POPULATE_READ);
+    for (size_t i = 0; i < count; i++)
+        if (!is_writable(&mappings[i]) && !is_in_use(mappings, count, &mappings[i])) each_page(&mappings[i], forget_unwanted, read);
 }
 
 // ---- the zygote ------------------------------------------------------------------------------------------------------------
