@@ -334,7 +334,20 @@ int cgroup_leaf_attach(const cgroup_leaf *leaf) {
 }
 
 cgroup_result cgroup_leaf_result(const cgroup_leaf *leaf) {
-    return leaf->version == 0 ? (cgroup_result){0} : kind_of(leaf->version)->result(leaf);
+    if (leaf->version == 0) return (cgroup_result){0};
+    cgroup_result r = kind_of(leaf->version)->result(leaf);
+    r.throttled_us -= leaf->throttled_before;
+    r.pids_refused -= leaf->refused_before;
+    return r;
+}
+
+bool cgroup_leaf_renew(cgroup_leaf *leaf, const cgroup_result *said) {
+    if (said->oom || said->exhausted || leaf->version == 0) return false;
+    const cgroup_kind *kind = kind_of(leaf->version);
+    if (kind->renew == NULL || !kind->renew(leaf)) return false;
+    leaf->throttled_before += said->throttled_us;
+    leaf->refused_before += said->pids_refused;
+    return true;
 }
 
 int cgroup_leaf_remove(cgroup_leaf *leaf, const int dirs[CGROUP_CONTROLLERS]) {

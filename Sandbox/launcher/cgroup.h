@@ -8,6 +8,7 @@ typedef struct cgroup_kind {
     int (*open_leaf)(cgroup_leaf *leaf);
     int (*limit)(const cgroup_leaf *leaf, const struct limits *wanted);
     cgroup_result (*result)(const cgroup_leaf *leaf);
+    bool (*renew)(const cgroup_leaf *leaf); ///< NULL: its peak can't be set back
     /// Both NULL where the kernel's own kill is as good.
     void (*watch)(cgroup_leaf *leaf, int poller, void *mark);
     void (*end_starved)(cgroup_leaf *leaf);

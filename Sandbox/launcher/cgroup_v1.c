@@ -56,11 +56,12 @@ static int tell(const cgroup_leaf *leaf, int event) {
 }
 
 static void watch(cgroup_leaf *leaf, int poller, void *mark) {
-    if (leaf->dir[CGROUP_MEMORY] < 0) return;
+    struct epoll_event marked = {.events = EPOLLIN | EPOLLET, .data.ptr = mark};
+    if (leaf->starved_event > 0) epoll_ctl(poller, EPOLL_CTL_MOD, leaf->starved_event, &marked); // it has another worker now
+    if (leaf->dir[CGROUP_MEMORY] < 0 || leaf->starved_event > 0) return;
     int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     // By edges: nobody has to read it.
-    struct epoll_event wanted = {.events = EPOLLIN | EPOLLET, .data.ptr = mark};
-    int status = event < 0 ? -errno : epoll_ctl(poller, EPOLL_CTL_ADD, event, &wanted);
+    int status = event < 0 ? -errno : epoll_ctl(poller, EPOLL_CTL_ADD, event, &marked);
     if (status == 0) status = tell(leaf, event);
     // Last: from here on a worker sleeps until somebody hears of it.
     if (status == 0) status = cgroup_write(leaf->dir[CGROUP_MEMORY], "memory.oom_control", "1");
@@ -103,5 +104,16 @@ static cgroup_result result(const cgroup_leaf *leaf) {
     return r;
 }
 
+/// What is left of the one before, files for the most part, must not be much of what the next one has.
+static bool renew(const cgroup_leaf *leaf) {
+    enum { LEFT_MAX = 2 << 20 };
+    int d = leaf->dir[CGROUP_MEMORY];
+    char text[64];
+    if (d < 0) return true;
+    cgroup_read(d, "memory.usage_in_bytes", text, sizeof text);
+    return strtoull(text, NULL, 10) <= LEFT_MAX && cgroup_write(d, "memory.max_usage_in_bytes", "0") == 0 &&
+        cgroup_write(d, "memory.failcnt", "0") == 0;
+}
+
 const cgroup_kind CGROUP_V1 = {
-    .open_leaf = open_leaf, .limit = limit, .result = result, .watch = watch, .end_starved = end_starved};
+    .open_leaf = open_leaf, .limit = limit, .result = result, .renew = renew, .watch = watch, .end_starved = end_starved};

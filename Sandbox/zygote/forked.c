@@ -84,10 +84,6 @@ static void delist(worker *w) {
     *w = (worker){.state = FREE};
 }
 
-uint32_t worker_slot(const worker *w) {
-    return (uint32_t)(w - workers);
-}
-
 static void close_all(const int *descriptors, int count) {
     for (int i = 0; i < count; i++)
         if (descriptors[i] >= 0) close(descriptors[i]);
@@ -101,8 +97,7 @@ worker *worker_fork(uint32_t kind, int inside) {
     }
     uint32_t slot = (uint32_t)(w - workers);
     int fds[4] = {-1, -1, -1, -1}; // park: ours, the worker's; words: read, write
-    int status = cgroup_leaf_make(Z.options->groups.version, Z.groups, slot, &w->leaf);
-    if (status == 0) starved_watch(w);
+    int status = leaf_get(w);
     if (status == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) status = -errno;
     if (status == 0 && pipe2(fds + 2, O_CLOEXEC | O_NONBLOCK) < 0) status = -errno;
     pid_t pid = status < 0 ? -1 : worker_fork_process(inside);
@@ -110,7 +105,7 @@ worker *worker_fork(uint32_t kind, int inside) {
     if (status == 0 && pid < 0) status = -errno;
     if (status < 0) {
         close_all(fds, 4);
-        cgroup_leaf_remove(&w->leaf, Z.groups);
+        leaf_give_back(w, NULL);
         errno = -status;
         return NULL;
     }
@@ -418,7 +413,7 @@ void worker_bury(worker *w, int status, const struct rusage *used, const char *i
     if (w->meant_for != NULL) w->meant_for->number = 0;
     if (w->words >= 0) close(w->words);
     if (w->park >= 0) close(w->park);
-    cgroup_leaf_remove(&w->leaf, Z.groups);
+    leaf_give_back(w, &result);
     if (w->state == TEMPLATE) templates_ended(w, status, words);
     else if (w->of != NULL) templates_child_ended(w->of);
     if (w->place < live_count && live[w->place] == w) delist(w);

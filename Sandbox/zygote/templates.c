@@ -130,8 +130,7 @@ static int fork_one(template *t, uint32_t number, int channel) {
     wire_start limits = t->start;
     limits.pids = 1;
     if (w == NULL) status = -EAGAIN;
-    if (status == 0) status = cgroup_leaf_make(Z.options->groups.version, Z.groups, worker_slot(w), &w->leaf);
-    if (status == 0) starved_watch(w);
+    if (status == 0) status = leaf_get(w);
     if (status == 0) status = cgroup_leaf_limit(&w->leaf, &limits);
     if (status == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, park) < 0) status = -errno;
     if (status == 0 && setsockopt(park[0], SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) < 0) status = -errno;
@@ -146,7 +145,7 @@ static int fork_one(template *t, uint32_t number, int channel) {
     close_all((int[]){channel, park[1], words[1]}, 3);
     if (status < 0) {
         close_all((int[]){park[0], words[0]}, 2);
-        if (w != NULL) cgroup_leaf_remove(&w->leaf, Z.groups);
+        if (w != NULL) leaf_give_back(w, NULL);
         return status;
     }
     worker_enlist(w, &(worker){.state = WORKING, .number = number, .park = park[0], .words = words[0], .leaf = w->leaf, .of = t});
@@ -319,7 +318,7 @@ void templates_ended(worker *w, int status, const char *words) {
     for (uint32_t i = 0; i < t->waiting_count; i++) {
         close(t->waiting[i].channel);
         worker gone = {.state = WORKING, .number = t->waiting[i].number, .park = -1, .words = -1, .place = WORKERS_MAX,
-                       .leaf = {.dir = {-1, -1, -1}, .attach = {-1, -1, -1}, .number = WORKERS_MAX}};
+                       .leaf = {.dir = {-1, -1, -1}, .attach = {-1, -1, -1}, .number = UINT32_MAX}};
         worker_bury(&gone, status, &NONE, words);
     }
     t->waiting_count = 0;

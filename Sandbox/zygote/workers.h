@@ -44,7 +44,6 @@ extern uint32_t live_count;
 worker *worker_free(void);
 /// Fills a free one; from now on it is among `live`.
 void worker_enlist(worker *w, const worker *as);
-uint32_t worker_slot(const worker *w);
 /// Forks a worker that waits for its job. `inside`: a pid namespace that it joins, -1: one of its own. NULL: errno.
 worker *worker_fork(uint32_t kind, int inside);
 /// A fork into a new pid namespace, or into `inside`.
@@ -64,6 +63,13 @@ int starved_poller(void);
 void starved_watch(worker *w);
 /// Ends those that have none left.
 void starved_end(void);
+
+// ---- leaves.c --------------------------------------------------------------------------------------------------------------
+
+/// Gives `w` a control group with nobody in it. Returns 0 or -errno.
+int leaf_get(worker *w);
+/// Takes the group of a worker that has ended; `said`: its result, NULL when nobody lived there.
+void leaf_give_back(worker *w, const cgroup_result *said);
 
 // ---- templates.c ---------------------------------------------------------------------------------------------------------
 

@@ -78,6 +78,8 @@ typedef struct cgroup_leaf {
     } limits; ///< in force; 0 = none
     int starved_event;  ///< tells that it has no memory left, since the kernel ends nobody there; 0 = the kernel does
     bool starved;       ///< it was ended for that
+    uint64_t throttled_before; ///< what counters that can't be set back said when it was last given back
+    uint32_t refused_before;
 } cgroup_leaf;
 
 typedef struct cgroup_result {
@@ -114,6 +116,8 @@ void cgroup_leaf_watch(cgroup_leaf *leaf, int poller, void *mark);
 void cgroup_leaf_end_starved(cgroup_leaf *leaf);
 int cgroup_leaf_attach(const cgroup_leaf *leaf);
 cgroup_result cgroup_leaf_result(const cgroup_leaf *leaf);
+/// Makes a group that nobody lives in any more as good as new, limits aside; `said` is its result. False: it can't be.
+bool cgroup_leaf_renew(cgroup_leaf *leaf, const cgroup_result *said);
 int cgroup_leaf_remove(cgroup_leaf *leaf, const int dirs[CGROUP_CONTROLLERS]);
 
 // ---- cgroup_dmem.c: device memory ----------------------------------------------------------------------------------------
