@@ -44,6 +44,7 @@ static void touch_learned(const learned *l) {
     if (l->heap.count > 0) free(malloc(l->heap.range[l->heap.count - 1].end)); // so that the heap reaches as far
     touch_pages(&l->heap, end, MADV_POPULATE_WRITE);
     touch_pages(&l->written, 0, MADV_POPULATE_WRITE);
+    touch_pages(&l->read, 0, MADV_POPULATE_READ);
 }
 
 /// Without a rehearsal: all code and constants, and whatever a warm-up writes to.

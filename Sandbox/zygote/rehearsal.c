@@ -20,6 +20,8 @@ enum {
     PAGE = 4096,
     MAPPINGS_MAX = 2048,
     OPENED_MAX = 8192,
+    /// Pages from which on a mapping's tables are worth their part in each fork and exit.
+    MANY = 16,
 };
 /// /proc/PID/pagemap: the page is there, it is a file's, and no other process maps it. https://docs.kernel.org/admin-guide/mm/pagemap.html
 #define PRESENT (1ull << 63)
@@ -242,15 +244,40 @@ static void forget_unwanted(uintptr_t page, uint64_t entry, void *wanted) {
     if ((entry & (PRESENT | OF_FILE)) == (PRESENT | OF_FILE) && !includes(wanted, page)) madvise((void *)page, PAGE, MADV_DONTNEED);
 }
 
-/// The zygote keeps the pages of libraries that will be read, and only those, and its forks inherit them.
+/// Takes the ranges that lie in `m` out of `list`. Returns how many pages they are.
+static size_t take_out(page_list *list, const mapping *m, page_list *taken) {
+    uint32_t kept = 0;
+    size_t pages = 0;
+    for (uint32_t i = 0; i < list->count; i++) {
+        page_range r = list->range[i];
+        if (!holds(m, r.begin)) {
+            list->range[kept++] = r;
+            continue;
+        }
+        add_range(taken, r.begin, r.end);
+        pages += (r.end - r.begin) / PAGE;
+    }
+    list->count = kept;
+    return pages;
+}
+
+/// The zygote keeps the pages of libraries that will be read, and only those, and its forks inherit them. A mapping with few
+/// of them stays as it is, since passing it on costs each fork some microseconds: its pages are left in the list.
 static void inherit(page_list *read) {
     static mapping mappings[MAPPINGS_MAX];
+    static page_list wanted, left;
     size_t count = list_mappings(mappings);
-    for (size_t i = 0; i < count; i++)
-        if (!is_writable(&mappings[i]) && !is_in_use(mappings, count, &mappings[i]) && !pass_on(&mappings[i])) return;
-    touch_pages(read, 0, MADV_POPULATE_READ);
-    for (size_t i = 0; i < count; i++)
-        if (!is_writable(&mappings[i]) && !is_in_use(mappings, count, &mappings[i])) each_page(&mappings[i], forget_unwanted, read);
+    for (size_t i = 0; i < count; i++) {
+        const mapping *m = &mappings[i];
+        if (is_writable(m) || is_in_use(mappings, count, m)) continue;
+        wanted.count = 0;
+        bool many = take_out(read, m, &wanted) >= MANY;
+        if (many && pass_on(m)) touch_pages(&wanted, 0, MADV_POPULATE_READ);
+        else
+            for (uint32_t j = 0; j < wanted.count; j++) add_range(&left, wanted.range[j].begin, wanted.range[j].end);
+        each_page(m, forget_unwanted, &wanted);
+    }
+    *read = left;
 }
 
 // ---- the zygote ------------------------------------------------------------------------------------------------------------
