@@ -39,6 +39,25 @@ private struct Cursor {
         #expect(number == 0xdead_beef && word == "häh" && cursor.offset == packet.count)
     }
 
+    @Test func headerFieldsAreReadAsTheyWerePackedAndNeverPastACut() {
+        var block = FieldBlock()
+        for (name, value) in [("a", "1"), ("content-type", "text/plain"), ("e", "")] {
+            unsafe block.append(name: name.utf8Span.span.bytes, value: value.utf8Span.span.bytes)
+        }
+        func read(_ bytes: [UInt8]) -> [String] {
+            let span = unsafe bytes.span.bytes
+            var (offset, fields) = (0, [String]())
+            while let field = span.field(&offset) {
+                fields.append("\(span.text(in: field.name))=\(span.text(in: field.value))")
+            }
+            return fields
+        }
+        let whole = ["a=1", "content-type=text/plain", "e="]
+        #expect(block.count == 3 && read(block.bytes) == whole)
+        for size in 0..<block.bytes.count { #expect(whole.starts(with: read(Array(block.bytes[..<size])))) }
+        #expect(read(Array(block.bytes.dropLast())) == Array(whole.dropLast()))
+    }
+
     @Test func aPacketWhoseSizeFieldLiesIsNoFrame() {
         var frame = FrameBuilder(FrameHead(Int(WIRE_DATA)))
         frame.append("twelve bytes")
