@@ -1,6 +1,7 @@
 // One immutable version of a plugin: who owns it, which bytes it is, and what its manifest says.
 
-package struct Deployment: Sendable, Equatable {
+/// A class, because each call of its function hands it on.
+package final class Deployment: Sendable, Equatable {
     /// The owner of every backend.
     package static let platform = "platform"
 
@@ -22,6 +23,11 @@ package struct Deployment: Sendable, Equatable {
         self.digest = digest
         self.manifest = manifest
         self.createdAt = createdAt
+    }
+
+    package static func == (a: Deployment, b: Deployment) -> Bool {
+        a.tenant == b.tenant && a.name == b.name && a.kind == b.kind && a.digest == b.digest
+            && a.manifest == b.manifest && a.createdAt == b.createdAt
     }
 
     package var key: FunctionKey { FunctionKey(tenant: tenant, name: name) }

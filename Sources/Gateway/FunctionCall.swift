@@ -12,6 +12,7 @@ final class FunctionCall: InvocationSink {
     private let exchange: HTTPExchange
     private let gateway: Gateway
     private let deployment: Deployment
+    private let spec: WorkerSpec
     private let number: UInt64
     private let requestID: String
     private let path: String
@@ -27,12 +28,13 @@ final class FunctionCall: InvocationSink {
     private var modelTime: UInt64 = 0
 
     init(
-        _ exchange: HTTPExchange, gateway: Gateway, deployment: Deployment, path: String, number: UInt64,
-        requestID: String
+        _ exchange: HTTPExchange, gateway: Gateway, deployment: Deployment, spec: WorkerSpec, path: String,
+        number: UInt64, requestID: String
     ) {
         self.exchange = exchange
         self.gateway = gateway
         self.deployment = deployment
+        self.spec = spec
         self.path = path
         self.number = number
         self.requestID = requestID
@@ -58,36 +60,36 @@ final class FunctionCall: InvocationSink {
     private func acquire(body: [UInt8], complete: Bool) {
         let own = LoopBound(self, on: gateway.loop)
         gateway.shared.dispatcher.acquire(
-            gateway.spec(for: deployment), idleMilliseconds: UInt64(deployment.manifest.idleTimeoutMilliseconds),
-            on: gateway.loop
-        ) { _, result in own.value.leased(result, body: body, complete: complete) }
+            spec, idleMilliseconds: UInt64(deployment.manifest.idleTimeoutMilliseconds), on: gateway.loop
+        ) { _, result, channel in own.value.leased(result, channel, body: body, complete: complete) }
     }
 
-    private func leased(_ result: Result<Lease, RuntimeError>, body: [UInt8], complete: Bool) {
+    private func leased(
+        _ result: Result<Lease, RuntimeError>, _ channel: WorkerChannel?, body: [UInt8], complete: Bool
+    ) {
         switch result {
         case .failure(let error): refuse(error)
         case .success(let lease):
             isCold = lease.isCold
             if clientGone {
-                gateway.forget(self, number)
                 // Later, because the next one in the queue may have left too: a long queue must not become a deep stack.
                 return gateway.loop.afterBatch { [gateway] in
-                    gateway.shared.dispatcher.release(
-                        lease.worker, channel: lease.openChannel, on: gateway.loop)
+                    gateway.shared.dispatcher.release(lease.worker, channel: channel, on: gateway.loop)
                 }
             }
-            start(in: lease, body: body, complete: complete)
+            start(in: lease, channel, body: body, complete: complete)
         }
     }
 
-    private func start(in lease: Lease, body: [UInt8], complete: Bool) {
+    private func start(in lease: Lease, _ channel: WorkerChannel?, body: [UInt8], complete: Bool) {
         let request = exchange.request
+        var fields = FieldBlock(capacity: 512)
+        request.headers.forEachField { fields.append(name: $0, value: $1) }
         let invocation = InvocationRequest(
-            id: number, requestID: requestID, function: deployment.key, method: request.method, path: path,
-            query: request.query,
-            headers: request.headers.map { ($0.name, $0.value) }, body: body, bodyComplete: complete)
+            id: number, requestID: requestID, function: spec.key, method: request.method, path: path,
+            query: request.query, fields: fields, body: body, bodyComplete: complete)
         let run = InvocationRun(
-            invocation, lease: lease, dispatcher: gateway.shared.dispatcher, loop: gateway.loop,
+            invocation, lease: lease, channel: channel, dispatcher: gateway.shared.dispatcher, loop: gateway.loop,
             buffer: gateway.packets,
             queued: MonotonicTime.now.since(askedAt), sink: self)
         self.run = run
@@ -114,7 +116,6 @@ final class FunctionCall: InvocationSink {
     private func refuse(_ error: RuntimeError) {
         gateway.shared.count { $0.refusals += 1 }
         gateway.answer(exchange, error, requestID: requestID)
-        if run == nil { gateway.forget(self, number) }
     }
 
     private func tooLarge() -> RuntimeError {
@@ -126,34 +127,33 @@ final class FunctionCall: InvocationSink {
 
     // MARK: the worker's side
 
-    func responseHead(status: Int, headers: [(String, String)], timings: InvocationTimings) {
-        var fields = HTTPHeaders()
-        for (name, value) in headers where !Self.isOurs(name) {
-            if !fields.append(name, value) {
-                gateway.shared.log.append(
-                    deployment.key, level: 2, requestID: requestID,
-                    text: "header field \(name) was refused: it holds characters that HTTP forbids")
-            }
+    func responseHead(status: Int, fields: RawSpan, isWhole: Bool, timings: InvocationTimings) {
+        var headers = HTTPHeaders()
+        headers.reserve(fields: 8, bytes: 256)
+        var offset = 0
+        while let field = fields.field(&offset) {
+            let name = fields.extracting(field.name)
+            if Self.isOurs(name) || headers.append(name, fields.extracting(field.value)) { continue }
+            log(
+                level: 2,
+                text: "header field \(fields.text(in: field.name)) was refused: it holds characters that HTTP forbids")
         }
-        _ = fields.append("x-request-id", requestID)
-        held = (status, fields, [])
-        gateway.loop.afterBatch { [self] in sendHeld(timings) }
+        _ = unsafe headers.append(known: "x-request-id", requestID.utf8Span.span.bytes)
+        held = (status, headers, [])
+        // The end of a whole answer sends it, and the end is next.
+        if !isWhole { gateway.loop.afterBatch { [self] in sendHeld(timings) } }
     }
 
     func responseBody(_ bytes: RawSpan) -> Bool {
-        if held != nil {
-            held?.body.append(bytes)
-            return true
-        }
+        if held?.body.append(bytes) != nil { return true }
         let hasRoom = exchange.write(bytes)
         if !hasRoom { exchange.onDrain = { [self] in run?.resume() } }
         return hasRoom || clientGone
     }
 
     private func sendHeld(_ timings: InvocationTimings) {
-        guard var head = held else { return }
-        held = nil
-        _ = head.headers.append("server-timing", ServerTiming(timings, isCold: isCold).text)
+        guard var head = held.take() else { return }
+        ServerTiming(timings, isCold: isCold).append(to: &head.headers)
         exchange.start(status: head.status, headers: head.headers)
         if !head.body.isEmpty { exchange.write(head.body) }
     }
@@ -180,8 +180,10 @@ final class FunctionCall: InvocationSink {
     func cancelHostCall(_ call: UInt32) { openCalls.removeValue(forKey: call)?() }
 
     func ended(_ outcome: Outcome, timings: InvocationTimings) {
-        for giveUp in openCalls.values { giveUp() }
-        openCalls = [:]
+        if !openCalls.isEmpty {
+            for giveUp in openCalls.values { giveUp() }
+            openCalls = [:]
+        }
         gateway.shared.count { counters in
             counters.invocations[outcome.name, default: 0] += 1
             counters.coldStarts += isCold ? 1 : 0
@@ -190,27 +192,37 @@ final class FunctionCall: InvocationSink {
         if let error = outcome.error, !clientGone {
             log(level: 3, text: error.description)
             if exchange.hasStarted { exchange.abort() } else { gateway.answer(exchange, error, requestID: requestID) }
-        } else if var head = held {
-            held = nil
+        } else if var head = held.take() {
             var timing = ServerTiming(timings, isCold: isCold)
             timing.add("run", timings.run)
             if modelTime > 0 { timing.add("model", modelTime) }
             timing.addTotal(exchange)
-            _ = head.headers.append("server-timing", timing.text)
+            timing.append(to: &head.headers)
             exchange.respond(status: head.status, headers: head.headers, body: head.body)
         } else {
             exchange.finish()
         }
         held = nil
-        gateway.forget(self, number)
     }
 
-    private static func isOurs(_ name: String) -> Bool {
-        switch name {
-        case "content-length", "transfer-encoding", "connection", "date", "keep-alive", "upgrade", "x-request-id",
-            "server-timing":
-            true
+    private static func isOurs(_ name: RawSpan) -> Bool {
+        switch name.byteCount {
+        case 4: name.holds("date")
+        case 7: name.holds("upgrade")
+        case 10: name.holds("connection") || name.holds("keep-alive")
+        case 12: name.holds("x-request-id")
+        case 13: name.holds("server-timing")
+        case 14: name.holds("content-length")
+        case 17: name.holds("transfer-encoding")
         default: false
+        }
+    }
+}
+
+extension RawSpan {
+    fileprivate func holds(_ text: StaticString) -> Bool {
+        unsafe withUnsafeBytes {
+            unsafe $0.elementsEqual(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
         }
     }
 }

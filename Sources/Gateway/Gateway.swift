@@ -11,16 +11,15 @@ package final class Gateway: HTTPService {
     package let loop: EventLoop
     let packets = PacketBuffer()
     var parser = JSONParser()
-    private var calls: [UInt64: FunctionCall] = [:]
-    private var specs: [FunctionKey: (digest: String, spec: WorkerSpec)] = [:]
+    /// What is deployed, and what to start for the functions of it that were called.
+    private var snapshot: RegistrySnapshot
+    private var specs: [FunctionKey: (deployment: Deployment, worker: WorkerSpec)] = [:]
 
     package init(_ shared: GatewayShared, loop: EventLoop) {
         self.shared = shared
         self.loop = loop
+        snapshot = shared.registry.snapshot
     }
-
-    /// Function calls that run on this loop.
-    package var openCalls: Int { calls.count }
 
     package func begin(_ exchange: HTTPExchange) {
         shared.count { $0.requests += 1 }
@@ -49,34 +48,30 @@ package final class Gateway: HTTPService {
     }
 
     private func callFunction(_ exchange: HTTPExchange, number: UInt64, requestID: String) {
-        let parts = exchange.request.path.utf8.split(
-            separator: UInt8(ascii: "/"), maxSplits: 3, omittingEmptySubsequences: false)
-        guard parts.count == 4 else {
+        guard let path = FunctionPath(exchange.request.path) else {
             return answer(exchange, Self.noFunction(exchange.request.path), requestID: requestID)
         }
-        let rest = parts[3].split(separator: UInt8(ascii: "/"), maxSplits: 1, omittingEmptySubsequences: false)
-        let key = FunctionKey(
-            tenant: String(decoding: parts[2], as: UTF8.self), name: String(decoding: rest[0], as: UTF8.self))
-        guard let deployment = shared.registry.snapshot.functions[key] else {
-            return answer(exchange, Self.noFunction("\(key)"), requestID: requestID)
+        guard let (deployment, spec) = function(path.key) else {
+            return answer(exchange, Self.noFunction("\(path.key)"), requestID: requestID)
         }
-        let below = rest.count > 1 ? "/" + String(decoding: rest[1], as: UTF8.self) : "/"
         let call = FunctionCall(
-            exchange, gateway: self, deployment: deployment, path: below, number: number, requestID: requestID)
-        calls[number] = call
+            exchange, gateway: self, deployment: deployment, spec: spec, path: path.below, number: number,
+            requestID: requestID)
         call.begin()
     }
 
-    func forget(_ call: FunctionCall, _ number: UInt64) { calls[number] = nil }
-
-    /// What to start for a deployment, made once.
-    func spec(for deployment: Deployment) -> WorkerSpec {
-        if let known = specs[deployment.key], known.digest == deployment.digest { return known.spec }
-        // Functions that were removed leave with the others now and then.
-        if specs.count > 64 + 2 * shared.registry.snapshot.functions.count { specs = [:] }
-        let spec = shared.spec(for: deployment)
-        specs[deployment.key] = (deployment.digest, spec)
-        return spec
+    /// What is deployed under this name, and what to start for it.
+    private func function(_ key: FunctionKey) -> (deployment: Deployment, worker: WorkerSpec)? {
+        let current = shared.registry.snapshot
+        if current !== snapshot {
+            snapshot = current
+            specs = [:]
+        }
+        if let known = specs[key] { return known }
+        guard let deployment = current.functions[key] else { return nil }
+        let found = (deployment, shared.spec(for: deployment))
+        specs[key] = found
+        return found
     }
 
     private static func noFunction(_ name: String) -> RuntimeError {
@@ -110,7 +105,13 @@ package final class Gateway: HTTPService {
 
     /// What every answer made here carries.
     func standardHeaders(_ exchange: HTTPExchange, _ type: String, _ requestID: String) -> HTTPHeaders {
-        ["content-type": type, "x-request-id": requestID, "server-timing": ServerTiming.immediate(exchange)]
+        headers(ServerTiming.immediate(exchange), type, requestID)
+    }
+
+    func headers(_ timing: ServerTiming, _ type: String, _ requestID: String) -> HTTPHeaders {
+        var headers: HTTPHeaders = ["content-type": type, "x-request-id": requestID]
+        timing.append(to: &headers)
+        return headers
     }
 
     /// Serves one host call of a handler. Returns how to give it up.
@@ -124,5 +125,24 @@ package final class Gateway: HTTPService {
         ])
         reply(Array("{\"error\":\(message)}".utf8), true, true)
         return {}
+    }
+}
+
+/// `/fn/{tenant}/{function}`, and what is below.
+private struct FunctionPath {
+    let key: FunctionKey
+    let below: String
+
+    init?(_ path: String) {
+        let bytes = unsafe path.utf8Span.span.bytes
+        guard let tenantEnd = Self.slash(in: path, from: 4) else { return nil }
+        let nameEnd = Self.slash(in: path, from: tenantEnd + 1) ?? bytes.byteCount
+        key = FunctionKey(tenant: bytes.text(in: 4..<tenantEnd), name: bytes.text(in: (tenantEnd + 1)..<nameEnd))
+        below = nameEnd < bytes.byteCount ? bytes.text(in: nameEnd..<bytes.byteCount) : "/"
+    }
+
+    private static func slash(in path: String, from start: Int) -> Int? {
+        let bytes = path.utf8Span.span
+        return (start..<bytes.count).first { bytes[$0] == UInt8(ascii: "/") }
     }
 }

@@ -55,13 +55,11 @@ package final class GatewayShared: Sendable {
 
     /// What to start for one deployment of a function.
     package func spec(for deployment: Deployment) -> WorkerSpec {
-        var spec = WorkerSpec(
-            purpose: deployment.manifest.reuse == .request ? .fresh : .handler, key: deployment.key,
-            trust: "tenant:\(deployment.tenant)",
-            root: store.root(of: deployment.tenant), directory: deployment.directoryName,
-            library: deployment.manifest.library ?? "plugin.so", limits: deployment.manifest.limits)
-        spec.config = deployment.manifest.config
-        if deployment.manifest.reuse == .tenant { spec.pool = "\(spec.trust)@\(spec.directory)" }
-        return spec
+        let manifest = deployment.manifest
+        return WorkerSpec(
+            purpose: manifest.reuse == .request ? .fresh : .handler, key: deployment.key,
+            trust: "tenant:\(deployment.tenant)", root: store.root(of: deployment.tenant),
+            directory: deployment.directoryName, sharesPool: manifest.reuse == .tenant,
+            library: manifest.library ?? "plugin.so", config: manifest.config, limits: manifest.limits)
     }
 }

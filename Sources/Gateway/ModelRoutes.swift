@@ -165,9 +165,7 @@ private final class ModelAnswer {
             timing.add("decode", timings.decode)
             timing.addTotal(exchange)
             exchange.respond(
-                status: 200,
-                headers: ["content-type": "application/json", "x-request-id": requestID, "server-timing": timing.text],
-                body: body)
+                status: 200, headers: gateway.headers(timing, "application/json", requestID), body: body)
         }
     }
 }

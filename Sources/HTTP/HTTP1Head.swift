@@ -17,6 +17,62 @@ struct HTTP1Message {
     let expectsContinue: Bool
 }
 
+/// A head while it comes in. A value of its own, so that the parser's every piece is one access to the session.
+struct HTTP1HeadBuffer {
+    private(set) var headers = HTTPHeaders()
+    private(set) var targetSize = 0
+    /// Everything a head took, counted beside what is kept: white space and empty lines cost too.
+    var rawSize = 0
+    private var isInValue = false
+
+    mutating func appendTarget(_ piece: UnsafeRawBufferPointer, _ limits: HTTPLimits) -> Refusal? {
+        if targetSize == 0 { headers.reserve(fields: 16, bytes: 512) }
+        targetSize += piece.count
+        guard targetSize <= limits.targetBytes else {
+            return Refusal(
+                status: 414, text: "The request target is too long: the limit is \(limits.targetBytes) bytes.")
+        }
+        unsafe headers.appendValue(piece)
+        return nil
+    }
+
+    mutating func appendName(_ piece: UnsafeRawBufferPointer, _ limits: HTTPLimits) -> Refusal? {
+        if !isInValue, headers.fields.isEmpty || headers.lastIsComplete { headers.beginField() }
+        guard headers.count <= limits.headerCount else {
+            return Refusal(
+                status: 431, text: "There are too many header fields: the limit is \(limits.headerCount).")
+        }
+        guard hasRoom(piece.count, limits) else { return Self.tooLarge(limits) }
+        unsafe headers.appendName(piece)
+        return nil
+    }
+
+    mutating func appendValue(_ piece: UnsafeRawBufferPointer, _ limits: HTTPLimits) -> Refusal? {
+        if !isInValue {
+            isInValue = true
+            headers.beginValue()
+        }
+        guard hasRoom(piece.count, limits) else { return Self.tooLarge(limits) }
+        unsafe headers.appendValue(piece)
+        return nil
+    }
+
+    mutating func endField() {
+        if !isInValue { headers.beginValue() }
+        isInValue = false
+        headers.endField()
+    }
+
+    private func hasRoom(_ size: Int, _ limits: HTTPLimits) -> Bool {
+        headers.bytes.count - targetSize + size <= limits.headerBytes
+    }
+
+    private static func tooLarge(_ limits: HTTPLimits) -> Refusal {
+        Refusal(
+            status: 431, text: "The header fields are too large: the limit is \(limits.headerBytes) bytes together.")
+    }
+}
+
 struct HTTP1HeadParts {
     let head: cllhttp_head
     let target: Range<Int>
@@ -69,7 +125,7 @@ extension HTTP1Message {
         -> String
     {
         var host: String?
-        for (index, field) in headers.fields.enumerated() where headers.hasName(field, "host") {
+        for index in headers.fields.indices where headers.hasName(headers.fields[index], "host") {
             guard host == nil else { throw Refusal(status: 400, text: "There is more than one Host field: send one.") }
             host = headers.value(at: index)
         }
@@ -90,8 +146,8 @@ extension HTTP1Message {
     private static func checkTransferEncoding(
         _ headers: HTTPHeaders, head: cllhttp_head, version: HTTPVersion
     ) throws(Refusal) {
+        guard headers.contains("transfer-encoding") else { return }
         let codings = headers.all("transfer-encoding")
-        guard !codings.isEmpty else { return }
         guard version == .http11, head.chunked, codings.count == 1, codings[0].lowercased() == "chunked" else {
             throw Refusal(
                 status: 400, text: "The Transfer-Encoding is not understood: send chunked alone, in HTTP/1.1.")

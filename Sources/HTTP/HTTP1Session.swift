@@ -27,11 +27,7 @@ internal import Platform
     private var sawEnd = false
     private var refusal: Refusal?
 
-    private var headers = HTTPHeaders()
-    private var targetSize = 0
-    private var isInValue = false
-    /// Everything a head took, counted beside what is kept: white space and empty lines cost too.
-    private var rawHeadSize = 0
+    private var head = HTTP1HeadBuffer()
     private var headBegan: MonotonicTime?
     private var idleSince: MonotonicTime
 
@@ -128,7 +124,7 @@ internal import Platform
             let wasHead = phase == .head
             let result = unsafe cllhttp_execute(parser, base + offset, bytes.count - offset, &used)
             offset += used
-            if wasHead { rawHeadSize += used } else { rawBodySize += UInt64(used) }
+            if wasHead { head.rawSize += used } else { rawBodySize += UInt64(used) }
             isPaused = false
             switch result {
             case .CLLHTTP_MORE: checkRawSizes()
@@ -149,10 +145,12 @@ internal import Platform
 
     private func beginExchange() {
         let parts = HTTP1HeadParts(
-            head: unsafe cllhttp_head_of(parser), target: 0..<targetSize, headers: headers, isTLS: connection.isTLS,
+            head: unsafe cllhttp_head_of(parser), target: 0..<head.targetSize, headers: head.headers,
+            isTLS: connection.isTLS,
             peer: connection.peer)
         let began = headBegan ?? now
-        resetHead()
+        head = HTTP1HeadBuffer()
+        headBegan = nil
         let message: HTTP1Message
         do throws(Refusal) { message = try HTTP1Message(parts, limits: limits) } catch { return refuse(error) }
         self.message = message
@@ -167,14 +165,6 @@ internal import Platform
         self.exchange = exchange
         connection.server.statistics.requests += 1
         connection.server.service.begin(exchange)
-    }
-
-    private func resetHead() {
-        headers = HTTPHeaders()
-        targetSize = 0
-        rawHeadSize = 0
-        isInValue = false
-        headBegan = nil
     }
 
     private func endMessage() {
@@ -262,7 +252,7 @@ internal import Platform
 
     private func checkRawSizes() {
         switch phase {
-        case .head where rawHeadSize > limits.targetBytes + 2 * limits.headerBytes:
+        case .head where head.rawSize > limits.targetBytes + 2 * limits.headerBytes:
             refuse(
                 Refusal(status: 431, text: "The request head is too large: the limit is \(limits.headerBytes) bytes."))
         // Chunk headers and extensions may cost more than the bytes they carry, but not without end.
@@ -288,7 +278,7 @@ internal import Platform
     private func checkHead(_ now: MonotonicTime) {
         if let headBegan {
             guard now.since(headBegan) / 1_000_000 >= limits.headTimeout, pending.isEmpty else { return }
-            guard targetSize > 0 else { return connection.close() }
+            guard head.targetSize > 0 else { return connection.close() }
             refuse(Refusal(status: 408, text: "The request head came too slowly: it has \(limits.headTimeout) ms."))
         } else if now.since(idleSince) / 1_000_000 >= limits.idleTimeout, connection.output.isEmpty {
             connection.close()
@@ -331,39 +321,19 @@ internal import Platform
     }
 
     private func onTarget(_ piece: UnsafeRawBufferPointer) -> Bool {
-        if targetSize == 0 { headers.reserveHead() }
-        targetSize += piece.count
-        guard targetSize <= limits.targetBytes else {
-            return deny(414, "The request target is too long: the limit is \(limits.targetBytes) bytes.")
-        }
-        unsafe headers.appendValue(piece)
-        return true
+        unsafe isFine(head.appendTarget(piece, limits))
     }
 
     private func onName(_ piece: UnsafeRawBufferPointer) -> Bool {
-        if !isInValue, headers.fields.isEmpty || headers.lastIsComplete { headers.beginField() }
-        guard headers.count <= limits.headerCount else {
-            return deny(431, "There are too many header fields: the limit is \(limits.headerCount).")
-        }
-        guard hasRoom(piece.count) else { return denyHeaderBytes() }
-        unsafe headers.appendName(piece)
-        return true
+        unsafe isFine(head.appendName(piece, limits))
     }
 
     private func onValue(_ piece: UnsafeRawBufferPointer) -> Bool {
-        if !isInValue {
-            isInValue = true
-            headers.beginValue()
-        }
-        guard hasRoom(piece.count) else { return denyHeaderBytes() }
-        unsafe headers.appendValue(piece)
-        return true
+        unsafe isFine(head.appendValue(piece, limits))
     }
 
     private func onFieldEnd() -> Bool {
-        if !isInValue { headers.beginValue() }
-        isInValue = false
-        headers.endField()
+        head.endField()
         return true
     }
 
@@ -385,14 +355,11 @@ internal import Platform
         return phase != .stopped
     }
 
-    private func hasRoom(_ size: Int) -> Bool { headers.bytes.count - targetSize + size <= limits.headerBytes }
+    private func deny(_ status: Int, _ text: String) -> Bool { isFine(Refusal(status: status, text: text)) }
 
-    private func denyHeaderBytes() -> Bool {
-        deny(431, "The header fields are too large: the limit is \(limits.headerBytes) bytes together.")
-    }
-
-    private func deny(_ status: Int, _ text: String) -> Bool {
-        refusal = Refusal(status: status, text: text)
+    private func isFine(_ problem: Refusal?) -> Bool {
+        guard let problem else { return true }
+        refusal = problem
         return false
     }
 }

@@ -37,7 +37,7 @@ struct HTTP2Head {
     }
 
     private mutating func add(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
-        if headers.isEmpty { headers.reserveHead() }
+        if headers.isEmpty { headers.reserve(fields: 16, bytes: 512) }
         headers.beginField()
         unsafe headers.appendName(name)
         headers.beginValue()

@@ -26,30 +26,70 @@ package struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral, Sequence {
     /// character: those would let a value write headers of its own.
     @discardableResult
     package mutating func append(_ name: String, _ value: String) -> Bool {
-        guard !name.isEmpty, name.utf8.allSatisfy(Self.isToken), value.utf8.allSatisfy(Self.isInValue) else {
+        unsafe append(name.utf8Span.span.bytes, value.utf8Span.span.bytes)
+    }
+
+    /// The same from bytes, of which a value's broken UTF-8 is repaired.
+    @discardableResult
+    package mutating func append(_ name: RawSpan, _ value: RawSpan) -> Bool {
+        guard !name.isEmpty, name.isToken, value.isFieldValue else {
             refused += 1
             return false
         }
-        beginField()
-        for byte in name.utf8 { bytes.append(Self.lowercased(byte)) }
-        beginValue()
-        bytes.append(contentsOf: value.utf8)
-        endField()
+        let start = bytes.count
+        bytes.append(name)
+        lowercase(from: start)
+        endField(from: start, value)
         return true
     }
 
+    /// The same with a name of ours, which is a token in lower case.
+    @discardableResult
+    package mutating func append(known name: StaticString, _ value: RawSpan) -> Bool {
+        guard value.isFieldValue else {
+            refused += 1
+            return false
+        }
+        let start = bytes.count
+        unsafe appendValue(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+        endField(from: start, value)
+        return true
+    }
+
+    private mutating func endField(from start: Int, _ value: RawSpan) {
+        fields.append(Field(nameStart: UInt32(truncatingIfNeeded: start), valueStart: 0, valueEnd: 0))
+        beginValue()
+        if value.isASCII { bytes.append(value) } else { bytes.append(contentsOf: value.text.utf8) }
+        endField()
+    }
+
+    /// Makes room for a few fields at once.
+    package mutating func reserve(fields count: Int, bytes size: Int) {
+        fields.reserveCapacity(count)
+        bytes.reserveCapacity(size)
+    }
+
+    /// Shows the fields in order, as bytes, of which a value's broken UTF-8 is repaired.
+    package func forEachField(_ body: (_ name: RawSpan, _ value: RawSpan) -> Void) {
+        let all = unsafe bytes.span.bytes
+        for field in fields {
+            let (name, value) = (all.extracting(nameRange(field)), all.extracting(valueRange(field)))
+            if value.isASCII { body(name, value) } else { unsafe body(name, value.text.utf8Span.span.bytes) }
+        }
+    }
+
     /// The first value of a field; `name` is lower case.
-    package func first(_ name: String) -> String? {
+    package func first(_ name: StaticString) -> String? {
         guard let index = fields.firstIndex(where: { hasName($0, name) }) else { return nil }
         return value(at: index)
     }
 
     /// Every value of a field, in order; `name` is lower case.
-    package func all(_ name: String) -> [String] {
+    package func all(_ name: StaticString) -> [String] {
         fields.indices.filter { hasName(fields[$0], name) }.map { value(at: $0) }
     }
 
-    package func contains(_ name: String) -> Bool { fields.contains { hasName($0, name) } }
+    package func contains(_ name: StaticString) -> Bool { fields.contains { hasName($0, name) } }
 
     package func makeIterator() -> AnyIterator<(name: String, value: String)> {
         var index = 0
@@ -66,17 +106,15 @@ package struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral, Sequence {
     func nameRange(_ field: Field) -> Range<Int> { Int(field.nameStart)..<Int(field.valueStart) }
     func valueRange(_ field: Field) -> Range<Int> { Int(field.valueStart)..<Int(field.valueEnd) }
 
-    func hasName(_ field: Field, _ name: String) -> Bool {
-        let range = nameRange(field)
-        return range.count == name.utf8.count && bytes[range].elementsEqual(name.utf8)
+    func hasName(_ field: Field, _ name: StaticString) -> Bool {
+        let size = Int(field.valueStart &- field.nameStart)
+        guard size == name.utf8CodeUnitCount else { return false }
+        let start = Int(field.nameStart)
+        for index in 0..<size where unsafe bytes[start + index] != name.utf8Start[index] { return false }
+        return true
     }
 
     // MARK: from a parser, a piece at a time
-
-    mutating func reserveHead() {
-        bytes.reserveCapacity(512)
-        fields.reserveCapacity(16)
-    }
 
     mutating func beginField() {
         let at = UInt32(truncatingIfNeeded: bytes.count)
@@ -100,7 +138,14 @@ package struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral, Sequence {
     }
 
     mutating func appendName(_ piece: UnsafeRawBufferPointer) {
-        for index in piece.indices { unsafe bytes.append(Self.lowercased(piece[index])) }
+        let start = bytes.count
+        unsafe bytes.append(contentsOf: piece)
+        lowercase(from: start)
+    }
+
+    private mutating func lowercase(from start: Int) {
+        var stored = bytes.mutableSpan
+        for index in start..<stored.count { stored[index] = Self.lowercased(stored[index]) }
     }
 
     mutating func appendValue(_ piece: UnsafeRawBufferPointer) { unsafe bytes.append(contentsOf: piece) }
@@ -110,12 +155,28 @@ package struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral, Sequence {
     static func lowercased(_ byte: UInt8) -> UInt8 { byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte }
 
     static func isToken(_ byte: UInt8) -> Bool {
-        switch byte {
-        case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true
-        case 0x21, 0x23...0x27, 0x2a, 0x2b, 0x2d, 0x2e, 0x5e...0x60, 0x7c, 0x7e: true
-        default: false
-        }
+        // One bit a character.
+        let bits = byte < 64 ? 0x03ff_6cfa_0000_0000 : byte < 128 ? 0x57ff_ffff_c7ff_fffe : 0 as UInt64
+        return bits >> UInt64(byte & 63) & 1 == 1
     }
 
     static func isInValue(_ byte: UInt8) -> Bool { byte >= 0x20 && byte != 0x7f || byte == 0x09 }
+}
+
+extension RawSpan {
+    fileprivate var isFieldValue: Bool { !contains { !HTTPHeaders.isInValue($0) } }
+    fileprivate var isToken: Bool { !contains { !HTTPHeaders.isToken($0) } }
+    fileprivate var isASCII: Bool { !contains { $0 >= 0x80 } }
+
+    /// Looks at every byte, so that the compiler may take many at once.
+    @inline(__always)
+    private func contains(_ isSought: (UInt8) -> Bool) -> Bool {
+        unsafe withUnsafeBytes { bytes in
+            var found: UInt8 = 0
+            for index in bytes.indices { found |= unsafe isSought(bytes[index]) ? 1 : 0 }
+            return found != 0
+        }
+    }
+
+    fileprivate var text: String { unsafe withUnsafeBytes { unsafe String(decoding: $0, as: UTF8.self) } }
 }

@@ -5,8 +5,8 @@ package enum HTTPVersion: UInt8, Sendable {
     case http10, http11, http2
 }
 
-/// A request without its body.
-package struct HTTPRequest: Sendable {
+/// A request without its body. A class, because it is handed on and never changed.
+package final class HTTPRequest: Sendable {
     package let method: String
     /// As it was sent: nothing is decoded.
     package let path: String
@@ -21,6 +21,21 @@ package struct HTTPRequest: Sendable {
     package let contentLength: UInt64?
     /// Who sent it.
     package let peer: HTTPPeer
+
+    init(
+        method: String, path: String, query: String, host: String, headers: HTTPHeaders, version: HTTPVersion,
+        isTLS: Bool, contentLength: UInt64?, peer: HTTPPeer
+    ) {
+        self.method = method
+        self.path = path
+        self.query = query
+        self.host = host
+        self.headers = headers
+        self.version = version
+        self.isTLS = isTLS
+        self.contentLength = contentLength
+        self.peer = peer
+    }
 
     package var peerIsLoopback: Bool { peer.isLoopback }
 }
@@ -87,24 +102,30 @@ struct RequestTarget {
 
 /// True for what may stand in a Host field: a name, an IPv4 address or a bracketed IPv6 address, with or without a port.
 func isValidHost(_ host: String) -> Bool {
-    var name = host.utf8[...]
-    guard !name.isEmpty else { return false }
-    if name.first == 0x5b {
-        guard let close = name.firstIndex(of: 0x5d) else { return false }
-        let inside = name[name.index(after: name.startIndex)..<close]
+    let text = host.utf8Span.span
+    guard !text.isEmpty else { return false }
+    if text[0] == 0x5b {
+        guard let close = text.indices.first(where: { text[$0] == 0x5d }) else { return false }
+        let inside = text.extracting(1..<close)
         guard !inside.isEmpty, inside.allSatisfy({ isHex($0) || $0 == 0x3a || $0 == 0x2e }) else { return false }
-        name = name[name.index(after: close)...]
-        return name.isEmpty || isPort(name)
+        let rest = text.extracting((close + 1)...)
+        return rest.isEmpty || isPort(rest)
     }
-    if let colon = name.firstIndex(of: 0x3a) {
-        guard isPort(name[colon...]) else { return false }
-        name = name[..<colon]
-    }
-    return !name.isEmpty && name.allSatisfy(isInName)
+    let colon = text.indices.first { text[$0] == 0x3a } ?? text.count
+    guard colon == text.count || isPort(text.extracting(colon...)) else { return false }
+    return colon > 0 && text.extracting(..<colon).allSatisfy(isInName)
 }
 
-private func isPort(_ text: Substring.UTF8View) -> Bool {
-    text.first == 0x3a && text.count <= 6 && text.dropFirst().allSatisfy { $0 >= 0x30 && $0 <= 0x39 }
+private func isPort(_ text: Span<UInt8>) -> Bool {
+    text[0] == 0x3a && text.count <= 6 && text.extracting(1...).allSatisfy { $0 >= 0x30 && $0 <= 0x39 }
+}
+
+extension Span<UInt8> {
+    @inline(__always)
+    fileprivate func allSatisfy(_ isFine: (UInt8) -> Bool) -> Bool {
+        for index in indices where !isFine(self[index]) { return false }
+        return true
+    }
 }
 
 private func isHex(_ byte: UInt8) -> Bool {

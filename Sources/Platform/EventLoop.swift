@@ -26,8 +26,7 @@ package struct EventToken: Hashable, Sendable {
     package private(set) var now = MonotonicTime.now
 
     private let epoll: FileDescriptor
-    private var handlers: [UInt64: any EventHandler] = [:]
-    private var nextToken: UInt64 = 1
+    private var handlers = SlotTable<any EventHandler>()
     private var timers = TimerHeap()
     private var atBatchEnd: [() -> Void] = []
     private var running = true
@@ -49,10 +48,13 @@ package struct EventToken: Hashable, Sendable {
 
     /// Watches a descriptor. The handler is held until `remove`.
     package func add(_ descriptor: CInt, events: UInt32, handler: any EventHandler) throws(SystemError) -> EventToken {
-        let token = nextToken
-        nextToken += 1
-        try check(clinux_epoll_ctl(epoll.raw, EPOLL_CTL_ADD, descriptor, events, token), "epoll_ctl(add)")
-        handlers[token] = handler
+        let token = handlers.insert(handler)
+        do throws(SystemError) {
+            try check(clinux_epoll_ctl(epoll.raw, EPOLL_CTL_ADD, descriptor, events, token), "epoll_ctl(add)")
+        } catch {
+            _ = handlers.remove(token)
+            throw error
+        }
         return EventToken(value: token)
     }
 
@@ -64,7 +66,7 @@ package struct EventToken: Hashable, Sendable {
 
     /// Stops watching; call it before the descriptor is closed.
     package func remove(_ descriptor: CInt, token: EventToken) {
-        guard handlers.removeValue(forKey: token.value) != nil else { return }
+        guard handlers.remove(token.value) != nil else { return }
         _ = clinux_epoll_ctl(epoll.raw, EPOLL_CTL_DEL, descriptor, 0, token.value)
     }
 

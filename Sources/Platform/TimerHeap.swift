@@ -2,19 +2,18 @@
 
 /// Names a timer of one loop.
 package struct TimerToken: Hashable, Sendable {
-    fileprivate let value: UInt64
+    fileprivate let value: SlotTable<() -> Void>.Key
 }
 
 /// Timers by time. A removed timer leaves its place in the heap until its time comes, or until half the heap is dead.
 package struct TimerHeap {
     private struct Entry {
         let time: MonotonicTime
-        let token: UInt64
+        let token: SlotTable<() -> Void>.Key
     }
 
     private var heap: [Entry] = []
-    private var actions: [UInt64: () -> Void] = [:]
-    private var next: UInt64 = 1
+    private var actions = SlotTable<() -> Void>()
 
     package init() {}
 
@@ -24,16 +23,14 @@ package struct TimerHeap {
     package var earliest: MonotonicTime? { heap.first?.time }
 
     package mutating func insert(at time: MonotonicTime, _ action: @escaping () -> Void) -> TimerToken {
-        let token = next
-        next += 1
-        actions[token] = action
+        let token = actions.insert(action)
         heap.append(Entry(time: time, token: token))
         siftUp(heap.count - 1)
         return TimerToken(value: token)
     }
 
     package mutating func remove(_ token: TimerToken) {
-        guard actions.removeValue(forKey: token.value) != nil else { return }
+        guard actions.remove(token.value) != nil else { return }
         if heap.first?.token == token.value { dropDeadRoots() }
         if heap.count > 64, heap.count > 2 * actions.count { rebuild() }
     }
@@ -43,17 +40,17 @@ package struct TimerHeap {
         dropDeadRoots()
         guard let first = heap.first, first.time <= now else { return nil }
         removeRoot()
-        let action = actions.removeValue(forKey: first.token)
+        let action = actions.remove(first.token)
         dropDeadRoots()
         return action
     }
 
     private mutating func dropDeadRoots() {
-        while let first = heap.first, actions[first.token] == nil { removeRoot() }
+        while let first = heap.first, !actions.contains(first.token) { removeRoot() }
     }
 
     private mutating func rebuild() {
-        heap.removeAll { actions[$0.token] == nil }
+        heap.removeAll { !actions.contains($0.token) }
         heap.sort { $0.time < $1.time }
     }
 
@@ -78,7 +75,7 @@ package struct TimerHeap {
         var index = start
         while true {
             var smallest = index
-            for child in [2 * index + 1, 2 * index + 2]
+            for child in (2 * index + 1)...(2 * index + 2)
             where child < heap.count && heap[child].time < heap[smallest].time {
                 smallest = child
             }

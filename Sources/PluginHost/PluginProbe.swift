@@ -16,11 +16,12 @@ package struct PluginProbe: Sendable {
     /// Blocks: call it off the loops.
     /// - Parameter root: the directory whose child `deployment.directoryName` holds the files.
     package func check(_ deployment: Deployment, root: String) throws(RuntimeError) {
-        var spec = WorkerSpec(
+        var limits = Limits(defaultsFor: deployment.kind)
+        limits.memoryBytes = max(limits.memoryBytes, 256 << 20)
+        let spec = WorkerSpec(
             purpose: .probe, key: deployment.key, trust: "probe:\(deployment.tenant)/\(deployment.digest)", root: root,
             directory: deployment.directoryName, library: deployment.manifest.library ?? "plugin.so",
-            limits: Limits(defaultsFor: deployment.kind))
-        spec.limits.memoryBytes = max(spec.limits.memoryBytes, 256 << 20)
+            limits: limits)
         let worker = try host.start(spec)
         defer { host.kill(worker) }
         let verdict = firstFrame(of: worker)

@@ -11,10 +11,6 @@ package struct Lease: Sendable {
     package let isCold: Bool
     /// True when it has still to say that it is ready: it serves for the first time.
     let awaitsReady: Bool
-    /// The worker's channel when it is registered with the caller's loop already.
-    var channel: LoopBound<WorkerChannel>?
-    /// `channel`, on the loop that holds it.
-    package var openChannel: WorkerChannel? { channel?.value }
 
     init(worker: Worker, isCold: Bool) {
         self.worker = worker
@@ -25,7 +21,8 @@ package struct Lease: Sendable {
 
 /// Hands out workers.
 package final class Dispatcher: Sendable {
-    package typealias Answer = @Sendable (EventLoop, Result<Lease, RuntimeError>) -> Void
+    /// With the worker's channel when it is registered with that loop already.
+    package typealias Answer = @Sendable (EventLoop, Result<Lease, RuntimeError>, WorkerChannel?) -> Void
 
     /// A class, because the queue moves it about.
     private final class Ticket: Sendable {
@@ -40,29 +37,73 @@ package final class Dispatcher: Sendable {
         }
     }
 
-    private struct Function {
+    /// One entry of the table. A class, so that one look-up serves for all that is asked of it.
+    private final class Function {
         var queue: FunctionQueue<Ticket>
         var workers: [UInt32: Worker] = [:]
 
-        // Its end may have been told first, on the control loop: the queue has forgotten it and must not lend it.
-        mutating func release(_ worker: UInt32, now: MonotonicTime, preferred: (Ticket) -> Bool) -> Ticket? {
-            guard workers[worker] != nil, !queue.isLast(worker) else { return nil }
-            return queue.release(worker, now: now, preferred: preferred)
+        init(_ queue: FunctionQueue<Ticket>) { self.queue = queue }
+
+        func arrive(_ ticket: Ticket, now: MonotonicTime) -> (FunctionQueue<Ticket>.Arrival, due: MonotonicTime?) {
+            // One access to the queue for all: each by itself would copy it.
+            func arrive(in queue: inout FunctionQueue<Ticket>) -> (FunctionQueue<Ticket>.Arrival, MonotonicTime?) {
+                let arrival = queue.arrive(ticket, now: now)
+                guard case .wait = arrival else { return (arrival, nil) }
+                return (arrival, queue.nextDue)
+            }
+            return arrive(in: &queue)
         }
 
-        mutating func dismissIfLast(_ worker: UInt32, now: MonotonicTime) -> (Bool, FunctionQueue<Ticket>.Next?) {
+        func release(
+            _ worker: UInt32, now: MonotonicTime, preferred: (Ticket) -> Bool
+        ) -> (Freed, due: MonotonicTime?) {
+            // Its end may have been told first, on the control loop: the queue has forgotten it and must not lend it.
+            guard workers[worker] != nil else { return (.idle, nil) }
+            func release(in queue: inout FunctionQueue<Ticket>) -> (Freed, MonotonicTime?) {
+                if queue.isLast(worker) { return (.last, nil) }
+                if let ticket = queue.release(worker, now: now, preferred: preferred) { return (.lent(ticket), nil) }
+                return (.idle, queue.nextDue)
+            }
+            return release(in: &queue)
+        }
+
+        func dismissIfLast(_ worker: UInt32, now: MonotonicTime) -> (Bool, FunctionQueue<Ticket>.Next?) {
             guard workers[worker] != nil, queue.isLast(worker) else { return (false, nil) }
             return (true, queue.dismiss(worker, now: now))
         }
     }
 
+    /// What becomes of a worker that has finished an invocation.
+    private enum Freed {
+        case lent(Ticket)
+        case idle
+        /// It must not serve again.
+        case last
+    }
+
     private struct State {
         // By pool: a new deployment of a function is a function of its own, so that old and new workers never mix.
-        var functions: [String: Function] = [:]
+        var functions: [WorkerSpec.Pool: Function] = [:]
         var timer: MonotonicTime = .distantFuture
         var closing = false
         var restarts: RestartBudget
         var refusedStarts: UInt64 = 0
+
+        mutating func function(of spec: WorkerSpec, idleMilliseconds: UInt64) -> Function {
+            if let known = functions[spec.pool] { return known }
+            let new = Function(
+                FunctionQueue(
+                    limits: spec.limits, idleMilliseconds: idleMilliseconds, fresh: spec.purpose == .fresh))
+            functions[spec.pool] = new
+            return new
+        }
+
+        /// When the timer must be set anew for what is due then; nil when it fires early enough.
+        mutating func rearm(for due: MonotonicTime?) -> MonotonicTime? {
+            guard let due, due < timer else { return nil }
+            timer = due
+            return due
+        }
     }
 
     private let host: WorkerHost
@@ -80,31 +121,27 @@ package final class Dispatcher: Sendable {
 
     /// Finds a worker for one invocation. `answer` runs on `loop`: at once when a worker is idle or can be started.
     package func acquire(_ spec: WorkerSpec, idleMilliseconds: UInt64, on loop: EventLoop, answer: @escaping Answer) {
-        let key = spec.pool
         let ticket = Ticket(loop: loop.remote, spec: spec, answer: answer)
-        let (arrival, worker) = state.withLock { state -> (FunctionQueue<Ticket>.Arrival, Worker?) in
-            guard !state.closing else { return (.refuse, nil) }
-            // In place: a copy of the function would copy its queue.
-            let arrival = state.functions[
-                key,
-                default: Function(
-                    queue: FunctionQueue(
-                        limits: spec.limits, idleMilliseconds: idleMilliseconds, fresh: spec.purpose == .fresh))
-            ].queue.arrive(ticket, now: loop.now)
-            guard case .lease(let number) = arrival else { return (arrival, nil) }
-            return (arrival, state.functions[key]?.workers[number])
+        let now = loop.now
+        let (arrival, worker, due) = state.withLock {
+            state -> (FunctionQueue<Ticket>.Arrival, Worker?, MonotonicTime?) in
+            guard !state.closing else { return (.refuse, nil, nil) }
+            let function = state.function(of: spec, idleMilliseconds: idleMilliseconds)
+            let (arrival, due) = function.arrive(ticket, now: now)
+            guard case .lease(let number) = arrival else { return (arrival, nil, state.rearm(for: due)) }
+            return (arrival, function.workers[number], nil)
         }
         switch arrival {
         case .lease:
-            guard let worker else { return answer(loop, .failure(Self.vanished)) }
-            answer(loop, .success(Lease(worker: worker, isCold: false)))
+            guard let worker else { return answer(loop, .failure(Self.vanished), nil) }
+            answer(loop, .success(Lease(worker: worker, isCold: false)), nil)
         case .start:
             let result = start(spec)
-            answer(loop, result)
-            if case .failure = result { return replace(key, ended: nil) }
+            answer(loop, result, nil)
+            if case .failure = result { return replace(spec.pool, ended: nil) }
             prepareSpares(spec)
-        case .wait: armTimer(key)
-        case .refuse: answer(loop, .failure(Self.queueFull(spec)))
+        case .wait: if let due { wake(at: due) }
+        case .refuse: answer(loop, .failure(Self.queueFull(spec)), nil)
         }
     }
 
@@ -113,22 +150,32 @@ package final class Dispatcher: Sendable {
     /// A waiting invocation of the same loop gets it at once, with the channel as it is: no loop has to be woken, and
     /// nothing registered again. `channel` is detached in all other cases.
     package func release(_ worker: Worker, channel: WorkerChannel?, on loop: EventLoop) {
-        let here = loop.remote
-        let ticket = state.withLock { state -> Ticket? in
-            state.functions[worker.spec.pool]?.release(worker.number, now: loop.now, preferred: { $0.loop === here })
+        let (here, now) = (loop.remote, loop.now)
+        let (freed, due) = state.withLock { state -> (Freed, MonotonicTime?) in
+            guard let function = state.functions[worker.spec.pool] else { return (.idle, nil) }
+            let (freed, due) = function.release(worker.number, now: now, preferred: { $0.loop === here })
+            return (freed, state.rearm(for: due))
         }
-        guard let ticket, ticket.loop === here else {
+        guard case .lent(let ticket) = freed, ticket.loop === here else {
             channel?.detach()
-            guard let ticket else {
-                dismissIfLast(worker, now: loop.now)
-                // Waking the control loop can wait until the answer is on its way.
-                return loop.afterBatch { [self] in armTimer(worker.spec.pool) }
-            }
-            return ticket.loop.submit { loop in ticket.answer(loop, .success(Lease(worker: worker, isCold: false))) }
+            return passOn(worker, freed, due, on: loop)
         }
-        var lease = Lease(worker: worker, isCold: false)
-        if let channel, channel.isClear { lease.channel = LoopBound(channel, on: loop) } else { channel?.detach() }
-        ticket.answer(loop, .success(lease))
+        let isClear = channel?.isClear == true
+        if !isClear { channel?.detach() }
+        ticket.answer(loop, .success(Lease(worker: worker, isCold: false)), isClear ? channel : nil)
+    }
+
+    private func passOn(_ worker: Worker, _ freed: Freed, _ due: MonotonicTime?, on loop: EventLoop) {
+        // Waking the control loop can wait until the answer is on its way.
+        switch freed {
+        case .lent(let ticket):
+            ticket.loop.submit { loop in ticket.answer(loop, .success(Lease(worker: worker, isCold: false)), nil) }
+        case .idle:
+            if let due { loop.afterBatch { [self] in wake(at: due) } }
+        case .last:
+            dismissIfLast(worker, now: loop.now)
+            loop.afterBatch { [self] in armTimer(worker.spec.pool) }
+        }
     }
 
     /// What follows a cold start when its invocation no longer waits for the machine.
@@ -234,7 +281,7 @@ package final class Dispatcher: Sendable {
     }
 
     /// A place is free: whoever has waited longest starts a worker in it.
-    private func replace(_ pool: String, ended worker: UInt32?) {
+    private func replace(_ pool: WorkerSpec.Pool, ended worker: UInt32?) {
         var ended = worker
         // In turns, since whoever can't start frees the place again.
         while true {
@@ -249,31 +296,33 @@ package final class Dispatcher: Sendable {
     }
 
     /// - Returns: false when a start failed: its place is free.
-    private func serve(_ next: FunctionQueue<Ticket>.Next?, of pool: String) -> Bool {
+    private func serve(_ next: FunctionQueue<Ticket>.Next?, of pool: WorkerSpec.Pool) -> Bool {
         switch next {
         case nil: return true
         case .start(let ticket):
             let result = start(ticket.spec)
-            ticket.loop.submit { loop in ticket.answer(loop, result) }
+            ticket.loop.submit { loop in ticket.answer(loop, result, nil) }
             if case .failure = result { return false }
         case .lease(let ticket, let number):
             let worker = state.withLock { $0.functions[pool]?.workers[number] }
             let result = worker.map { Lease(worker: $0, isCold: false) }
-            ticket.loop.submit { loop in ticket.answer(loop, result.map { .success($0) } ?? .failure(Self.vanished)) }
+            ticket.loop.submit { loop in
+                ticket.answer(loop, result.map { .success($0) } ?? .failure(Self.vanished), nil)
+            }
         }
         return true
     }
 
-    private func armTimer(_ key: String? = nil) {
-        let due = state.withLock { state -> MonotonicTime? in
-            let next =
-                key.map { state.functions[$0]?.queue.nextDue }
-                ?? state.functions.values.compactMap(\.queue.nextDue).min()
-            guard let due = next, due < state.timer else { return nil }
-            state.timer = due
-            return due
+    private func armTimer(_ pool: WorkerSpec.Pool? = nil) {
+        let due = state.withLock { state in
+            state.rearm(
+                for: pool.map { state.functions[$0]?.queue.nextDue }
+                    ?? state.functions.values.compactMap(\.queue.nextDue).min())
         }
-        guard let due else { return }
+        if let due { wake(at: due) }
+    }
+
+    private func wake(at due: MonotonicTime) {
         control.submit { [self] loop in loop.schedule(at: due) { [self, unowned loop] in tick(now: loop.now) } }
     }
 
@@ -283,18 +332,16 @@ package final class Dispatcher: Sendable {
         var overdue: [Worker] = []
         state.withLock { state in
             state.timer = .distantFuture
-            for key in state.functions.keys {
-                expired += state.functions[key]?.queue.expire(now: now) ?? []
-                let resting = state.functions[key]?.queue.retire(now: now) ?? []
-                retired += resting.compactMap { state.functions[key]?.workers[$0] }
-                let late = state.functions[key]?.queue.overdue(now: now) ?? []
-                overdue += late.compactMap { state.functions[key]?.workers[$0] }
+            for function in state.functions.values {
+                expired += function.queue.expire(now: now)
+                retired += function.queue.retire(now: now).compactMap { function.workers[$0] }
+                overdue += function.queue.overdue(now: now).compactMap { function.workers[$0] }
             }
         }
         for worker in retired { host.retire(worker) }
         for worker in overdue { host.kill(worker) }
         for ticket in expired {
-            ticket.loop.submit { loop in ticket.answer(loop, .failure(Self.waitedTooLong(ticket.spec))) }
+            ticket.loop.submit { loop in ticket.answer(loop, .failure(Self.waitedTooLong(ticket.spec)), nil) }
         }
         armTimer()
     }

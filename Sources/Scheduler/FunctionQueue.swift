@@ -130,14 +130,18 @@ package struct FunctionQueue<Ticket> {
     package mutating func release(
         _ worker: UInt32, now: MonotonicTime, preferred: (Ticket) -> Bool = { _ in false }
     ) -> Ticket? {
-        guard let oldest = waiting.first else {
+        guard !waiting.isEmpty else {
             idle.append(Idle(worker: worker, since: now))
             return nil
         }
-        let candidates = oldest.passed < Self.leeway ? waiting.prefix(Self.leeway) : []
-        let chosen = candidates.firstIndex { preferred($0.ticket) } ?? 0
+        let chosen = waiting[0].passed < Self.leeway ? firstOfOldest(where: preferred) ?? 0 : 0
         if chosen > 0 { waiting[0].passed += 1 }
         return waiting.remove(at: chosen).ticket
+    }
+
+    /// By index: a slice would share the storage, and the change that follows would copy it.
+    private func firstOfOldest(where preferred: (Ticket) -> Bool) -> Int? {
+        waiting.indices.prefix(Self.leeway).first { preferred(waiting[$0].ticket) }
     }
 
     /// True for a worker that must not serve again after this invocation: hand it to `dismiss`.
@@ -232,11 +236,13 @@ package struct FunctionQueue<Ticket> {
 
     /// When `expire`, `retire` or `overdue` has something to do; nil when never.
     package var nextDue: MonotonicTime? {
-        let dues = [
-            waiting.first?.deadline, idle.first.map { restsSince($0).adding(nanoseconds: idleLimit) },
-            leaving.first { $0.since != .distantFuture }?.since.adding(nanoseconds: Self.farewell),
-        ]
-        return dues.compactMap { $0 }.min()
+        var due = MonotonicTime.distantFuture
+        if let first = waiting.first { due = first.deadline }
+        if let first = idle.first { due = min(due, restsSince(first).adding(nanoseconds: idleLimit)) }
+        if let next = leaving.first(where: { $0.since != .distantFuture }) {
+            due = min(due, next.since.adding(nanoseconds: Self.farewell))
+        }
+        return due == .distantFuture ? nil : due
     }
 }
 

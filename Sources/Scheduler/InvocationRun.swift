@@ -13,15 +13,14 @@ package struct InvocationRequest {
     package var method: String
     package var path: String
     package var query: String
-    package var headers: [(String, String)]
+    package var fields: FieldBlock
     /// The first bytes of the body; all of it when `bodyComplete`.
     package var body: [UInt8]
     package var bodyComplete: Bool
 
     package init(
         id: UInt64, requestID: String, function: FunctionKey, method: String, path: String, query: String,
-        headers: [(String, String)],
-        body: [UInt8], bodyComplete: Bool
+        fields: FieldBlock, body: [UInt8], bodyComplete: Bool
     ) {
         self.id = id
         self.requestID = requestID
@@ -29,7 +28,7 @@ package struct InvocationRequest {
         self.method = method
         self.path = path
         self.query = query
-        self.headers = headers
+        self.fields = fields
         self.body = body
         self.bodyComplete = bodyComplete
     }
@@ -47,7 +46,10 @@ package struct InvocationTimings: Sendable {
 
 /// Receives an answer as it comes, on the loop's thread.
 package protocol InvocationSink: AnyObject {
-    func responseHead(status: Int, headers: [(String, String)], timings: InvocationTimings)
+    /// - Parameters:
+    ///   - fields: whole header fields, one after the other; they die when this returns.
+    ///   - isWhole: true when the end of the answer is here too.
+    func responseHead(status: Int, fields: RawSpan, isWhole: Bool, timings: InvocationTimings)
     /// Returns false to pause the worker until `resume`.
     func responseBody(_ bytes: RawSpan) -> Bool
     func log(level: Int, text: String)
@@ -64,7 +66,7 @@ package final class InvocationRun: WorkerChannelDelegate {
     private let lease: Lease
     private let dispatcher: Dispatcher
     private let loop: EventLoop
-    private let request: InvocationRequest
+    private let id: UInt64
     /// Held until the end has been told.
     private var sink: (any InvocationSink)?
     private var channel: WorkerChannel?
@@ -82,11 +84,12 @@ package final class InvocationRun: WorkerChannelDelegate {
     private let startedAt: MonotonicTime
     package private(set) var timings: InvocationTimings
 
+    /// - Parameter open: the worker's channel when it is registered with `loop` already.
     package init(
-        _ request: InvocationRequest, lease: Lease, dispatcher: Dispatcher, loop: EventLoop, buffer: PacketBuffer,
-        queued: UInt64, sink: any InvocationSink
+        _ request: InvocationRequest, lease: Lease, channel open: WorkerChannel? = nil, dispatcher: Dispatcher,
+        loop: EventLoop, buffer: PacketBuffer, queued: UInt64, sink: any InvocationSink
     ) {
-        self.request = request
+        id = request.id
         self.lease = lease
         self.dispatcher = dispatcher
         self.loop = loop
@@ -100,7 +103,7 @@ package final class InvocationRun: WorkerChannelDelegate {
                 dispatcher.settle(worker)
             }
         }
-        if let open = lease.channel?.value {
+        if let open {
             open.delegate = self
             channel = open
         } else {
@@ -119,29 +122,29 @@ package final class InvocationRun: WorkerChannelDelegate {
         timer = loop.schedule(at: startedAt.adding(milliseconds: limit)) { [self] in
             stop(.timedOut(milliseconds: Int(limit)))
         }
-        sendInvoke(deadline: startedAt.adding(milliseconds: limit))
+        sendInvoke(request, deadline: startedAt.adding(milliseconds: limit))
     }
 
     // MARK: towards the worker
 
-    private func sendInvoke(deadline: MonotonicTime) {
+    private func sendInvoke(_ request: InvocationRequest, deadline: MonotonicTime) {
+        func size(_ text: String) -> UInt32 { UInt32(text.utf8.count) }
         let room = Int(WIRE_FRAME_MAX) - Int(WIRE_HEAD_SIZE)
         let key = request.function
-        var frame = FrameBuilder(
-            FrameHead(Int(WIRE_INVOKE), id: UInt32(truncatingIfNeeded: request.id)), capacity: 1024)
-        frame.append(request.id)
-        frame.append(deadline.nanoseconds)
-        let texts = [request.method, request.path, request.query, key.tenant, key.name, request.requestID]
-        for text in texts { frame.append(UInt32(text.utf8.count)) }
-        frame.append(UInt32(request.headers.count))
-        frame.append(UInt32(0))
-        for text in texts { frame.append(text) }
-        for (name, value) in request.headers {
-            frame.append(UInt32(name.utf8.count))
-            frame.append(UInt32(value.utf8.count))
-            frame.append(name)
-            frame.append(value)
-        }
+        let invoke = wire_invoke(
+            id: request.id, deadline_ns: deadline.nanoseconds, method_size: size(request.method),
+            path_size: size(request.path), query_size: size(request.query), tenant_size: size(key.tenant),
+            function_size: size(key.name), request_id_size: size(request.requestID),
+            header_count: request.fields.count, reserved: 0)
+        var frame = FrameBuilder(FrameHead(Int(WIRE_INVOKE), id: UInt32(truncatingIfNeeded: request.id)), capacity: 512)
+        frame.append(invoke)
+        frame.append(request.method)
+        frame.append(request.path)
+        frame.append(request.query)
+        frame.append(key.tenant)
+        frame.append(key.name)
+        frame.append(request.requestID)
+        frame.append(request.fields.bytes)
         let first = min(request.body.count, room - frame.payloadSize)
         let whole = request.bodyComplete && first == request.body.count
         frame.append(request.body[..<first])
@@ -180,7 +183,7 @@ package final class InvocationRun: WorkerChannelDelegate {
 
     private func send(_ type: Int, flags: Int = 0, call: UInt32 = 0, payload: ArraySlice<UInt8> = []) {
         var frame = FrameBuilder(
-            FrameHead(type, flags: flags, id: UInt32(truncatingIfNeeded: request.id), call: call),
+            FrameHead(type, flags: flags, id: UInt32(truncatingIfNeeded: id), call: call),
             capacity: payload.count)
         frame.append(payload)
         channel?.send(frame.finish())
@@ -231,8 +234,8 @@ package final class InvocationRun: WorkerChannelDelegate {
             sink?.log(level: Int(head.call), text: payload.text(in: 0..<payload.byteCount))
             return
         }
-        guard phase == .running, head.id == UInt32(truncatingIfNeeded: request.id) else {
-            return stop(.protocolViolation("frame \(type) for invocation \(head.id) while it serves \(request.id)"))
+        guard phase == .running, head.id == UInt32(truncatingIfNeeded: id) else {
+            return stop(.protocolViolation("frame \(type) for invocation \(head.id) while it serves \(id)"))
         }
         switch type {
         case Int(WIRE_RESPONSE): response(head, payload, &offset)
@@ -269,15 +272,16 @@ package final class InvocationRun: WorkerChannelDelegate {
             let count = payload.u32(&offset),
             count <= WIRE_HEADERS_MAX
         else { return stop(.protocolViolation(status == 0 ? "a malformed answer" : "two answers to one invocation")) }
-        var headers: [(String, String)] = []
+        let start = offset
         for _ in 0..<count {
-            guard let nameSize = payload.u32(&offset), let valueSize = payload.u32(&offset),
-                let name = payload.text(nameSize, &offset), let value = payload.text(valueSize, &offset)
-            else { return stop(.protocolViolation("a header field that is cut")) }
-            headers.append((name, value))
+            guard payload.field(&offset) != nil else {
+                return stop(.protocolViolation("a header field that is cut"))
+            }
         }
         status = Int(code)
-        sink?.responseHead(status: status, headers: headers, timings: timings)
+        sink?.responseHead(
+            status: status, fields: payload.extracting(start..<offset), isWhole: head.has(Int(WIRE_FLAG_FINISHED)),
+            timings: timings)
         data(head, payload, from: offset)
     }
 
@@ -303,7 +307,9 @@ package final class InvocationRun: WorkerChannelDelegate {
         timings.run = run
         let text = payload.text(in: offset..<payload.byteCount)
         let outcome: Outcome = reason ?? (code == 0 ? .success(status: status == 0 ? 200 : status) : .failed(text))
-        if code == 0, reason == nil, status == 0 { sink?.responseHead(status: 200, headers: [], timings: timings) }
+        if code == 0, reason == nil, status == 0 {
+            sink?.responseHead(status: 200, fields: payload.extracting(0..<0), isWhole: true, timings: timings)
+        }
         // From here on the channel may be another invocation's.
         let free = channel.take()
         free?.delegate = nil

@@ -1,5 +1,5 @@
 // How the host reads and writes wire frames: nothing a worker sends is believed before its length is checked here.
-internal import SwiftletWire
+package import SwiftletWire
 
 /// The fixed part of every frame.
 package struct FrameHead: Equatable, Sendable {
@@ -70,6 +70,14 @@ extension RawSpan {
         return text(in: range)
     }
 
+    /// A header field as INVOKE and RESPONSE carry it; nil when it isn't all there.
+    package func field(_ offset: inout Int) -> (name: Range<Int>, value: Range<Int>)? {
+        guard let nameSize = u32(&offset), let valueSize = u32(&offset), let name = take(nameSize, &offset),
+            let value = take(valueSize, &offset)
+        else { return nil }
+        return (name, value)
+    }
+
     package func text(in range: Range<Int>) -> String {
         unsafe extracting(range).withUnsafeBytes { unsafe String(decoding: $0, as: UTF8.self) }
     }
@@ -86,23 +94,21 @@ package struct FrameBuilder {
     package init(_ head: FrameHead, capacity: Int = 0) {
         bytes = []
         bytes.reserveCapacity(Int(WIRE_HEAD_SIZE) + capacity)
-        append(head.type)
-        append(head.flags)
-        append(UInt32(0))
-        append(head.id)
-        append(head.call)
+        bytes.append(
+            record: wire_head(type: head.type, flags: head.flags, size: 0, id: head.id, call: head.call))
     }
 
-    package mutating func append<Number: FixedWidthInteger>(_ number: Number) {
-        unsafe withUnsafeBytes(of: number.littleEndian) { unsafe bytes.append(contentsOf: $0) }
-    }
+    package mutating func append(_ invoke: wire_invoke) { bytes.append(record: invoke) }
 
-    package mutating func append(_ text: String) { bytes.append(contentsOf: text.utf8) }
+    // One for each width, since a generic function is slow in another module.
+    package mutating func append(_ number: UInt16) { bytes.append(littleEndian: number) }
+    package mutating func append(_ number: UInt32) { bytes.append(littleEndian: number) }
+    package mutating func append(_ number: UInt64) { bytes.append(littleEndian: number) }
+
+    package mutating func append(_ text: String) { unsafe append(text.utf8Span.span.bytes) }
     package mutating func append(_ more: [UInt8]) { bytes.append(contentsOf: more) }
     package mutating func append(_ more: ArraySlice<UInt8>) { bytes.append(contentsOf: more) }
-    package mutating func append(_ more: RawSpan) {
-        unsafe more.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
-    }
+    package mutating func append(_ more: RawSpan) { bytes.append(span: more) }
 
     package var payloadSize: Int { bytes.count - Int(WIRE_HEAD_SIZE) }
 
@@ -112,5 +118,39 @@ package struct FrameBuilder {
         precondition(size <= Int(WIRE_FRAME_MAX - WIRE_HEAD_SIZE), "frame over the wire limit")
         for index in 0..<4 { bytes[4 + index] = UInt8(truncatingIfNeeded: size >> (8 * index)) }
         return bytes
+    }
+}
+
+/// Header fields as INVOKE carries them.
+package struct FieldBlock: Sendable {
+    package private(set) var count: UInt32 = 0
+    package private(set) var bytes: [UInt8] = []
+
+    /// - Parameter capacity: bytes to make room for.
+    package init(capacity: Int = 0) { bytes.reserveCapacity(capacity) }
+
+    package mutating func append(name: RawSpan, value: RawSpan) {
+        count += 1
+        bytes.append(littleEndian: UInt32(name.byteCount))
+        bytes.append(littleEndian: UInt32(value.byteCount))
+        bytes.append(span: name)
+        bytes.append(span: value)
+    }
+}
+
+extension [UInt8] {
+    @inline(__always)
+    fileprivate mutating func append<Number: FixedWidthInteger>(littleEndian number: Number) {
+        unsafe Swift.withUnsafeBytes(of: number.littleEndian) { unsafe append(contentsOf: $0) }
+    }
+
+    /// As it is in memory: both sides of the fork are of one machine, and it is little-endian.
+    @inline(__always)
+    fileprivate mutating func append<Record: BitwiseCopyable>(record: Record) {
+        unsafe Swift.withUnsafeBytes(of: record) { unsafe append(contentsOf: $0) }
+    }
+
+    fileprivate mutating func append(span: RawSpan) {
+        unsafe span.withUnsafeBytes { unsafe append(contentsOf: $0) }
     }
 }

@@ -104,7 +104,7 @@ package final class WorkerHost: Sendable {
     /// Starts a worker. Its channel may be written at once: what waits there is read when it is ready.
     package func start(_ spec: WorkerSpec) throws(RuntimeError) -> Worker {
         var spec = spec
-        if let device = spec.device { spec.nodes = try device.nodes(for: spec.key) }
+        if let device = spec.device { spec = spec.with(try device.nodes(for: spec.key)) }
         do {
             for _ in 0..<Self.attempts { if let worker = try tryStart(spec) { return worker } }
         } catch {

@@ -2,8 +2,8 @@
 package import Core
 internal import SwiftletWire
 
-/// A worker to be.
-package struct WorkerSpec: Sendable {
+/// A worker to be. A class, because each call of its function hands it on.
+package final class WorkerSpec: Sendable {
     package enum Purpose: UInt32, Sendable {
         case handler = 1
         case backend = 2
@@ -12,43 +12,84 @@ package struct WorkerSpec: Sendable {
         case fresh = 4
     }
 
-    package var purpose: Purpose
+    /// Where interchangeable workers are. Hashed once, because each call of a function looks it up.
+    package struct Pool: Hashable, Sendable {
+        private let hash: Int
+        private let name: String
+
+        package init(_ name: String) {
+            hash = name.hashValue
+            self.name = name
+        }
+
+        package func hash(into hasher: inout Hasher) { hasher.combine(hash) }
+    }
+
+    package let purpose: Purpose
     /// Whose function or model this is, for `ps` and for logs.
     package let key: FunctionKey
     /// Workers with the same trust key come from one zygote and share its address layout.
     package let trust: String
     /// Directory that the zygote of this trust key sees as /app.
-    package var root: String
+    package let root: String
     /// The artefact's directory below `root`.
     package let directory: String
-    /// Workers of the same pool are interchangeable.
-    package var pool: String
+    package let pool: Pool
     /// File names inside that directory; `model` may be empty.
-    package var library: String
-    package var model = ""
+    package let library: String
+    package let model: String
     /// JSON.
-    package var config = "{}"
-    package var limits: Limits
+    package let config: String
+    package let limits: Limits
     /// A backend's, if it has one.
-    package var device: Device?
+    package let device: Device?
     /// What that is on this machine; WorkerHost fills it in at the start.
-    var nodes: [DeviceNode] = []
-    package var contextTokens: UInt32 = 0
-    package var maxSequences: UInt32 = 0
-    package var maxStepTokens: UInt32 = 0
+    let nodes: [DeviceNode]
+    package let contextTokens: UInt32
+    package let maxSequences: UInt32
+    package let maxStepTokens: UInt32
 
-    package init(
-        purpose: Purpose, key: FunctionKey, trust: String, root: String, directory: String, library: String,
-        limits: Limits
+    /// - Parameter sharesPool: its workers serve every function of the same trust key and artefact.
+    package convenience init(
+        purpose: Purpose, key: FunctionKey, trust: String, root: String, directory: String, sharesPool: Bool = false,
+        library: String, model: String = "", config: String = "{}", limits: Limits, device: Device? = nil,
+        contextTokens: UInt32 = 0, maxSequences: UInt32 = 0, maxStepTokens: UInt32 = 0
+    ) {
+        self.init(
+            purpose: purpose, key: key, trust: trust, root: root, directory: directory,
+            pool: Pool(sharesPool ? "\(trust)@\(directory)" : "\(trust)/\(key.name)@\(directory)"), library: library,
+            model: model, config: config, limits: limits, device: device, nodes: [], contextTokens: contextTokens,
+            maxSequences: maxSequences, maxStepTokens: maxStepTokens)
+    }
+
+    private init(
+        purpose: Purpose, key: FunctionKey, trust: String, root: String, directory: String, pool: Pool,
+        library: String, model: String, config: String, limits: Limits, device: Device?, nodes: [DeviceNode],
+        contextTokens: UInt32, maxSequences: UInt32, maxStepTokens: UInt32
     ) {
         self.purpose = purpose
         self.key = key
         self.trust = trust
         self.root = root
         self.directory = directory
-        pool = "\(trust)/\(key.name)@\(directory)"
+        self.pool = pool
         self.library = library
+        self.model = model
+        self.config = config
         self.limits = limits
+        self.device = device
+        self.nodes = nodes
+        self.contextTokens = contextTokens
+        self.maxSequences = maxSequences
+        self.maxStepTokens = maxStepTokens
+    }
+
+    /// The same with what its device is on this machine.
+    func with(_ nodes: [DeviceNode]) -> WorkerSpec {
+        WorkerSpec(
+            purpose: purpose, key: key, trust: trust, root: root, directory: directory, pool: pool, library: library,
+            model: model, config: config, limits: limits, device: device, nodes: nodes, contextTokens: contextTokens,
+            maxSequences: maxSequences, maxStepTokens: maxStepTokens)
     }
 
     /// Workers with the same key come from one zygote. Its nodes are part of it, because a zygote takes them once, for all.

@@ -37,7 +37,7 @@ final class Zygote: Sendable {
     /// A job that was done lately: a worker waits that has it already, or is asked for.
     private struct KnownJob {
         let number: UInt32
-        let pool: String
+        let pool: WorkerSpec.Pool
         let limits: Limits
         var askedAt: MonotonicTime?
     }
@@ -83,7 +83,8 @@ final class Zygote: Sendable {
     /// Takes a worker that waits: if possible one that has this job, else one with these limits, else any without a job.
     func takePrepared(for spec: WorkerSpec) -> Prepared? {
         state.withLock { state in
-            let job = spec.purpose == .handler ? state.jobs.last { $0.pool == spec.pool && $0.limits == spec.limits } : nil
+            let job =
+                spec.purpose == .handler ? state.jobs.last { $0.pool == spec.pool && $0.limits == spec.limits } : nil
             let index =
                 state.prepared.firstIndex { $0.job != 0 && $0.job == job?.number }
                 ?? state.prepared.firstIndex { $0.job == 0 && $0.fits(spec.limits) }

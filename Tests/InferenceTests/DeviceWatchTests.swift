@@ -73,10 +73,9 @@ private func share(_ worker: UInt32, pid: Int32, device: Device = .gpu(0), budge
     private func worker(_ number: UInt32, pid: Int32, device: Device?) throws -> Worker {
         var limits = Limits(defaultsFor: .backend)
         limits.deviceMemoryBytes = 1000
-        var spec = WorkerSpec(
+        let spec = WorkerSpec(
             purpose: .backend, key: FunctionKey(tenant: "platform", name: "m"), trust: "platform:m", root: "/",
-            directory: "d", library: "l.so", limits: limits)
-        spec.device = device
+            directory: "d", library: "l.so", limits: limits, device: device)
         var pair = try ChannelPair()
         let worker = Worker(
             number: number, wireNumber: number, spec: spec, channel: pair.takeOurs(), fromPreparedZygote: true)

@@ -44,7 +44,7 @@ private final class IdleHost {
     /// Asks for a worker; the box is filled at once or when `turn` runs what was submitted.
     func acquire(_ spec: WorkerSpec) -> Box {
         let box = Box()
-        dispatcher.acquire(spec, idleMilliseconds: 1000, on: loop) { _, result in box.put(result) }
+        dispatcher.acquire(spec, idleMilliseconds: 1000, on: loop) { _, result, _ in box.put(result) }
         return box
     }
 

@@ -63,11 +63,10 @@ private let owner = FunctionKey(tenant: "platform", name: "llama")
 
     @Test func aZygoteIsSharedOnlyByThoseWithTheSameNodes() {
         func key(_ nodes: [DeviceNode]) -> String {
-            var spec = WorkerSpec(
+            WorkerSpec(
                 purpose: .backend, key: owner, trust: "platform:llama", root: "/", directory: "d", library: "l.so",
-                limits: Limits(defaultsFor: .backend))
-            spec.nodes = nodes
-            return spec.zygoteKey
+                limits: Limits(defaultsFor: .backend)
+            ).with(nodes).zygoteKey
         }
         let (one, two) = (DeviceNode(path: "a", major: 1, minor: 2), DeviceNode(path: "a", major: 1, minor: 3))
         #expect(Set([key([]), key([one]), key([two]), key([one, two])]).count == 4 && key([]) == "platform:llama")

@@ -39,6 +39,25 @@ private struct Cursor {
         #expect(number == 0xdead_beef && word == "häh" && cursor.offset == packet.count)
     }
 
+    @Test func headerFieldsAreReadAsTheyWerePackedAndNeverPastACut() {
+        var block = FieldBlock()
+        for (name, value) in [("a", "1"), ("content-type", "text/plain"), ("e", "")] {
+            unsafe block.append(name: name.utf8Span.span.bytes, value: value.utf8Span.span.bytes)
+        }
+        func read(_ bytes: [UInt8]) -> [String] {
+            let span = unsafe bytes.span.bytes
+            var (offset, fields) = (0, [String]())
+            while let field = span.field(&offset) {
+                fields.append("\(span.text(in: field.name))=\(span.text(in: field.value))")
+            }
+            return fields
+        }
+        let whole = ["a=1", "content-type=text/plain", "e="]
+        #expect(block.count == 3 && read(block.bytes) == whole)
+        for size in 0..<block.bytes.count { #expect(whole.starts(with: read(Array(block.bytes[..<size])))) }
+        #expect(read(Array(block.bytes.dropLast())) == Array(whole.dropLast()))
+    }
+
     @Test func aPacketWhoseSizeFieldLiesIsNoFrame() {
         var frame = FrameBuilder(FrameHead(Int(WIRE_DATA)))
         frame.append("twelve bytes")
@@ -86,18 +105,15 @@ private struct Cursor {
         limits.cpuPercent = 250
         limits.cpuWeight = 400
         limits.files = 77
-        var spec = WorkerSpec(
-            purpose: .backend, key: FunctionKey(tenant: "platform", name: "m"), trust: "platform:m", root: "/r",
-            directory: "dir", library: "lib.so", limits: limits)
-        spec.model = "m.gguf"
-        spec.config = #"{"a":1}"#
-        spec.contextTokens = 4096
-        spec.maxSequences = 8
-        spec.maxStepTokens = 512
-        spec.limits.deviceMemoryBytes = 8 << 30
-        spec.device = .gpu(1)
-        spec.nodes = [DeviceNode(path: "nvidia1", major: 195, minor: 1)]
-        let packet = spec.startPacket(worker: 42)
+        limits.deviceMemoryBytes = 8 << 30
+        func spec(_ device: Device?) -> WorkerSpec {
+            WorkerSpec(
+                purpose: .backend, key: FunctionKey(tenant: "platform", name: "m"), trust: "platform:m", root: "/r",
+                directory: "dir", library: "lib.so", model: "m.gguf", config: #"{"a":1}"#, limits: limits,
+                device: device, contextTokens: 4096, maxSequences: 8, maxStepTokens: 512)
+        }
+        let node = DeviceNode(path: "nvidia1", major: 195, minor: 1)
+        let packet = spec(.gpu(1)).with([node]).startPacket(worker: 42)
         #expect(head(of: packet)?.type == UInt16(WIRE_START))
         let start = unsafe packet.withUnsafeBytes {
             unsafe $0.loadUnaligned(fromByteOffset: Int(WIRE_HEAD_SIZE), as: wire_start.self)
@@ -108,8 +124,7 @@ private struct Cursor {
         #expect(start.context_tokens == 4096 && start.max_sequences == 8 && start.max_step_tokens == 512)
         #expect([start.directory_size, start.library_size, start.model_size, start.config_size] == [3, 6, 6, 7])
         #expect(start.device_bytes == 8 << 30 && start.device_count == 1)
-        spec.device = nil
-        let without = unsafe spec.startPacket(worker: 42).withUnsafeBytes {
+        let without = unsafe spec(nil).startPacket(worker: 42).withUnsafeBytes {
             unsafe $0.loadUnaligned(fromByteOffset: Int(WIRE_HEAD_SIZE), as: wire_start.self)
         }
         #expect(without.device_bytes == 0, "a budget without a device is no device to an engine")
@@ -118,7 +133,7 @@ private struct Cursor {
     }
 
     @Test func workersAreInterchangeableOnlyWithinOneDeploymentOfOneTrustKey() {
-        func pool(_ trust: String, _ name: String, _ directory: String) -> String {
+        func pool(_ trust: String, _ name: String, _ directory: String) -> WorkerSpec.Pool {
             WorkerSpec(
                 purpose: .handler, key: FunctionKey(tenant: "t", name: name), trust: trust, root: "/",
                 directory: directory,

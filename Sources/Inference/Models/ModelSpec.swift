@@ -27,15 +27,12 @@ package struct ModelSpec: Sendable {
     /// - Parameter root: the directory that holds the platform's artefacts.
     package init(_ deployment: Deployment, root: String) {
         let manifest = deployment.manifest
-        var worker = WorkerSpec(
+        let worker = WorkerSpec(
             purpose: .backend, key: deployment.key, trust: "platform:\(deployment.name)", root: root,
-            directory: deployment.directoryName, library: manifest.libraryFile, limits: manifest.limits)
-        worker.model = manifest.model ?? ""
-        worker.device = manifest.device
-        worker.config = manifest.config
-        worker.contextTokens = manifest.contextTokens
-        worker.maxSequences = manifest.maxSequences
-        worker.maxStepTokens = manifest.maxStepTokens
+            directory: deployment.directoryName, library: manifest.libraryFile, model: manifest.model ?? "",
+            config: manifest.config, limits: manifest.limits, device: manifest.device,
+            contextTokens: manifest.contextTokens, maxSequences: manifest.maxSequences,
+            maxStepTokens: manifest.maxStepTokens)
         self.init(
             name: deployment.name, created: deployment.createdAt / 1000, worker: worker,
             keepAliveMilliseconds: UInt64(max(0, manifest.keepAliveMilliseconds)))

@@ -72,10 +72,11 @@ private final class Room {
         let (worker, end) = makeWorker(.handler)
         let sink = Sink()
         let isCold = input.u8() & 1 == 1
+        var fields = FieldBlock()
+        unsafe fields.append(name: "a".utf8Span.span.bytes, value: "b".utf8Span.span.bytes)
         let request = InvocationRequest(
             id: UInt64(Self.identity), requestID: "r", function: worker.spec.key, method: "GET", path: "/", query: "",
-            headers: [("a", "b")],
-            body: [1, 2, 3], bodyComplete: true)
+            fields: fields, body: [1, 2, 3], bodyComplete: true)
         let run = InvocationRun(
             request, lease: Lease(worker: worker, isCold: isCold), dispatcher: dispatcher, loop: loop, buffer: buffer,
             queued: 0, sink: sink)
@@ -214,10 +215,13 @@ private final class Sink: InvocationSink {
     private(set) var ends = 0
     private(set) var openCalls: Set<UInt32> = []
 
-    func responseHead(status: Int, headers: [(String, String)], timings: InvocationTimings) {
+    func responseHead(status: Int, fields: RawSpan, isWhole: Bool, timings: InvocationTimings) {
         heads += 1
         require(ends == 0 && bytes == 0, "the head comes first")
-        require((200...599).contains(status) && headers.count <= Int(WIRE_HEADERS_MAX), "a head is within bounds")
+        var (count, offset) = (0, 0)
+        while fields.field(&offset) != nil { count += 1 }
+        require((200...599).contains(status) && count <= Int(WIRE_HEADERS_MAX), "a head is within bounds")
+        require(offset == fields.byteCount, "and made of whole fields")
     }
 
     func responseBody(_ bytes: RawSpan) -> Bool {
