@@ -468,21 +468,6 @@ static void load_kit(const char *kit) {
     if (Z.warm_up != NULL) Z.warm_up();
 }
 
-/// Takes every hole that loading and warming up left in the heap, for good. Workers then allocate from its end: side by
-/// side on new pages, where filling holes would copy pages all over the heap, twenty of them in each worker.
-static void fill_holes(void) {
-    enum { LARGEST = 100 << 10, SMALLEST = 24 };
-    malloc_trim(0); // joins neighbours first
-    void *volatile taken = malloc(LARGEST);
-    uintptr_t end = (uintptr_t)taken;
-    free(taken);
-    for (size_t size = LARGEST; size >= SMALLEST; size -= size > 2048 ? 1024 : 16) {
-        while ((taken = malloc(size)) != NULL && (uintptr_t)taken < end) {}
-        free(taken);
-    }
-    malloc_trim(0);
-}
-
 static void set_up(const options *o) {
     const char *step = "";
     Z.options = o;

@@ -67,10 +67,10 @@ static void add_range(page_list *list, uintptr_t begin, uintptr_t end) {
     if (list->count < PAGE_RANGES_MAX) list->range[list->count++] = (page_range){begin, end};
 }
 
-/// Adds a page that lies behind those before; joined with the last ones when fewer than `gap` pages are between.
-static void add_page(page_list *list, uintptr_t page, unsigned gap) {
+/// Adds a page, to the last range when it follows on that.
+static void add_page(page_list *list, uintptr_t page) {
     page_range *last = list->count == 0 ? NULL : &list->range[list->count - 1];
-    if (last != NULL && page <= last->end + gap * PAGE) last->end = page + PAGE;
+    if (last != NULL && page == last->end) last->end = page + PAGE;
     else add_range(list, page, page + PAGE);
 }
 
@@ -108,7 +108,12 @@ static void each_page(const mapping *m, void (*act)(uintptr_t page, uint64_t ent
 
 /// A private page that a process which was forked a moment ago has made its own.
 static void add_written(uintptr_t page, uint64_t entry, void *written) {
-    if ((entry & (PRESENT | EXCLUSIVE)) == (PRESENT | EXCLUSIVE)) add_page(written, page, 0);
+    if ((entry & (PRESENT | EXCLUSIVE)) == (PRESENT | EXCLUSIVE)) add_page(written, page);
+}
+
+/// A page that it has looked at, or that was mapped beside one.
+static void add_present(uintptr_t page, uint64_t entry, void *read) {
+    if ((entry & PRESENT) != 0) add_page(read, page);
 }
 
 // ---- watching what is read -------------------------------------------------------------------------------------------------
@@ -144,9 +149,9 @@ static void watch_reads(const mapping *mappings, size_t count) {
     }
 }
 
-static void list_reads(page_list *read) {
-    qsort(opened, opened_count, sizeof opened[0], by_address);
-    for (size_t i = 0; i < opened_count; i++) add_page(read, opened[i], 0);
+static void list_reads(page_list *read, size_t first) {
+    qsort(opened, first, sizeof opened[0], by_address);
+    for (size_t i = 0; i < first; i++) add_page(read, opened[i]);
 }
 
 // ---- the child -------------------------------------------------------------------------------------------------------------
@@ -201,14 +206,17 @@ _Noreturn static void rehearse(const zygote *z, const char *library, int report)
     have_one_invocation(library);
     mapping beyond = {.at = {end, ((uintptr_t)sbrk(0)) & ~(uintptr_t)(PAGE - 1)}, .protection = PROT_READ | PROT_WRITE};
     each_page(&beyond, add_written, &heap);
+    list_reads(&result.used, opened_count);
     // More than a plugin as simple as ours does; not before, because it takes memory of the heap as well.
     if (z->warm_up != NULL) z->warm_up();
     for (size_t i = 0; i < count; i++) {
         if (mappings[i].at.begin < end && end <= mappings[i].at.end) mappings[i].at.end = end;
         if (is_writable(&mappings[i])) each_page(&mappings[i], add_written, &result.written);
+        // Those that could not be watched. A fork has to find their pages for itself.
+        else if (is_in_use(mappings, count, &mappings[i])) each_page(&mappings[i], add_present, &result.read);
     }
     for (uint32_t i = 0; i < heap.count; i++) add_range(&result.heap, heap.range[i].begin - end, heap.range[i].end - end);
-    list_reads(&result.read);
+    list_reads(&result.read, opened_count);
     for (size_t sent = 0; sent < sizeof result;) {
         ssize_t now = write(report, (const uint8_t *)&result + sent, sizeof result - sent);
         if (now <= 0) _exit(EXIT_CANNOT);
@@ -269,13 +277,14 @@ static void inherit(page_list *read) {
     size_t count = list_mappings(mappings);
     for (size_t i = 0; i < count; i++) {
         const mapping *m = &mappings[i];
-        if (is_writable(m) || is_in_use(mappings, count, m)) continue;
+        if (is_writable(m)) continue;
         wanted.count = 0;
         bool many = take_out(read, m, &wanted) >= MANY;
-        if (many && pass_on(m)) touch_pages(&wanted, 0, MADV_POPULATE_READ);
+        bool in_use = is_in_use(mappings, count, m);
+        if (many && !in_use && pass_on(m)) touch_pages(&wanted, 0, MADV_POPULATE_READ);
         else
             for (uint32_t j = 0; j < wanted.count; j++) add_range(&left, wanted.range[j].begin, wanted.range[j].end);
-        each_page(m, forget_unwanted, &wanted);
+        if (!in_use) each_page(m, forget_unwanted, &wanted);
     }
     *read = left;
 }

@@ -57,6 +57,7 @@ _Noreturn static void serve_ticket(const zygote *z, const confine *of, const tic
 }
 
 void template_serve(const zygote *z, const confine *c, const loaded *l, wire_ready *ready) {
+    fill_holes(); // loading has left some
     for (ticket t; wait_for_ticket(&t);) {
         long pid = syscall(SYS_clone, TEMPLATE_FORK_FLAGS, NULL, NULL, c->tid, NULL);
         if (pid == 0) serve_ticket(z, c, &t, l, ready);

@@ -54,6 +54,7 @@ typedef struct page_list {
 /// Pages that a first invocation touches; all zero: not known.
 typedef struct learned {
     page_list read; ///< but for those that forks find in their page tables
+    page_list used; ///< of libraries, by an invocation as simple as the rehearsal's
     page_list written;
     page_list heap; ///< written beyond the end of the heap, from which they are counted
 } learned;
@@ -103,6 +104,9 @@ const char *job_read(job *j, const char *app, const uint8_t *payload, size_t siz
 
 /// Has an invocation of the plugin `library` in a child, and fills `z->learned`. Returns 0 or -errno with the step that failed.
 int rehearsal_learn(zygote *z, const char *library, const char **step);
+
+/// Takes the free pieces of the heap for good, so that forks allocate side by side at its end.
+void fill_holes(void);
 
 uint64_t now_ns(void);
 
