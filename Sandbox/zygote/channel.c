@@ -85,7 +85,18 @@ static int receive(int flags, frame **out) {
     return nothing_yet ? CHANNEL_TIMEOUT : CHANNEL_BROKEN;
 }
 
+static frame *kept;
+
+void channel_keep(frame *f) {
+    kept = f;
+}
+
 int channel_receive(uint64_t timeout_ns, frame **out) {
+    if (kept != NULL) {
+        *out = kept;
+        kept = NULL;
+        return CHANNEL_FRAME;
+    }
     if (timeout_ns == UINT64_MAX) return receive(0, out);
     int status = receive(MSG_DONTWAIT, out);
     if (status != CHANNEL_TIMEOUT || timeout_ns == 0) return status;

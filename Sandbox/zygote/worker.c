@@ -124,10 +124,9 @@ static bool wait_for_job(const char *app, uint8_t *buffer, job *j) {
 
 /// A handler that has its job ahead loads its plugin when there is work: nothing of a tenant's runs before.
 static void wait_for_work(void) {
-    char first;
-    ssize_t got;
-    while ((got = recv(FD_CHANNEL, &first, sizeof first, MSG_PEEK)) < 0 && errno == EINTR) {}
-    if (got <= 0) _exit(0);
+    frame *first;
+    if (channel_receive(UINT64_MAX, &first) != CHANNEL_FRAME) _exit(0);
+    channel_keep(first);
 }
 
 void worker_ready(const loaded *l, wire_ready *ready, bool with_answer) {

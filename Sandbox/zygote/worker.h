@@ -37,6 +37,8 @@ extern void (*channel_sink)(frame *f);
 enum { CHANNEL_FRAME, CHANNEL_TIMEOUT, CHANNEL_BROKEN };
 /// Waits for the next frame; `timeout_ns` 0: look only, UINT64_MAX: no limit.
 int channel_receive(uint64_t timeout_ns, frame **out);
+/// The next one to be received.
+void channel_keep(frame *f);
 /// Sends one packet whose payload stands behind room for the head. Waits while the host is slow. False: broken.
 bool channel_send(uint8_t *packet, wire_head head);
 /// The same for payloads that lie elsewhere; they are copied.

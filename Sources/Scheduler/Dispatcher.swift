@@ -54,6 +54,9 @@ package final class Dispatcher: Sendable {
             return arrive(in: &queue)
         }
 
+        /// True when an invocation waits that this worker may serve.
+        func isAwaited(_ worker: UInt32) -> Bool { queue.waitingCount > 0 && !queue.isLast(worker) }
+
         func release(
             _ worker: UInt32, now: MonotonicTime, preferred: (Ticket) -> Bool
         ) -> (Freed, due: MonotonicTime?) {
@@ -143,6 +146,11 @@ package final class Dispatcher: Sendable {
         case .wait: if let due { wake(at: due) }
         case .refuse: answer(loop, .failure(Self.queueFull(spec)), nil)
         }
+    }
+
+    /// True when a waiting invocation should get this worker before anything else is done.
+    package func isAwaited(_ worker: Worker) -> Bool {
+        state.withLock { $0.functions[worker.spec.pool]?.isAwaited(worker.number) ?? false }
     }
 
     /// Gives back a worker that finished its invocation and may serve another.

@@ -313,8 +313,15 @@ package final class InvocationRun: WorkerChannelDelegate {
         // From here on the channel may be another invocation's.
         let free = channel.take()
         free?.delegate = nil
-        dispatcher.release(lease.worker, channel: free, on: loop)
+        if dispatcher.isAwaited(lease.worker) {
+            dispatcher.release(lease.worker, channel: free, on: loop)
+            return finish(outcome)
+        }
         finish(outcome)
+        // Nobody waits for the worker, and somebody for the answer, which leaves when the batch ends.
+        loop.afterBatch { [dispatcher, loop, worker = lease.worker] in
+            dispatcher.release(worker, channel: free, on: loop)
+        }
     }
 
     private func call(_ head: FrameHead, _ payload: RawSpan, _ offset: inout Int) {

@@ -238,7 +238,7 @@ typedef struct wire_finished {
     int32_t status; ///< what `invoke` returned; text follows when it failed
     uint32_t reserved;
     uint64_t run_ns; ///< time inside `invoke`
-    uint64_t cpu_ns; ///< CPU time of the worker since the end of the invocation before
+    uint64_t cpu_ns; ///< CPU time of the worker since it last told any; 0: less than a millisecond ago, it comes with a later one
 } wire_finished;
 
 /// Times of one start, for Server-Timing. Then name and version; then wire_model when the plugin is a backend.
