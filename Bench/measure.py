@@ -36,10 +36,12 @@ def percentile(samples, part):
 def row(name, unit, ours, theirs, n=None):
     """One line of results.json from samples of ours and of the baseline; value and baseline are medians."""
     value, baseline = statistics.median(ours), statistics.median(theirs)
+    p99, baseline_p99 = percentile(ours, 0.99), percentile(theirs, 0.99)
     return {
         "id": name, "value": round(value, 3), "unit": unit, "baseline": round(baseline, 3),
         "ratio": round(value / baseline, 3), "p50": round(percentile(ours, 0.5), 3),
-        "p99": round(percentile(ours, 0.99), 3), "n": n or len(ours),
+        "p99": round(p99, 3), "baseline_p99": round(baseline_p99, 3), "p99_ratio": round(p99 / baseline_p99, 3),
+        "n": n or len(ours),
     }
 
 

@@ -268,14 +268,14 @@ def main():
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)  # an old figure is never taken for a new one
     results, failed = [], []
-    print(f"{'benchmark':28} {'ours':>12} {'baseline':>12} {'ratio':>8} {'p50':>10} {'p99':>10} {'n':>9}  unit", flush=True)
+    print(f"{'benchmark':28} {'ours':>12} {'baseline':>12} {'ratio':>8} {'p50':>10} {'p99':>10} {'ratio':>8} {'n':>9}  unit", flush=True)
     for name, run in chosen.items():
         try:
             for r in run(prefix):
                 results.append(r)
                 print(
                     f"{r['id']:28} {r['value']:12.1f} {r['baseline']:12.1f} {r['ratio']:8.3f} {r['p50']:10.1f} "
-                    f"{r['p99']:10.1f} {r['n']:9}  {r['unit']}", flush=True)
+                    f"{r['p99']:10.1f} {r['p99_ratio']:8.3f} {r['n']:9}  {r['unit']}", flush=True)
         except (CouldNotRun, subprocess.SubprocessError, OSError) as error:
             failed.append(name)
             print(f"{name}: could not run: {error}", file=sys.stderr, flush=True)

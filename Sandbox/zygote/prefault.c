@@ -62,13 +62,13 @@ uintptr_t heap_end(void) {
 }
 
 /// What a rehearsal touched. A range that is not there in this process is nobody's loss.
-static void touch_learned(const learned *l) {
+static void touch_learned(const learned *l, bool has_time) {
     uintptr_t end = heap_end();
     if (l->heap.count > 0) free(malloc(l->heap.range[l->heap.count - 1].end)); // so that the heap reaches as far
     touch_pages(&l->heap, end, MADV_POPULATE_WRITE);
     touch_pages(&l->written, 0, MADV_POPULATE_WRITE);
     touch_pages(&l->read, 0, MADV_POPULATE_READ);
-    touch_pages(&l->used, 0, MADV_POPULATE_READ);
+    if (has_time) touch_pages(&l->inherited, 0, MADV_POPULATE_READ);
 }
 
 /// Without a rehearsal: all code and constants, and whatever a warm-up writes to.
@@ -83,9 +83,9 @@ static void touch_all(void (*warm_up)(void)) {
     (void)dlerror();
 }
 
-void prefault(const zygote *z) {
+void prefault(const zygote *z, bool has_time) {
     channel_prefault();
     handler_prefault();
-    if (z->learned.written.count > 0) touch_learned(&z->learned);
+    if (z->learned.written.count > 0) touch_learned(&z->learned, has_time);
     else touch_all(z->warm_up);
 }

@@ -40,14 +40,16 @@ static bool is_writable(const mapping *m) {
 
 // ---- which pages a process has touched -------------------------------------------------------------------------------------
 
-/// The private mappings of this process. Nothing here may take memory for long: the heap is what is being watched.
+/// The private mappings of this process.
 static size_t list_mappings(mapping *found) {
-    static char text[512 << 10];
+    enum { ROOM = 512 << 10 };
     size_t have = 0, count = 0;
+    // Shared memory, because private pages are what is looked at.
+    char *text = mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (text == MAP_FAILED) return 0;
     int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    for (ssize_t got; maps >= 0 && (got = read(maps, text + have, sizeof text - 1 - have)) > 0;) have += (size_t)got;
+    for (ssize_t got; maps >= 0 && (got = read(maps, text + have, ROOM - 1 - have)) > 0;) have += (size_t)got;
     if (maps >= 0) close(maps);
-    text[have] = 0;
     for (char *line = text; line != NULL && *line != 0 && count < MAPPINGS_MAX; line = strchr(line, '\n')) {
         line += *line == '\n';
         char *rest = line;
@@ -59,6 +61,7 @@ static size_t list_mappings(mapping *found) {
         sscanf(rest, "%*s %*s %*s %lu", &m.file);
         found[count++] = m;
     }
+    munmap(text, ROOM);
     return count;
 }
 
@@ -95,7 +98,7 @@ static int by_address(const void *a, const void *b) {
 
 /// Calls `act` for each page of a mapping with its entry in /proc/self/pagemap. Without one, for none: nothing is learned.
 static void each_page(const mapping *m, void (*act)(uintptr_t page, uint64_t entry, void *argument), void *argument) {
-    static uint64_t entries[4096];
+    uint64_t entries[64];
     int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     for (uintptr_t at = m->at.begin; at < m->at.end;) {
         size_t wanted = (m->at.end - at) / PAGE, most = sizeof entries / sizeof entries[0];
@@ -121,37 +124,41 @@ static void add_present(uintptr_t page, uint64_t entry, void *read) {
 // A fault maps sixteen pages where one is wanted, so page tables tell too much: every page that is copied in a fork and
 // cleared at an exit costs. So libraries are closed, and each page is opened when it is asked for.
 
-static mapping watched[MAPPINGS_MAX];
-static size_t watched_count;
-static uintptr_t opened[OPENED_MAX];
-static size_t opened_count;
+/// What the child knows. Shared memory, because what it writes to private pages is what it looks for.
+static struct notes {
+    size_t mapping_count, watched_count, opened_count;
+    mapping mappings[MAPPINGS_MAX], watched[MAPPINGS_MAX];
+    uintptr_t opened[OPENED_MAX];
+    page_list heap;
+    learned result;
+} *notes;
 
 static void open_page(int number, siginfo_t *info, void *unused) {
     (void)number;
     (void)unused;
     uintptr_t page = (uintptr_t)info->si_addr & ~(uintptr_t)(PAGE - 1);
-    for (size_t i = 0; i < watched_count; i++) {
-        if (!holds(&watched[i], page)) continue;
-        if (opened_count < OPENED_MAX) opened[opened_count++] = page;
-        if (mprotect((void *)page, PAGE, watched[i].protection) == 0) return;
+    for (size_t i = 0; i < notes->watched_count; i++) {
+        if (!holds(&notes->watched[i], page)) continue;
+        if (notes->opened_count < OPENED_MAX) notes->opened[notes->opened_count++] = page;
+        if (mprotect((void *)page, PAGE, notes->watched[i].protection) == 0) return;
     }
     _exit(EXIT_CANNOT);
 }
 
-static void watch_reads(const mapping *mappings, size_t count) {
+static void watch_reads(void) {
     struct sigaction action = {.sa_sigaction = open_page, .sa_flags = SA_SIGINFO | SA_NODEFER};
     if (sigaction(SIGSEGV, &action, NULL) < 0) _exit(EXIT_CANNOT);
-    for (size_t i = 0; i < count; i++) {
-        const mapping *m = &mappings[i];
-        if (is_writable(m) || is_in_use(mappings, count, m)) continue;
-        watched[watched_count++] = *m;
+    for (size_t i = 0; i < notes->mapping_count; i++) {
+        const mapping *m = &notes->mappings[i];
+        if (is_writable(m) || is_in_use(notes->mappings, notes->mapping_count, m)) continue;
+        notes->watched[notes->watched_count++] = *m;
         if (mprotect((void *)m->at.begin, m->at.end - m->at.begin, PROT_NONE) < 0) _exit(EXIT_CANNOT);
     }
 }
 
-static void list_reads(page_list *read, size_t first) {
-    qsort(opened, first, sizeof opened[0], by_address);
-    for (size_t i = 0; i < first; i++) add_page(read, opened[i]);
+static void list_reads(page_list *read) {
+    qsort(notes->opened, notes->opened_count, sizeof notes->opened[0], by_address);
+    for (size_t i = 0; i < notes->opened_count; i++) add_page(read, notes->opened[i]);
 }
 
 // ---- the child -------------------------------------------------------------------------------------------------------------
@@ -187,36 +194,35 @@ static void have_one_invocation(const char *library) {
     if (!handler_serve_next()) _exit(EXIT_CANNOT);
 }
 
-_Noreturn static void rehearse(const zygote *z, const char *library, int report) {
-    static mapping mappings[MAPPINGS_MAX];
-    static learned result;
-    static page_list heap;
+_Noreturn static void rehearse(const char *library, int report) {
     int pair[2], words[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 || pipe2(words, O_CLOEXEC | O_NONBLOCK) < 0 ||
         (report = fcntl(report, F_DUPFD_CLOEXEC, 16)) < 0 || (pair[1] = fcntl(pair[1], F_DUPFD_CLOEXEC, 16)) < 0 ||
         (words[0] = fcntl(words[0], F_DUPFD_CLOEXEC, 16)) < 0 || dup2(pair[0], FD_CHANNEL) < 0 || dup2(words[0], FD_WORDS) < 0)
         _exit(EXIT_CANNOT);
+    notes = mmap(NULL, sizeof *notes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (notes == MAP_FAILED) _exit(EXIT_CANNOT);
     channel_prefault();
     handler_prefault();
     // Those of before: what the plugin itself brings is another's tomorrow.
-    size_t count = list_mappings(mappings);
+    notes->mapping_count = list_mappings(notes->mappings);
     uintptr_t end = heap_end();
     send_request(pair[1]);
-    watch_reads(mappings, count);
+    watch_reads();
     have_one_invocation(library);
     mapping beyond = {.at = {end, ((uintptr_t)sbrk(0)) & ~(uintptr_t)(PAGE - 1)}, .protection = PROT_READ | PROT_WRITE};
-    each_page(&beyond, add_written, &heap);
-    list_reads(&result.used, opened_count);
-    // More than a plugin as simple as ours does; not before, because it takes memory of the heap as well.
-    if (z->warm_up != NULL) z->warm_up();
-    for (size_t i = 0; i < count; i++) {
-        if (mappings[i].at.begin < end && end <= mappings[i].at.end) mappings[i].at.end = end;
-        if (is_writable(&mappings[i])) each_page(&mappings[i], add_written, &result.written);
+    each_page(&beyond, add_written, &notes->heap);
+    for (size_t i = 0; i < notes->mapping_count; i++) {
+        mapping *m = &notes->mappings[i];
+        if (m->at.begin < end && end <= m->at.end) m->at.end = end;
+        if (is_writable(m)) each_page(m, add_written, &notes->result.written);
         // Those that could not be watched. A fork has to find their pages for itself.
-        else if (is_in_use(mappings, count, &mappings[i])) each_page(&mappings[i], add_present, &result.read);
+        else if (is_in_use(notes->mappings, notes->mapping_count, m)) each_page(m, add_present, &notes->result.read);
     }
-    for (uint32_t i = 0; i < heap.count; i++) add_range(&result.heap, heap.range[i].begin - end, heap.range[i].end - end);
-    list_reads(&result.read, opened_count);
+    for (uint32_t i = 0; i < notes->heap.count; i++)
+        add_range(&notes->result.heap, notes->heap.range[i].begin - end, notes->heap.range[i].end - end);
+    list_reads(&notes->result.read);
+    const learned result = notes->result;
     for (size_t sent = 0; sent < sizeof result;) {
         ssize_t now = write(report, (const uint8_t *)&result + sent, sizeof result - sent);
         if (now <= 0) _exit(EXIT_CANNOT);
@@ -271,7 +277,7 @@ static size_t take_out(page_list *list, const mapping *m, page_list *taken) {
 
 /// The zygote keeps the pages of libraries that will be read, and only those, and its forks inherit them. A mapping with few
 /// of them stays as it is, since passing it on costs each fork some microseconds: its pages are left in the list.
-static void inherit(page_list *read) {
+static void inherit(page_list *read, page_list *inherited) {
     static mapping mappings[MAPPINGS_MAX];
     static page_list wanted, left;
     size_t count = list_mappings(mappings);
@@ -281,9 +287,10 @@ static void inherit(page_list *read) {
         wanted.count = 0;
         bool many = take_out(read, m, &wanted) >= MANY;
         bool in_use = is_in_use(mappings, count, m);
-        if (many && !in_use && pass_on(m)) touch_pages(&wanted, 0, MADV_POPULATE_READ);
-        else
-            for (uint32_t j = 0; j < wanted.count; j++) add_range(&left, wanted.range[j].begin, wanted.range[j].end);
+        bool passed = many && !in_use && pass_on(m);
+        if (passed) touch_pages(&wanted, 0, MADV_POPULATE_READ);
+        for (uint32_t j = 0; j < wanted.count; j++)
+            add_range(passed ? inherited : &left, wanted.range[j].begin, wanted.range[j].end);
         if (!in_use) each_page(m, forget_unwanted, &wanted);
     }
     *read = left;
@@ -296,7 +303,7 @@ int rehearsal_learn(zygote *z, const char *library, const char **step) {
     *step = "rehearsal: start it";
     if (pipe2(report, O_CLOEXEC) < 0) return -errno;
     pid_t pid = fork();
-    if (pid == 0) rehearse(z, library, report[1]);
+    if (pid == 0) rehearse(library, report[1]);
     if (pid < 0) status = -errno;
     close(report[1]);
     *step = "rehearsal: hear how it went";
@@ -308,6 +315,6 @@ int rehearsal_learn(zygote *z, const char *library, const char **step) {
     if (status < 0) return status;
     *step = "rehearsal: its plugin could not serve; build it again with `make build`";
     if (have != sizeof z->learned || ended != 0) return -ENOEXEC;
-    inherit(&z->learned.read);
+    inherit(&z->learned.read, &z->learned.inherited);
     return 0;
 }

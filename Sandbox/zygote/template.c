@@ -51,7 +51,7 @@ _Noreturn static void serve_ticket(const zygote *z, const confine *of, const tic
     if (!confine_fresh(&c, t->fds[3], &why)) worker_not_confined(&why);
     ready->seal_ns = now_ns() - begin;
     // Writing to the pages now breaks their sharing with the template before the invocation comes.
-    prefault(z);
+    prefault(z, false);
     worker_ready(l, ready, true);
     handler_serve(l, true);
 }

@@ -200,7 +200,7 @@ void worker_main(const zygote *z, uint32_t slot, const cgroup_leaf *leaf, uint32
     parked hello = {.pid = host_pid()};
     confine_failure why;
     if (!confine_ahead(&c, kind, &why)) worker_not_confined(&why);
-    prefault(z);
+    prefault(z, true);
     // The pages that a job of usual size is read into.
     memset(buffer, 0, 4096);
     memset(&j, 0, sizeof j);

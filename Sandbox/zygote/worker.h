@@ -59,7 +59,8 @@ void channel_log_output(uint32_t id);
 #define MADV_POPULATE_WRITE 23
 #endif
 /// Writes to the pages that serving writes to, and touches those that it reads.
-void prefault(const zygote *z);
+/// `has_time`: also looks at pages whose tables are filled, which a hypervisor without nested paging wants to be told of.
+void prefault(const zygote *z, bool has_time);
 /// `how`: MADV_POPULATE_READ or _WRITE; ranges count from `base`.
 void touch_pages(const page_list *list, uintptr_t base, int how);
 /// The page in which the heap ends: what lies there and beyond is free.

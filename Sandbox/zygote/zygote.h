@@ -53,8 +53,7 @@ typedef struct page_list {
 
 /// Pages that a first invocation touches; all zero: not known.
 typedef struct learned {
-    page_list read; ///< but for those that forks find in their page tables
-    page_list used; ///< of libraries, by an invocation as simple as the rehearsal's
+    page_list read, inherited; ///< of the latter, forks find their page tables filled
     page_list written;
     page_list heap; ///< written beyond the end of the heap, from which they are counted
 } learned;
