@@ -504,15 +504,16 @@ static void set_up(const options *o) {
     // A second thread would be missing in every fork, with whatever locks it held.
     if (count_threads() != 1) cannot("the kit started a thread", EDEADLK, "");
     Z.data_base = private_memory();
+    if ((o->have & WIRE_LAYER_SECCOMP) != 0 && (status = filters_build(&Z.filters)) < 0) cannot("compile the filters", -status, "");
     fill_holes();
     if (o->rehearsal != NULL && (status = rehearsal_learn(&Z, o->rehearsal, &step)) < 0) cannot(step, -status, o->rehearsal);
     // Templates fork by a raw call, in which the kernel must write the new thread's number where glibc keeps it.
     if (prctl(PR_GET_TID_ADDRESS, &Z.tid) < 0 || Z.tid == NULL || *Z.tid != gettid()) Z.tid = NULL;
-    if ((o->have & WIRE_LAYER_SECCOMP) != 0 && (status = filters_build(&Z.filters)) < 0) cannot("compile the filters", -status, "");
     if ((status = namespaces_enter(o->have, &step)) < 0) cannot(step, -status, "");
     if ((o->have & WIRE_LAYER_MOUNT) != 0 && (status = root_build(&Z.jail, o->swift_runtime, &step)) < 0)
         cannot(step, -status, "");
     root_find_libraries();
+    fill_holes(); // what the root has left
 }
 
 static int watch_signals(void) {
