@@ -58,7 +58,7 @@ static frame *frame_new(void) {
 
 /// The pages that the first frames touch.
 void channel_prefault(void) {
-    enum { FIRST = 2 };
+    enum { FIRST = 1 };
     frame *frames[FIRST];
     for (int i = 0; i < FIRST; i++)
         if ((frames[i] = frame_new()) != NULL) memset(frames[i], 0, 2 * 4096);

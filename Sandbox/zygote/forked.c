@@ -513,7 +513,6 @@ static void set_up(const options *o) {
     if ((o->have & WIRE_LAYER_MOUNT) != 0 && (status = root_build(&Z.jail, o->swift_runtime, &step)) < 0)
         cannot(step, -status, "");
     root_find_libraries();
-    fill_holes(); // what the root has left
 }
 
 static int watch_signals(void) {
