@@ -306,9 +306,12 @@ package final class WorkerHost: Sendable {
         refillSpares()
     }
 
+    private static var refillDelay: UInt64 { 20 }
+
     private func wakeControlLoop() {
         state.withLock(\.controlLoop)?.submit { [self] loop in
-            refillSpares()
+            // Not beside the invocation that took the last one: a zygote starts for 60 ms.
+            loop.schedule(at: loop.now.adding(milliseconds: Self.refillDelay)) { [self] in refillSpares() }
             let begins = state.withLock { state in
                 defer { state.sweeping = true }
                 return !state.sweeping
