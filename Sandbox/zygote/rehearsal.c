@@ -238,7 +238,7 @@ _Noreturn static void rehearse(const char *library, int report) {
 static bool pass_on(const mapping *m) {
     void *begin = (void *)m->at.begin;
     size_t size = m->at.end - m->at.begin;
-    if (mprotect(begin, size, PROT_READ | PROT_WRITE) < 0) return false; // SELinux's execmod, say
+    if (mprotect(begin, size, PROT_READ | PROT_WRITE) < 0) return false;
     *(volatile uint8_t *)begin = *(volatile uint8_t *)begin;
     return mprotect(begin, size, m->protection) == 0;
 }
@@ -298,7 +298,22 @@ static void inherit(page_list *read, page_list *inherited) {
 
 // ---- the zygote ------------------------------------------------------------------------------------------------------------
 
+/// Tries on a spare mapping whether code may be closed, written to and opened again. Services that may not
+/// (MemoryDenyWriteExecute, SELinux's execmod) would find their libraries closed for good.
+static bool may_change_code(const char *library) {
+    int file = open(library, O_RDONLY | O_CLOEXEC);
+    uint8_t *page = file < 0 ? MAP_FAILED : mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0);
+    if (file >= 0) close(file);
+    if (page == MAP_FAILED) return false;
+    bool may = mprotect(page, PAGE, PROT_READ | PROT_WRITE) == 0;
+    if (may) *(volatile uint8_t *)page = *(volatile uint8_t *)page;
+    may = may && mprotect(page, PAGE, PROT_READ | PROT_EXEC) == 0;
+    munmap(page, PAGE);
+    return may;
+}
+
 int rehearsal_learn(zygote *z, const char *library, const char **step) {
+    if (!may_change_code(library)) return 0;
     int report[2], status = 0;
     *step = "rehearsal: start it";
     if (pipe2(report, O_CLOEXEC) < 0) return -errno;
