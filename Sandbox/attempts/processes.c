@@ -203,7 +203,13 @@ static int let_trace(void) { return answer(prctl(PR_SET_PTRACER, -1)); }
 static int leave_core_group(void) { return answer(prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, 0, 0)); }
 static int dispatch_calls(void) { return answer(prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0)); }
 static int change_timer_slack(void) { return answer(prctl(PR_SET_TIMERSLACK, 1)); }
-static int change_speculation(void) { return answer(prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_ENABLE, 0, 0)); }
+static int change_speculation(void) {
+    int now = prctl(PR_GET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, 0, 0, 0);
+    if (now < 0) return answer(now);
+    // Where nothing is held back, allowing it is no feat.
+    if ((now & PR_SPEC_PRCTL) == 0) return ENXIO;
+    return answer(prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_ENABLE, 0, 0));
+}
 static int change_layout_record(void) { return answer(prctl(PR_SET_MM, PR_SET_MM_BRK, sbrk(0), 0, 0)); }
 static int is_dumpable(void) { return prctl(PR_GET_DUMPABLE) == 1 ? 0 : errno == 0 ? EPERM : errno; }
 
