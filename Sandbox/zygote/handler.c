@@ -28,6 +28,7 @@ static struct invocation {
     uint32_t calls_made, calls_open;
     uint32_t open[WIRE_CALLS_MAX];
 } I;
+static queue in_turn; ///< invocations that came while another ran
 static uint8_t out[WIRE_FRAME_MAX];
 static void *state;
 static const swiftlet_handler_v1 *table;
@@ -40,6 +41,7 @@ static void sort(frame *f) {
     bool ours = I.running && f->head.id == I.short_id;
     if (ours && f->head.type == WIRE_BODY && !I.body_ended) queue_add(&I.body, f);
     else if (ours && f->head.type == WIRE_HOST_REPLY) queue_add(&I.replies, f);
+    else if (f->head.type == WIRE_INVOKE) queue_add(&in_turn, f);
     else {
         if (ours && f->head.type == WIRE_CANCEL) I.cancelled = true;
         frame_drop(f); // of an invocation that is over, or of a call that was given up
@@ -295,6 +297,7 @@ static bool lend_request(const frame *f, swiftlet_invocation_v1 *v) {
         whole = cut(&rest, sizes[0], &headers[i].name) && cut(&rest, sizes[1], &headers[i].value);
     }
     v->body = rest;
+    if (head.limit_ms > 0) v->deadline_ns = now_ns() + head.limit_ms * (uint64_t)1000000;
     return whole;
 }
 
@@ -379,6 +382,8 @@ void handler_init(const loaded *l, const job *j) {
 }
 
 bool handler_serve_next(void) {
+    frame *next = queue_take(&in_turn);
+    if (next != NULL) return serve_one(next);
     for (frame *f; channel_receive(UINT64_MAX, &f) == CHANNEL_FRAME; frame_drop(f))
         if (f->head.type == WIRE_INVOKE) return serve_one(f);
     return false;

@@ -9,6 +9,9 @@ final class FunctionCall: InvocationSink {
     /// Bodies up to this size are taken in before a worker is leased, so that a slow sender holds none.
     private static let smallBody: UInt64 = 32_768
 
+    /// A body that fits into one frame of a worker's channel, whatever the head.
+    private static let oneFrame = 4096
+
     private let exchange: HTTPExchange
     private let gateway: Gateway
     private let deployment: Deployment
@@ -23,6 +26,8 @@ final class FunctionCall: InvocationSink {
     /// A head and its first bytes, held until the batch ends: a small answer then goes out whole, in one write.
     private var held: (status: Int, headers: HTTPHeaders, body: [UInt8])?
     private var isCold = false
+    /// While it is in a worker ahead of its turn.
+    private var goAgain: (() -> Void)?
     private var openCalls: [UInt32: () -> Void] = [:]
     /// Nanoseconds inside calls of models; calls that overlap count each.
     private var modelTime: UInt64 = 0
@@ -57,31 +62,36 @@ final class FunctionCall: InvocationSink {
         acquire(body: [], complete: false)
     }
 
-    private func acquire(body: [UInt8], complete: Bool) {
+    private func acquire(body: [UInt8], complete: Bool, again: Bool = false) {
         let own = LoopBound(self, on: gateway.loop)
         gateway.shared.dispatcher.acquire(
-            spec, idleMilliseconds: UInt64(deployment.manifest.idleTimeoutMilliseconds), on: gateway.loop
-        ) { _, result, channel in own.value.leased(result, channel, body: body, complete: complete) }
+            spec, idleMilliseconds: UInt64(deployment.manifest.idleTimeoutMilliseconds),
+            mayGoAhead: complete && body.count <= Self.oneFrame, again: again, on: gateway.loop
+        ) { _, result, place in own.value.leased(result, place, body: body, complete: complete) }
     }
 
-    private func leased(
-        _ result: Result<Lease, RuntimeError>, _ channel: WorkerChannel?, body: [UInt8], complete: Bool
-    ) {
+    private func leased(_ result: Result<Lease, RuntimeError>, _ place: Place, body: [UInt8], complete: Bool) {
         switch result {
         case .failure(let error): refuse(error)
         case .success(let lease):
             isCold = lease.isCold
             if clientGone {
+                let channel: WorkerChannel?
+                switch place {
+                case .behind: return
+                case .open(let open): channel = open
+                case .first: channel = nil
+                }
                 // Later, because the next one in the queue may have left too: a long queue must not become a deep stack.
                 return gateway.loop.afterBatch { [gateway] in
                     gateway.shared.dispatcher.release(lease.worker, channel: channel, on: gateway.loop)
                 }
             }
-            start(in: lease, channel, body: body, complete: complete)
+            start(in: lease, place, body: body, complete: complete)
         }
     }
 
-    private func start(in lease: Lease, _ channel: WorkerChannel?, body: [UInt8], complete: Bool) {
+    private func start(in lease: Lease, _ place: Place, body: [UInt8], complete: Bool) {
         let request = exchange.request
         var fields = FieldBlock(capacity: 512)
         request.headers.forEachField { fields.append(name: $0, value: $1) }
@@ -89,9 +99,10 @@ final class FunctionCall: InvocationSink {
             id: number, requestID: requestID, function: spec.key, method: request.method, path: path,
             query: request.query, fields: fields, body: body, bodyComplete: complete)
         let run = InvocationRun(
-            invocation, lease: lease, channel: channel, dispatcher: gateway.shared.dispatcher, loop: gateway.loop,
+            invocation, lease: lease, place: place, dispatcher: gateway.shared.dispatcher, loop: gateway.loop,
             buffer: gateway.packets,
             queued: MonotonicTime.now.since(askedAt), sink: self)
+        if case .behind = place { goAgain = { [unowned self] in acquire(body: body, complete: true, again: true) } }
         self.run = run
         guard !complete else { return }
         run.drained = { [exchange] in exchange.resumeBody() }
@@ -178,6 +189,11 @@ final class FunctionCall: InvocationSink {
     }
 
     func cancelHostCall(_ call: UInt32) { openCalls.removeValue(forKey: call)?() }
+
+    func displaced() {
+        run = nil
+        goAgain?()
+    }
 
     func ended(_ outcome: Outcome, timings: InvocationTimings) {
         if !openCalls.isEmpty {

@@ -19,20 +19,31 @@ package struct Lease: Sendable {
     }
 }
 
+/// Where an invocation stands in its worker.
+package enum Place {
+    /// Its worker's channel is nobody's yet.
+    case first
+    /// The same, and the channel is registered with the invocation's loop already.
+    case open(WorkerChannel)
+    /// Sent ahead of its turn. It is not a lease of its own: nothing is to be given back.
+    case behind(InvocationRun)
+}
+
 /// Hands out workers.
 package final class Dispatcher: Sendable {
-    /// With the worker's channel when it is registered with that loop already.
-    package typealias Answer = @Sendable (EventLoop, Result<Lease, RuntimeError>, WorkerChannel?) -> Void
+    package typealias Answer = @Sendable (EventLoop, Result<Lease, RuntimeError>, Place) -> Void
 
     /// A class, because the queue moves it about.
     private final class Ticket: Sendable {
         let loop: LoopRemote
         let spec: WorkerSpec
+        let mayGoAhead: Bool
         let answer: Answer
 
-        init(loop: LoopRemote, spec: WorkerSpec, answer: @escaping Answer) {
+        init(loop: LoopRemote, spec: WorkerSpec, mayGoAhead: Bool, answer: @escaping Answer) {
             self.loop = loop
             self.spec = spec
+            self.mayGoAhead = mayGoAhead
             self.answer = answer
         }
     }
@@ -44,10 +55,12 @@ package final class Dispatcher: Sendable {
 
         init(_ queue: FunctionQueue<Ticket>) { self.queue = queue }
 
-        func arrive(_ ticket: Ticket, now: MonotonicTime) -> (FunctionQueue<Ticket>.Arrival, due: MonotonicTime?) {
+        func arrive(
+            _ ticket: Ticket, again: Bool, now: MonotonicTime
+        ) -> (FunctionQueue<Ticket>.Arrival, due: MonotonicTime?) {
             // One access to the queue for all: each by itself would copy it.
             func arrive(in queue: inout FunctionQueue<Ticket>) -> (FunctionQueue<Ticket>.Arrival, MonotonicTime?) {
-                let arrival = queue.arrive(ticket, now: now)
+                let arrival = again ? queue.comeBack(ticket, now: now) : queue.arrive(ticket, now: now)
                 guard case .wait = arrival else { return (arrival, nil) }
                 return (arrival, queue.nextDue)
             }
@@ -55,7 +68,10 @@ package final class Dispatcher: Sendable {
         }
 
         /// True when an invocation waits that this worker may serve.
-        func isAwaited(_ worker: UInt32) -> Bool { queue.waitingCount > 0 && !queue.isLast(worker) }
+        func isAwaited(_ worker: UInt32, afterRun nanoseconds: UInt64) -> Bool {
+            queue.ran(nanoseconds)
+            return queue.waitingCount > 0 && !queue.isLast(worker)
+        }
 
         func release(
             _ worker: UInt32, now: MonotonicTime, preferred: (Ticket) -> Bool
@@ -123,34 +139,59 @@ package final class Dispatcher: Sendable {
     }
 
     /// Finds a worker for one invocation. `answer` runs on `loop`: at once when a worker is idle or can be started.
-    package func acquire(_ spec: WorkerSpec, idleMilliseconds: UInt64, on loop: EventLoop, answer: @escaping Answer) {
-        let ticket = Ticket(loop: loop.remote, spec: spec, answer: answer)
+    ///
+    /// - Parameters:
+    ///   - mayGoAhead: true when one frame holds all of it, so that it may be sent to a worker that serves another still.
+    ///   - again: true when it was, and the worker ended before its turn.
+    package func acquire(
+        _ spec: WorkerSpec, idleMilliseconds: UInt64, mayGoAhead: Bool = false, again: Bool = false,
+        on loop: EventLoop, answer: @escaping Answer
+    ) {
+        let ticket = Ticket(loop: loop.remote, spec: spec, mayGoAhead: mayGoAhead, answer: answer)
         let now = loop.now
         let (arrival, worker, due) = state.withLock {
             state -> (FunctionQueue<Ticket>.Arrival, Worker?, MonotonicTime?) in
-            guard !state.closing else { return (.refuse, nil, nil) }
+            guard !state.closing || again else { return (.refuse, nil, nil) }
             let function = state.function(of: spec, idleMilliseconds: idleMilliseconds)
-            let (arrival, due) = function.arrive(ticket, now: now)
+            let (arrival, due) = function.arrive(ticket, again: again, now: now)
             guard case .lease(let number) = arrival else { return (arrival, nil, state.rearm(for: due)) }
             return (arrival, function.workers[number], nil)
         }
         switch arrival {
         case .lease:
-            guard let worker else { return answer(loop, .failure(Self.vanished), nil) }
-            answer(loop, .success(Lease(worker: worker, isCold: false)), nil)
+            guard let worker else { return answer(loop, .failure(Self.vanished), .first) }
+            answer(loop, .success(Lease(worker: worker, isCold: false)), .first)
         case .start:
             let result = start(spec)
-            answer(loop, result, nil)
+            answer(loop, result, .first)
             if case .failure = result { return replace(spec.pool, ended: nil) }
             prepareSpares(spec)
         case .wait: if let due { wake(at: due) }
-        case .refuse: answer(loop, .failure(Self.queueFull(spec)), nil)
+        case .refuse: answer(loop, .failure(Self.queueFull(spec)), .first)
         }
     }
 
     /// True when a waiting invocation should get this worker before anything else is done.
-    package func isAwaited(_ worker: Worker) -> Bool {
-        state.withLock { $0.functions[worker.spec.pool]?.isAwaited(worker.number) ?? false }
+    ///
+    /// - Parameter nanoseconds: how long the worker took for what it has just finished.
+    package func isAwaited(_ worker: Worker, afterRun nanoseconds: UInt64) -> Bool {
+        state.withLock {
+            $0.functions[worker.spec.pool]?.isAwaited(worker.number, afterRun: nanoseconds) ?? false
+        }
+    }
+
+    /// Sends what waits and may go ahead to the worker of `front`, the invocation that runs there, behind it.
+    func sendAhead(behind front: InvocationRun, in worker: Worker, on loop: EventLoop) {
+        let here = loop.remote
+        while true {
+            let count = front.followers
+            let ticket = state.withLock { state in
+                state.functions[worker.spec.pool]?.queue.ahead(
+                    worker.number, behind: count, where: { $0.mayGoAhead && $0.loop === here })
+            }
+            guard let ticket else { return }
+            ticket.answer(loop, .success(Lease(worker: worker, isCold: false)), .behind(front))
+        }
     }
 
     /// Gives back a worker that finished its invocation and may serve another.
@@ -170,14 +211,15 @@ package final class Dispatcher: Sendable {
         }
         let isClear = channel?.isClear == true
         if !isClear { channel?.detach() }
-        ticket.answer(loop, .success(Lease(worker: worker, isCold: false)), isClear ? channel : nil)
+        ticket.answer(
+            loop, .success(Lease(worker: worker, isCold: false)), isClear ? channel.map(Place.open) ?? .first : .first)
     }
 
     private func passOn(_ worker: Worker, _ freed: Freed, _ due: MonotonicTime?, on loop: EventLoop) {
         // Waking the control loop can wait until the answer is on its way.
         switch freed {
         case .lent(let ticket):
-            ticket.loop.submit { loop in ticket.answer(loop, .success(Lease(worker: worker, isCold: false)), nil) }
+            ticket.loop.submit { loop in ticket.answer(loop, .success(Lease(worker: worker, isCold: false)), .first) }
         case .idle:
             if let due { loop.afterBatch { [self] in wake(at: due) } }
         case .last:
@@ -309,13 +351,13 @@ package final class Dispatcher: Sendable {
         case nil: return true
         case .start(let ticket):
             let result = start(ticket.spec)
-            ticket.loop.submit { loop in ticket.answer(loop, result, nil) }
+            ticket.loop.submit { loop in ticket.answer(loop, result, .first) }
             if case .failure = result { return false }
         case .lease(let ticket, let number):
             let worker = state.withLock { $0.functions[pool]?.workers[number] }
             let result = worker.map { Lease(worker: $0, isCold: false) }
             ticket.loop.submit { loop in
-                ticket.answer(loop, result.map { .success($0) } ?? .failure(Self.vanished), nil)
+                ticket.answer(loop, result.map { .success($0) } ?? .failure(Self.vanished), .first)
             }
         }
         return true
@@ -349,7 +391,7 @@ package final class Dispatcher: Sendable {
         for worker in retired { host.retire(worker) }
         for worker in overdue { host.kill(worker) }
         for ticket in expired {
-            ticket.loop.submit { loop in ticket.answer(loop, .failure(Self.waitedTooLong(ticket.spec)), nil) }
+            ticket.loop.submit { loop in ticket.answer(loop, .failure(Self.waitedTooLong(ticket.spec)), .first) }
         }
         armTimer()
     }

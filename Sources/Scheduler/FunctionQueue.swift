@@ -7,6 +7,9 @@ package import Platform
 /// An arrival takes an idle worker; else it starts one while fewer than `concurrency` live; else it waits in a bounded
 /// queue; else it is refused. So a burst on a sleeping function starts exactly as many workers as may run.
 ///
+/// While each worker is busy with short invocations and many wait, a few of them are sent to a worker ahead of their turn:
+/// it finds the next one without being woken for it.
+///
 /// With `fresh`, a worker serves one invocation and ends. Idle ones are spares, started off the path: as many as recent
 /// arrivals would have needed, while the function is awake.
 package struct FunctionQueue<Ticket> {
@@ -47,6 +50,8 @@ package struct FunctionQueue<Ticket> {
     private var leaving: [Idle] = []
     /// Busy ones that get no further invocation.
     private var outdated: Set<UInt32> = []
+    /// Invocations in a row, up to now, that were short.
+    private var shortRuns = 0
     // Fresh workers only.
     private let fresh: Bool
     private var running = 0
@@ -93,6 +98,17 @@ package struct FunctionQueue<Ticket> {
         return .wait
     }
 
+    /// An invocation whose worker ended before its turn came: it was admitted once, so it is not refused now.
+    package mutating func comeBack(_ ticket: Ticket, now: MonotonicTime) -> Arrival {
+        if let worker = takeIdle() { return .lease(worker: worker) }
+        if live < processLimit {
+            countStart()
+            return .start
+        }
+        waiting.insert(Waiting(ticket: ticket, deadline: now.adding(milliseconds: patience)), at: 0)
+        return .wait
+    }
+
     private mutating func takeIdle() -> UInt32? {
         guard !idle.isEmpty else { return nil }
         guard fresh else {
@@ -134,9 +150,35 @@ package struct FunctionQueue<Ticket> {
             idle.append(Idle(worker: worker, since: now))
             return nil
         }
-        let chosen = waiting[0].passed < Self.leeway ? firstOfOldest(where: preferred) ?? 0 : 0
+        return takeFirst(where: preferred) ?? waiting.removeFirst().ticket
+    }
+
+    /// Takes one that may pass the older ones, unless the oldest has let enough pass.
+    private mutating func takeFirst(where preferred: (Ticket) -> Bool) -> Ticket? {
+        guard let oldest = waiting.first, oldest.passed < Self.leeway, let chosen = firstOfOldest(where: preferred)
+        else { return nil }
         if chosen > 0 { waiting[0].passed += 1 }
         return waiting.remove(at: chosen).ticket
+    }
+
+    /// An invocation took so long inside its worker, in nanoseconds.
+    package mutating func ran(_ nanoseconds: UInt64) {
+        shortRuns = nanoseconds <= Self.shortRun ? min(shortRuns + 1, Self.shortRunsInARow) : 0
+    }
+
+    /// The bound of what one that was sent ahead may lose by that: a few short runs. A switch to another process and back
+    /// takes a tenth of it.
+    private static var shortRun: UInt64 { 100_000 }
+    private static var shortRunsInARow: Int { 64 }
+    private static var aheadLimit: Int { 3 }
+
+    /// An invocation to be sent to this busy worker ahead of its turn, behind `count` others.
+    ///
+    /// Each worker gets its share of those that wait and no more, so that none stands idle beside a full one.
+    package mutating func ahead(_ worker: UInt32, behind count: Int, where mayGo: (Ticket) -> Bool) -> Ticket? {
+        guard shortRuns == Self.shortRunsInARow, count < Self.aheadLimit, waiting.count >= live, !isLast(worker)
+        else { return nil }
+        return takeFirst(where: mayGo)
     }
 
     /// By index: a slice would share the storage, and the change that follows would copy it.

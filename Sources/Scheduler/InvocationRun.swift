@@ -55,13 +55,16 @@ package protocol InvocationSink: AnyObject {
     func log(level: Int, text: String)
     func hostCall(_ call: UInt32, name: String, payload: [UInt8])
     func cancelHostCall(_ call: UInt32)
-    /// Called once, last.
+    /// It was sent to a worker ahead of its turn, and the worker ended before that: it runs nowhere, and may ask for another.
+    func displaced()
+    /// Called once, last; never after `displaced`.
     func ended(_ outcome: Outcome, timings: InvocationTimings)
 }
 
 /// Runs one invocation in a leased worker and gives the worker back.
 package final class InvocationRun: WorkerChannelDelegate {
-    private enum Phase { case starting, running, stopping, done }
+    /// `ahead`: others run first.
+    private enum Phase { case ahead, starting, running, stopping, done }
 
     private let lease: Lease
     private let dispatcher: Dispatcher
@@ -71,6 +74,8 @@ package final class InvocationRun: WorkerChannelDelegate {
     private var sink: (any InvocationSink)?
     private var channel: WorkerChannel?
     private var phase = Phase.starting
+    /// Whose turn in the worker comes when this has finished.
+    private var follower: InvocationRun?
     private var status = 0
     private var responseBytes: UInt64 = 0
     private var reason: Outcome?
@@ -81,12 +86,11 @@ package final class InvocationRun: WorkerChannelDelegate {
     private var openCalls: Set<UInt32> = []
     /// Those of them whose last reply waits in the channel's queue.
     private var answeredCalls: [UInt32] = []
-    private let startedAt: MonotonicTime
+    private var startedAt: MonotonicTime
     package private(set) var timings: InvocationTimings
 
-    /// - Parameter open: the worker's channel when it is registered with `loop` already.
     package init(
-        _ request: InvocationRequest, lease: Lease, channel open: WorkerChannel? = nil, dispatcher: Dispatcher,
+        _ request: InvocationRequest, lease: Lease, place: Place = .first, dispatcher: Dispatcher,
         loop: EventLoop, buffer: PacketBuffer, queued: UInt64, sink: any InvocationSink
     ) {
         id = request.id
@@ -103,26 +107,80 @@ package final class InvocationRun: WorkerChannelDelegate {
                 dispatcher.settle(worker)
             }
         }
-        if let open {
-            open.delegate = self
-            channel = open
-        } else {
-            do {
-                channel = try WorkerChannel(
-                    descriptor: lease.worker.channel.raw, loop: loop, buffer: buffer, delegate: self)
-            } catch {
-                reason = .protocolViolation("\(error)")
-            }
+        switch place {
+        case .first:
+            channel = try? WorkerChannel(
+                descriptor: lease.worker.channel.raw, loop: loop, buffer: buffer, delegate: self)
+        case .open(let channel):
+            channel.delegate = self
+            self.channel = channel
+        case .behind(let front):
+            phase = .ahead
+            channel = front.channel
+            stand(behind: front, request)
+            return
         }
         guard channel != nil else {
             loop.afterBatch { self.stop(.protocolViolation("its channel can't be watched")) }
             return
         }
-        let limit = UInt64(lease.worker.spec.limits.timeoutMilliseconds)
-        timer = loop.schedule(at: startedAt.adding(milliseconds: limit)) { [self] in
-            stop(.timedOut(milliseconds: Int(limit)))
+        startTimer()
+        sendInvoke(request, deadline: startedAt.adding(milliseconds: UInt64(limitMilliseconds)))
+        if case .open = place { dispatcher.sendAhead(behind: self, in: lease.worker, on: loop) }
+    }
+
+    private var limitMilliseconds: Int { lease.worker.spec.limits.timeoutMilliseconds }
+
+    private func startTimer() {
+        timer = loop.schedule(at: startedAt.adding(milliseconds: UInt64(limitMilliseconds))) { [self] in
+            stop(.timedOut(milliseconds: limitMilliseconds))
         }
-        sendInvoke(request, deadline: startedAt.adding(milliseconds: limit))
+    }
+
+    // MARK: in turn
+
+    /// How many stand behind this one.
+    var followers: Int { follower.map { 1 + $0.followers } ?? 0 }
+
+    private func stand(behind front: InvocationRun, _ request: InvocationRequest) {
+        var last = front
+        while let next = last.follower { last = next }
+        last.follower = self
+        channel?.hasMoreToDo = true
+        sendInvoke(request, deadline: .distantFuture)
+    }
+
+    /// The one before has finished.
+    private func takeTurn(on channel: WorkerChannel?) {
+        channel?.delegate = self
+        channel?.hasMoreToDo = follower != nil
+        // The one before may have paused it with its last bytes.
+        channel?.setReading(true)
+        phase = .running
+        let now = MonotonicTime.now
+        timings.queue += now.since(startedAt)
+        startedAt = now
+        startTimer()
+        if case .cancelled = reason {
+            reason = nil
+            cancel()
+        }
+    }
+
+    /// The worker ends, and those that wait in it were not begun.
+    private func displaceFollowers() {
+        guard let next = follower.take() else { return }
+        // Later, since this may be the end of another's end.
+        loop.afterBatch { next.displace() }
+    }
+
+    private func displace() {
+        displaceFollowers()
+        channel = nil
+        if case .cancelled = reason { return finish(.cancelled) }
+        phase = .done
+        let told = sink.take()
+        told?.displaced()
     }
 
     // MARK: towards the worker
@@ -135,7 +193,7 @@ package final class InvocationRun: WorkerChannelDelegate {
             id: request.id, deadline_ns: deadline.nanoseconds, method_size: size(request.method),
             path_size: size(request.path), query_size: size(request.query), tenant_size: size(key.tenant),
             function_size: size(key.name), request_id_size: size(request.requestID),
-            header_count: request.fields.count, reserved: 0)
+            header_count: request.fields.count, limit_ms: phase == .ahead ? UInt32(limitMilliseconds) : 0)
         var frame = FrameBuilder(FrameHead(Int(WIRE_INVOKE), id: UInt32(truncatingIfNeeded: request.id)), capacity: 512)
         frame.append(invoke)
         frame.append(request.method)
@@ -202,6 +260,7 @@ package final class InvocationRun: WorkerChannelDelegate {
 
     /// The caller went away. The worker gets a moment to stop by itself, and is ended after that.
     package func cancel() {
+        if phase == .ahead { reason = .cancelled }
         guard phase == .starting || phase == .running, reason == nil else { return }
         reason = .cancelled
         send(Int(WIRE_CANCEL))
@@ -217,6 +276,7 @@ package final class InvocationRun: WorkerChannelDelegate {
         reason = outcome
         dispatcher.discard(lease.worker)
         channel?.detach()
+        displaceFollowers()
         awaitExit()
     }
 
@@ -313,7 +373,13 @@ package final class InvocationRun: WorkerChannelDelegate {
         // From here on the channel may be another invocation's.
         let free = channel.take()
         free?.delegate = nil
-        if dispatcher.isAwaited(lease.worker) {
+        let isAwaited = dispatcher.isAwaited(lease.worker, afterRun: timings.run)
+        if let next = follower.take() {
+            next.takeTurn(on: free)
+            if isAwaited, free?.isClear == true { dispatcher.sendAhead(behind: next, in: lease.worker, on: loop) }
+            return finish(outcome)
+        }
+        if isAwaited {
             dispatcher.release(lease.worker, channel: free, on: loop)
             return finish(outcome)
         }
@@ -358,6 +424,7 @@ package final class InvocationRun: WorkerChannelDelegate {
             dispatcher.discard(lease.worker)
         }
         expectExit()
+        displaceFollowers()
         awaitExit()
     }
 

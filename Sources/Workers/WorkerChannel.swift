@@ -61,6 +61,9 @@ package final class WorkerChannel: EventHandler {
     /// Bytes that wait because the worker doesn't read.
     package private(set) var queuedBytes = 0
 
+    /// True while the worker holds more than the one invocation that it serves.
+    package var hasMoreToDo = false
+
     /// Sends one packet, or queues it behind others.
     package func send(_ packet: [UInt8]) {
         guard token != nil else { return }
@@ -92,7 +95,7 @@ package final class WorkerChannel: EventHandler {
                 buffer.withPacket(count) { isWhole = deliver($0) }
                 if !isWhole { return end(.violation("a packet of \(count) bytes whose size field doesn't match")) }
                 // Most invocations are one frame; asking again would be a wasted call.
-                if count < 4096 { return }
+                if count < 4096, !hasMoreToDo { return }
             }
         }
     }

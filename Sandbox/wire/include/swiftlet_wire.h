@@ -75,7 +75,8 @@ enum {
     WIRE_ZYGOTE_GONE = 49,
 
     // ---- host -> worker (channel)
-    WIRE_INVOKE = 64,     ///< wire_invoke + strings + header fields + first body bytes; FLAG_END: the body is complete
+    WIRE_INVOKE = 64,     ///< wire_invoke + strings + header fields + first body bytes; FLAG_END: the body is complete;
+                          ///< while another runs, only with FLAG_END: they are served in turn
     WIRE_BODY = 65,       ///< more request body; FLAG_END on the last (may be empty)
     WIRE_HOST_REPLY = 66, ///< bytes of a host call's answer; FLAG_END on the last; FLAG_ERROR: error JSON
     WIRE_CANCEL = 67,     ///< stop the invocation `id`; the worker still answers with FINISHED
@@ -224,7 +225,7 @@ typedef struct wire_invoke {
     uint64_t deadline_ns;
     uint32_t method_size, path_size, query_size, tenant_size, function_size, request_id_size;
     uint32_t header_count;
-    uint32_t reserved;
+    uint32_t limit_ms; ///< not 0: sent behind another, and its deadline is so long after its turn came
 } wire_invoke;
 _Static_assert(sizeof(wire_invoke) == 48, "wire_invoke has padding");
 

@@ -247,5 +247,7 @@ private final class Sink: InvocationSink {
         openCalls.remove(call)
     }
 
+    func displaced() { require(ends == 0, "nothing follows the end") }
+
     func ended(_ outcome: Core.Outcome, timings: InvocationTimings) { ends += 1 }
 }
