@@ -437,6 +437,35 @@ class Zygotes(unittest.TestCase):
                 host.stop()
 
 
+class SentAhead(unittest.TestCase):
+    def test_a_crash_fails_its_own_call_and_none_that_waits_in_the_same_worker(self):
+        host = Host("--loops", "2", "--restart-rate", "0")
+        try:
+            host.deploy_c(
+                "echo", handler("if (call->query.size > 0) __builtin_trap(); return echo(call, host);"),
+                limits={"concurrency": 2, "queue": 100})
+            callers = [socket.create_connection(("127.0.0.1", host.port), timeout=30) for _ in range(32)]
+            for burst in range(60):
+                fatal = burst % len(callers) if burst >= 20 else None
+                for number, caller in enumerate(callers):
+                    query, text = "?crash" if number == fatal else "", f"{burst:04}-{number:04}"
+                    caller.sendall(
+                        f"POST /fn/default/echo/{query} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{text}".encode())
+                for number, caller in enumerate(callers):
+                    answer = http.client.HTTPResponse(caller)
+                    answer.begin()
+                    body = answer.read()
+                    if number == fatal:
+                        self.assertEqual(answer.status, 502, body)
+                    else:
+                        self.assertEqual((answer.status, body), (200, f"{burst:04}-{number:04}".encode()))
+            for caller in callers:
+                caller.close()
+        finally:
+            code, log = host.stop()
+        self.assertEqual(code, 0, log)
+
+
 class Drain(unittest.TestCase):
     def test_a_stop_under_load_fails_no_request(self):
         host = Host("--loops", "2")

@@ -21,6 +21,26 @@ static void test_echo(host *h) {
     leave(h, w);
 }
 
+/// Two whole invocations come while the first still waits for its body.
+static void test_in_turn(host *h) {
+    worker w = host_worker(h, job_default(), "subject.so", "{}");
+    send_invoke(w.channel, 1, "/echo", "a", 1, false);
+    send_invoke(w.channel, 2, "/echo", "bb", 2, true);
+    send_invoke(w.channel, 3, "/nothing", "", 0, true);
+    send_frame(w.channel, (wire_head){.type = WIRE_BODY, .id = 1, .flags = WIRE_FLAG_END}, "aa", 2);
+    static const size_t SIZES[] = {3, 2, 0};
+    for (uint32_t id = 1; id <= 3; id++) {
+        packet p = receive_type(w.channel, WIRE_RESPONSE);
+        uint32_t status;
+        size_t size;
+        wire_finished finished;
+        response_body(&p, &status, &size, &finished);
+        CHECK(!p.ended && p.head.id == id && size == SIZES[id - 1], "answer %u of %u, %zu bytes", p.head.id, id, size);
+        CHECK(finished.status == 0, "one packet carries the answer and its end, got flags %u", p.head.flags);
+    }
+    leave(h, w);
+}
+
 static void test_ready(host *h) {
     worker w = host_worker(h, job_default(), "subject.so", "{}");
     packet p = receive(w.channel, 5000);
@@ -188,6 +208,7 @@ static void test_burst(host *h) {
 
 const test HANDLER_TESTS[] = {
     {"echo", test_echo},
+    {"in turn", test_in_turn},
     {"ready", test_ready},
     {"empty answer", test_empty_answer},
     {"long body", test_long_body},

@@ -237,6 +237,63 @@ extension FunctionQueue.Arrival {
     }
 }
 
+@Suite struct AheadTests {
+    /// All workers busy, and as many invocations waiting as are named.
+    private func busy(workers: Int, waiting: Int, shortRuns: Int = 64) -> Queue {
+        var queue = makeQueue(concurrency: workers, bound: 100)
+        for number in 0..<(workers + waiting) { _ = queue.arrive("\(number)", now: at(0)) }
+        for _ in 0..<shortRuns { queue.ran(100_000) }
+        return queue
+    }
+
+    @Test func theOldestGoesAheadWhileEachWorkerHasItsShare() {
+        var queue = busy(workers: 2, waiting: 4)
+        #expect(queue.ahead(1, behind: 0, where: { _ in true }) == "2")
+        #expect(queue.ahead(2, behind: 0, where: { _ in true }) == "3")
+        #expect(queue.ahead(1, behind: 1, where: { _ in true }) == "4")
+        #expect(queue.ahead(2, behind: 1, where: { _ in true }) == nil, "the last one goes to whoever is free first")
+        #expect(queue.waitingCount == 1)
+    }
+
+    @Test func aWorkerHoldsFew() {
+        var queue = busy(workers: 1, waiting: 50)
+        #expect(queue.ahead(1, behind: 2, where: { _ in true }) != nil)
+        #expect(queue.ahead(1, behind: 3, where: { _ in true }) == nil)
+    }
+
+    @Test func nothingGoesBehindWhatMayTakeLong() {
+        var queue = busy(workers: 1, waiting: 9, shortRuns: 63)
+        #expect(queue.ahead(1, behind: 0, where: { _ in true }) == nil)
+        queue.ran(1)
+        #expect(queue.ahead(1, behind: 0, where: { _ in true }) != nil)
+        queue.ran(100_001)
+        #expect(queue.ahead(1, behind: 0, where: { _ in true }) == nil)
+    }
+
+    @Test func aWorkerThatIsToEndGetsNothingMore() {
+        var queue = busy(workers: 1, waiting: 9)
+        #expect(queue.outdate([1], now: at(0)).isEmpty)
+        #expect(queue.ahead(1, behind: 0, where: { _ in true }) == nil)
+    }
+
+    @Test func theOldestIsPassedAFewTimesOnly() {
+        var queue = busy(workers: 1, waiting: 40)
+        var passed = 0
+        while queue.ahead(1, behind: 0, where: { $0 != "1" }) != nil { passed += 1 }
+        #expect(passed == 16 && queue.release(1, now: at(0)) == "1")
+    }
+
+    @Test func whoComesBackIsFirstAndNotRefused() {
+        var queue = busy(workers: 1, waiting: 100)
+        guard let ticket = queue.ahead(1, behind: 0, where: { _ in true }) else { return #expect(Bool(false)) }
+        #expect(queue.arrive("late", now: at(0)).words == "wait" && queue.arrive("later", now: at(0)).words == "refuse")
+        #expect(queue.comeBack(ticket, now: at(0)).words == "wait" && queue.release(1, now: at(0)) == ticket)
+        var empty = makeQueue(concurrency: 1)
+        #expect(empty.comeBack("x", now: at(0)).words == "start")
+        #expect(empty.release(1, now: at(0)) == nil && empty.comeBack("y", now: at(0)).words == "lease 1")
+    }
+}
+
 /// Random lives of a queue against a model that knows every worker and every ticket.
 @Suite struct FunctionQueueProperties {
     private struct Model {
@@ -297,6 +354,18 @@ extension FunctionQueue.Arrival {
             }
         }
 
+        /// Goes ahead, and comes back when the worker ended before its turn.
+        mutating func goAhead(_ worker: UInt32, comesBack: Bool) {
+            for _ in 0..<64 { queue.ran(1) }
+            guard let ticket = queue.ahead(worker, behind: 0, where: { _ in true }) else {
+                return #expect(waiting.count < live)
+            }
+            #expect(ticket == waiting.removeFirst().ticket)
+            guard comesBack else { return note(ticket) }
+            guard case .wait = queue.comeBack(ticket, now: at(now)) else { return #expect(Bool(false)) }
+            waiting.insert((ticket, now + patience), at: 0)
+        }
+
         mutating func end(_ worker: UInt32) {
             busy.remove(worker)
             retiring.remove(worker)
@@ -349,6 +418,9 @@ extension FunctionQueue.Arrival {
             switch Int.random(in: 0..<10, using: &random) {
             case 0..<5: model.arrive()
             case 5..<7: if let worker = model.busy.sorted().randomElement(using: &random) { model.release(worker) }
+            case 7 where model.now.isMultiple(of: 2):
+                guard let worker = model.busy.sorted().randomElement(using: &random) else { continue }
+                model.goAhead(worker, comesBack: Bool.random(using: &random))
             case 7:
                 let all = model.idle + model.busy.sorted() + model.retiring.sorted()
                 if let worker = all.randomElement(using: &random) { model.end(worker) }

@@ -71,7 +71,8 @@ private final class Room {
     func invoke(_ input: inout Input) {
         let (worker, end) = makeWorker(.handler)
         let sink = Sink()
-        let isCold = input.u8() & 1 == 1
+        let how = input.u8()
+        let isCold = how & 1 == 1
         var fields = FieldBlock()
         unsafe fields.append(name: "a".utf8Span.span.bytes, value: "b".utf8Span.span.bytes)
         let request = InvocationRequest(
@@ -81,6 +82,8 @@ private final class Room {
             request, lease: Lease(worker: worker, isCold: isCold), dispatcher: dispatcher, loop: loop, buffer: buffer,
             queued: 0, sink: sink)
         sink.run = run
+        let follower = Sink()
+        let second = how & 2 == 0 || isCold ? nil : behind(run, worker, follower)
         while !input.isEmpty {
             send(&input, on: end)
             settle(end)
@@ -92,7 +95,25 @@ private final class Room {
         settle(nil)
         require(sink.ends == 1, "an invocation ends once: \(sink.ends)")
         require(sink.heads <= 1 && sink.bytes <= 4096, "one head, and no more bytes than the limit")
+        let last = second == nil ? 0 : 1
+        require(
+            follower.ends + follower.displacements == last,
+            "whoever stands behind is served or told to go elsewhere, once")
         sink.run = nil
+        follower.run = nil
+    }
+
+    private func behind(_ front: InvocationRun, _ worker: Worker, _ sink: Sink) -> InvocationRun {
+        let request = InvocationRequest(
+            id: UInt64(Self.identity) + 1, requestID: "r", function: worker.spec.key, method: "GET", path: "/",
+            query: "",
+            fields: FieldBlock(), body: [], bodyComplete: true)
+        let run = InvocationRun(
+            request, lease: Lease(worker: worker, isCold: false), place: .behind(front), dispatcher: dispatcher,
+            loop: loop,
+            buffer: buffer, queued: 0, sink: sink)
+        sink.run = run
+        return run
     }
 
     /// A backend's worker.
@@ -213,6 +234,7 @@ private final class Sink: InvocationSink {
     private(set) var heads = 0
     private(set) var bytes = 0
     private(set) var ends = 0
+    private(set) var displacements = 0
     private(set) var openCalls: Set<UInt32> = []
 
     func responseHead(status: Int, fields: RawSpan, isWhole: Bool, timings: InvocationTimings) {
@@ -247,7 +269,10 @@ private final class Sink: InvocationSink {
         openCalls.remove(call)
     }
 
-    func displaced() { require(ends == 0, "nothing follows the end") }
+    func displaced() {
+        require(ends == 0, "nothing follows the end")
+        displacements += 1
+    }
 
     func ended(_ outcome: Core.Outcome, timings: InvocationTimings) { ends += 1 }
 }
