@@ -68,7 +68,7 @@ package final class InferenceService: Sendable {
         _ request: GenerationRequest, model: String, deliver: @escaping GenerationSink
     ) -> GenerationHandle {
         let id = GenerationID(nextID.wrappingAdd(1, ordering: .relaxed).oldValue)
-        loop.submit { [catalogue] _ in catalogue.value.submit(id, model: model, request, sink: deliver) }
+        loop.submit { [catalogue] _ in catalogue.value.submit(id, model: model, .generation(request), sink: deliver) }
         return GenerationHandle(id: id, loop: loop, catalogue: catalogue)
     }
 

@@ -35,7 +35,7 @@ final class ModelCatalogue {
         }
     }
 
-    func submit(_ id: GenerationID, model name: String, _ request: GenerationRequest, sink: @escaping GenerationSink) {
+    func submit(_ id: GenerationID, model name: String, _ request: ModelRequest, sink: @escaping GenerationSink) {
         guard let model = models[name] else { return sink(.failed(.modelNotFound(name))) }
         owners[id] = model
         let own = LoopBound(self, on: loop)

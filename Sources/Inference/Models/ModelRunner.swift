@@ -3,8 +3,8 @@ internal import Platform
 internal import SwiftletABI
 internal import SwiftletWire
 
-/// Loop-confined. It lives from the worker's READY to its end.
-final class ModelRunner {
+/// The work of a model that generates text.
+final class ModelRunner: ModelWork {
     /// Prompts that may be turned into tokens between two steps: a flood of arrivals must not hold running answers up.
     private static let promptsPerStep = 4
 
@@ -67,8 +67,12 @@ final class ModelRunner {
     // MARK: requests
 
     func submit(
-        _ id: GenerationID, _ request: GenerationRequest, loadNanoseconds: UInt64, sink: @escaping GenerationSink
+        _ id: GenerationID, _ request: ModelRequest, loadNanoseconds: UInt64, sink: @escaping GenerationSink
     ) {
+        guard case .generation(let request) = request else {
+            sink(.failed(.modelCannot(spec.name, "do that")))
+            return ended(id)
+        }
         var answer = Answer(
             request: request, sink: sink, arrived: .now, assembler: TextAssembler(stops: request.options.stop))
         answer.timings.load = loadNanoseconds

@@ -1,4 +1,4 @@
-// One model of the catalogue at work: does what ModelLifecycle decides, and gives loaded models to a ModelRunner.
+// One model of the catalogue at work: does what ModelLifecycle decides, and gives loaded models their ModelWork.
 internal import Platform
 
 /// Starts a worker for a model, or returns nil and sends `.exited` later. Events never come before it has returned.
@@ -7,7 +7,7 @@ package typealias BackendStart = (ModelSpec, _ sink: @escaping (BackendEvent) ->
 /// Loop-confined.
 final class ServedModel {
     private struct Waiter {
-        let request: GenerationRequest
+        let request: ModelRequest
         let sink: GenerationSink
         let arrived: MonotonicTime
     }
@@ -22,7 +22,7 @@ final class ServedModel {
     private var room: WaitingRoom
     private var waiters: [GenerationID: Waiter] = [:]
     private var connection: (any BackendConnection)?
-    private var runner: ModelRunner?
+    private var work: (any ModelWork)?
     /// Counts starts, so that a late word of an old worker isn't taken for the new one's.
     private var incarnation: UInt64 = 0
     private var loadBegan = MonotonicTime(nanoseconds: 0)
@@ -49,7 +49,7 @@ final class ServedModel {
 
     // MARK: requests
 
-    func submit(_ id: GenerationID, _ request: GenerationRequest, sink: @escaping GenerationSink) {
+    func submit(_ id: GenerationID, _ request: ModelRequest, sink: @escaping GenerationSink) {
         counters.update { $0.requests += 1 }
         do throws(OpenAIError) {
             try room.enter(id, tenant: request.tenant)
@@ -58,7 +58,7 @@ final class ServedModel {
             return sink(.failed(error))
         }
         waiters[id] = Waiter(request: request, sink: sink, arrived: .now)
-        if runner == nil { sink(.queued(loading: true)) } else { sink(.queued(loading: false)) }
+        if work == nil { sink(.queued(loading: true)) } else { sink(.queued(loading: false)) }
         handle(.request(id))
     }
 
@@ -69,7 +69,7 @@ final class ServedModel {
             waiter.sink(.finished(.cancelled, TokenUsage(), GenerationTimings()))
             return handle(.cancelled(id))
         }
-        runner?.cancel(id)
+        work?.cancel(id)
     }
 
     /// Unloads as soon as nothing runs or waits.
@@ -115,9 +115,9 @@ final class ServedModel {
 
     private func run(_ ids: [GenerationID]) {
         for id in ids {
-            guard let runner, let waiter = waiters.removeValue(forKey: id) else { continue }
+            guard let work, let waiter = waiters.removeValue(forKey: id) else { continue }
             let waited = MonotonicTime.now.since(waiter.arrived)
-            runner.submit(id, waiter.request, loadNanoseconds: waited, sink: waiter.sink)
+            work.submit(id, waiter.request, loadNanoseconds: waited, sink: waiter.sink)
         }
     }
 
@@ -146,7 +146,7 @@ final class ServedModel {
             Log.error("a model can't be loaded", [("model", spec.name), ("cause", cause)])
             counters.update { $0.crashes += 1 }
             handle(.failed(cause))
-        case .result(let request, let status, let payload): runner?.received(request, status: status, payload: payload)
+        case .result(let request, let status, let payload): work?.received(request, status: status, payload: payload)
         case .log(let level, let text):
             if level >= 2 { Log.error(text, [("model", spec.name)]) } else { Log.info(text, [("model", spec.name)]) }
         case .overBudget(let overuse): overran(overuse)
@@ -162,14 +162,18 @@ final class ServedModel {
             $0.loads += 1
             $0.loadNanoseconds += took
         }
-        runner = ModelRunner(
+        work = makeWork(info, connection)
+        handle(.loaded)
+    }
+
+    private func makeWork(_ info: ModelInfo, _ connection: any BackendConnection) -> any ModelWork {
+        ModelRunner(
             spec, info: info, connection: connection, counters: counters,
             started: { [unowned self] id in room.leave(id) },
             ended: { [unowned self] id in
                 room.leave(id)
                 handle(.finished)
             })
-        handle(.loaded)
     }
 
     private func overran(_ overuse: DeviceOveruse) {
@@ -184,8 +188,8 @@ final class ServedModel {
             Log.error("a model's worker ended unexpectedly", [("model", spec.name), ("cause", cause)])
             counters.update { $0.crashes += 1 }
         }
-        let lost = runner
-        runner = nil
+        let lost = work
+        work = nil
         connection = nil
         if let timer { loop.cancel(timer) }
         timer = nil
