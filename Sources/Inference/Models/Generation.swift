@@ -8,6 +8,8 @@ package struct GenerationRequest: Sendable {
     }
 
     package var tenant: String
+    /// The tenant's share of a model that others want too; 1 is usual.
+    package var weight = 1.0
     package var prompt: Prompt
     package var options: GenerationOptions
 

@@ -7,10 +7,15 @@ internal import SwiftletWire
 final class ModelRunner: ModelWork {
     /// Prompts that may be turned into tokens between two steps: a flood of arrivals must not hold running answers up.
     private static let promptsPerStep = 4
+    /// Bytes of states that wait outside the engine; beyond that a sequence is read again.
+    private static let savedBytes = 512 << 20
 
     private enum Operation {
         case prompt(GenerationID)
-        case start(GenerationID)
+        case start(SequenceStart)
+        /// The slot's sequence gets a prefix, or the state it had.
+        case fill(SequenceStart)
+        case save(GenerationID)
         case step(StepPlan)
 
         var isPrompt: Bool { if case .prompt = self { true } else { false } }
@@ -22,8 +27,12 @@ final class ModelRunner: ModelWork {
         let sink: GenerationSink
         let arrived: MonotonicTime
         var assembler: TextAssembler
-        var prompt: [Int32] = []
-        var lastToken: Int32 = 0
+        /// Prompt and answer.
+        var tokens: [Int32] = []
+        /// What the engine held of it when it had to make way.
+        var state: [UInt8] = []
+        /// The same after it made way, so that the answer goes on as it would have.
+        let seed = UInt64.random(in: .min ... .max)
         var usage = TokenUsage()
         var timings = GenerationTimings()
         var startedAt: MonotonicTime?
@@ -58,10 +67,12 @@ final class ModelRunner: ModelWork {
         self.counters = counters
         self.started = started
         self.ended = ended
-        planner = BatchPlanner(
-            limits: BatchPlanner.Limits(
-                maxSequences: info.maxSequences, maxStepTokens: info.maxStepTokens, contextTokens: info.contextTokens,
-                sequenceTokens: info.sequenceTokens))
+        var limits = BatchPlanner.Limits(
+            maxSequences: info.maxSequences, maxStepTokens: info.maxStepTokens, contextTokens: info.contextTokens,
+            sequenceTokens: info.sequenceTokens)
+        limits.copiesPrefixes = info.can(SWIFTLET_CAN_COPY_PREFIX)
+        limits.savesState = info.can(SWIFTLET_CAN_SAVE)
+        planner = BatchPlanner(limits: limits)
     }
 
     // MARK: requests
@@ -114,9 +125,10 @@ final class ModelRunner: ModelWork {
     /// Sends everything that can be sent now. At most one step is out at a time.
     private func pump() {
         sendPrompts()
-        for start in planner.admit() { sendStart(start) }
+        // Never while a step is out: it may be that of a sequence that must make way.
+        if !stepIsOut { for placement in planner.place() { perform(placement) } }
         // A start that the worker has not confirmed holds the next step back for one round trip, so that it can join.
-        if !stepIsOut, operations.isEmpty, let plan = planner.plan() { sendStep(plan) }
+        if !stepIsOut, operations.isEmpty, let plan = planner.plan(now: .now) { sendStep(plan) }
         let running = planner.running
         counters.update { $0.running = running }
     }
@@ -134,16 +146,45 @@ final class ModelRunner: ModelWork {
         }
     }
 
+    /// The worker takes operations in order, so that a slot is empty before it is given again.
+    private func perform(_ placement: Placement) {
+        switch placement {
+        case .swapOut(let id, let slot):
+            counters.update { $0.preemptions += 1 }
+            if planner.isSaving(id) {
+                send(WIRE_OP_SEQ_SAVE, OperationPayload.drop(slot: slot), .save(id))
+            }
+            drop(slot)
+        case .evict(let slot): drop(slot)
+        case .start(let start): sendStart(start)
+        }
+    }
+
+    private func drop(_ slot: UInt32) {
+        connection.send(operation: WIRE_OP_SEQ_DROP, request: 0, payload: OperationPayload.drop(slot: slot))
+    }
+
     private func sendStart(_ start: SequenceStart) {
-        guard let options = answers[start.id]?.request.options else { return }
-        let payload = OperationPayload.start(slot: start.slot, options, seed: .random(in: .min ... .max))
-        send(WIRE_OP_SEQ_START, payload, .start(start.id))
+        guard let answer = answers[start.id] else { return }
+        let seed = answer.seed
+        send(
+            WIRE_OP_SEQ_START, OperationPayload.start(slot: start.slot, answer.request.options, seed: seed),
+            .start(start))
+        switch start.source {
+        case .nothing: break
+        case .prefix(let from, let tokens):
+            answers[start.id]?.usage.cachedTokens = tokens
+            send(WIRE_OP_SEQ_COPY, OperationPayload.copy(from: from, to: start.slot, tokens: tokens), .fill(start))
+        case .savedState:
+            send(WIRE_OP_SEQ_RESTORE, OperationPayload.restore(slot: start.slot, answer.state), .fill(start))
+            answers[start.id]?.state = []
+        }
     }
 
     private func sendStep(_ plan: StepPlan) {
         let payload = OperationPayload.step(plan) { item in
             guard let answer = answers[item.id] else { preconditionFailure("a step for a request that is over") }
-            return item.isPrompt ? answer.prompt[item.position..<item.position + item.count] : [answer.lastToken]
+            return answer.tokens[item.position..<item.position + item.count]
         }
         stepIsOut = true
         promptsSinceStep = 0
@@ -162,7 +203,9 @@ final class ModelRunner: ModelWork {
         guard let operation = operations.removeValue(forKey: number) else { return connection.kill() }
         switch operation {
         case .prompt(let id): prompted(id, status, payload)
-        case .start(let id): confirmed(id, status, payload)
+        case .start(let start): confirmed(start, status, payload)
+        case .fill(let start): filled(start, status)
+        case .save(let id): saved(id, status, payload)
         case .step(let plan):
             stepIsOut = false
             stepped(plan, status, payload)
@@ -182,9 +225,12 @@ final class ModelRunner: ModelWork {
         guard planner.fits(promptTokens: tokens.count, maxTokens: maxTokens) else {
             return fail(id, .contextLength(prompt: tokens.count, answer: maxTokens, limit: planner.roomForOne))
         }
-        answers[id]?.prompt = tokens
+        answers[id]?.tokens = tokens
         answers[id]?.usage.promptTokens = tokens.count
-        planner.add(id, promptTokens: tokens.count, maxTokens: maxTokens)
+        var sequence = SequenceRequest(id: id, tenant: answer.request.tenant, prompt: tokens, maxTokens: maxTokens)
+        sequence.weight = answer.request.weight
+        sequence.priority = answer.request.options.priority
+        planner.add(sequence)
     }
 
     private func promptError(_ status: Int32, _ payload: [UInt8]) -> OpenAIError {
@@ -196,17 +242,35 @@ final class ModelRunner: ModelWork {
         }
     }
 
-    private func confirmed(_ id: GenerationID, _ status: Int32, _ payload: [UInt8]) {
+    private func confirmed(_ start: SequenceStart, _ status: Int32, _ payload: [UInt8]) {
+        let id = start.id
         guard let answer = answers[id] else { return }
         guard status == 0 else {
             return fail(id, .modelFailed(spec.name, "start a sequence: \(String(decoding: payload, as: UTF8.self))"))
         }
+        if case .nothing = start.source { planner.started(id) }
+        // It may have been here before, and made way.
+        guard answer.startedAt == nil else { return }
         let now = MonotonicTime.now
-        planner.started(id)
         answers[id]?.startedAt = now
         answers[id]?.timings.queue = now.since(answer.arrived)
         started(id)
-        answer.sink(.started(promptTokens: answer.prompt.count))
+        answer.sink(.started(promptTokens: answer.usage.promptTokens))
+    }
+
+    private func filled(_ start: SequenceStart, _ status: Int32) {
+        guard answers[start.id] != nil else { return }
+        if status == 0 { return planner.started(start.id) }
+        // Whatever it holds now is not what was asked for: it begins again, from its first token.
+        answers[start.id]?.usage.cachedTokens = 0
+        if let slot = planner.startOver(start.id) { drop(slot) }
+    }
+
+    private func saved(_ id: GenerationID, _ status: Int32, _ payload: [UInt8]) {
+        guard answers[id] != nil else { return }
+        let fits = answers.values.reduce(payload.count) { $0 + $1.state.count } <= Self.savedBytes
+        if status == 0, fits { answers[id]?.state = payload }
+        planner.saved(id, status == 0 && fits)
     }
 
     // MARK: steps
@@ -226,6 +290,7 @@ final class ModelRunner: ModelWork {
             $0.stepSequences += UInt64(plan.items.count)
             $0.stepTokens += UInt64(plan.tokens)
         }
+        planner.learn(plan, nanoseconds: result.nanoseconds)
         for (item, output) in zip(plan.items, result.outputs) { advance(item, output) }
     }
 
@@ -246,7 +311,7 @@ final class ModelRunner: ModelWork {
     private func picked(_ id: GenerationID, _ output: StepOutput) {
         guard let answer = answers[id] else { return }
         if answer.firstTokenAt == nil { noteFirstToken(id, answer) }
-        answers[id]?.lastToken = output.token
+        answers[id]?.tokens.append(output.token)
         answers[id]?.usage.completionTokens += 1
         let logprob = answer.request.options.wantLogprobs ? output.picked : nil
         let assembled = answers[id]?.assembler.push(output.picked.piece, logprob: logprob) ?? AssembledText()
@@ -268,7 +333,7 @@ final class ModelRunner: ModelWork {
 
     private func finish(_ id: GenerationID, _ reason: FinishReason, flush: Bool = true) {
         guard var answer = answers.removeValue(forKey: id) else { return }
-        leave(id)
+        leave(id, keeping: answer.tokens)
         var reason = reason
         if flush, reason != .cancelled {
             let rest = answer.assembler.finish()
@@ -277,6 +342,8 @@ final class ModelRunner: ModelWork {
         }
         answer.timings.decode = answer.firstTokenAt.map { MonotonicTime.now.since($0) } ?? 0
         counters.update {
+            $0.prefixQueries += UInt64(answer.usage.promptTokens)
+            $0.prefixHits += UInt64(answer.usage.cachedTokens)
             $0.promptTokens += UInt64(answer.usage.promptTokens)
             $0.completionTokens += UInt64(answer.usage.completionTokens)
         }
@@ -293,10 +360,9 @@ final class ModelRunner: ModelWork {
     }
 
     /// Takes a request out of every queue. The drop may overtake nothing: the worker reads operations in order.
-    private func leave(_ id: GenerationID) {
+    private func leave(_ id: GenerationID, keeping tokens: [Int32]? = nil) {
         prompts.removeAll { $0 == id }
-        guard let slot = planner.remove(id) else { return }
-        connection.send(operation: WIRE_OP_SEQ_DROP, request: 0, payload: OperationPayload.drop(slot: slot))
+        for slot in planner.remove(id, keeping: tokens) { drop(slot) }
     }
 }
 
