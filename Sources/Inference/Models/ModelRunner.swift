@@ -1,4 +1,5 @@
 // Runs the requests of one loaded model: prompts to tokens, plans to steps, results to text. BatchPlanner decides.
+internal import Core
 internal import Platform
 internal import SwiftletABI
 internal import SwiftletWire
@@ -23,12 +24,14 @@ final class ModelRunner: ModelWork {
 
     /// One answer in the making.
     private struct Answer {
+        let id: GenerationID
         let request: GenerationRequest
         let sink: GenerationSink
         let arrived: MonotonicTime
         var assembler: TextAssembler
         /// Prompt and answer.
         var tokens: [Int32] = []
+        var grant: TokenGrant?
         /// What the engine held of it when it had to make way.
         var state: [UInt8] = []
         /// The same after it made way, so that the answer goes on as it would have.
@@ -43,6 +46,7 @@ final class ModelRunner: ModelWork {
     private let info: ModelInfo
     private let connection: any BackendConnection
     private let counters: ModelCounters
+    private let quotas: QuotaKeeper
     private let started: (GenerationID) -> Void
     private let ended: (GenerationID) -> Void
 
@@ -53,18 +57,22 @@ final class ModelRunner: ModelWork {
     private var operations: [UInt32: Operation] = [:]
     private var nextOperation: UInt32 = 1
     private var stepIsOut = false
+    /// Tenants of requests that ended while a step with them was out.
+    private var departed: [GenerationID: String] = [:]
 
     /// - Parameters:
     ///   - started: a request left the queue.
     ///   - ended: a request is over; not called by `fail`.
     init(
         _ spec: ModelSpec, info: ModelInfo, connection: any BackendConnection, counters: ModelCounters,
+        quotas: QuotaKeeper,
         started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
     ) {
         self.spec = spec
         self.info = info
         self.connection = connection
         self.counters = counters
+        self.quotas = quotas
         self.started = started
         self.ended = ended
         var limits = BatchPlanner.Limits(
@@ -85,7 +93,7 @@ final class ModelRunner: ModelWork {
             return ended(id)
         }
         var answer = Answer(
-            request: request, sink: sink, arrived: .now, assembler: TextAssembler(stops: request.options.stop))
+            id: id, request: request, sink: sink, arrived: .now, assembler: TextAssembler(stops: request.options.stop))
         answer.timings.load = loadNanoseconds
         answers[id] = answer
         guard canRun(request) else {
@@ -116,7 +124,10 @@ final class ModelRunner: ModelWork {
             $0.failed += UInt64(lost.count)
             $0.running = 0
         }
-        for answer in lost.values { answer.sink(.failed(error)) }
+        for answer in lost.values {
+            settle(answer)
+            answer.sink(.failed(error))
+        }
         return Array(lost.keys)
     }
 
@@ -225,10 +236,16 @@ final class ModelRunner: ModelWork {
         guard planner.fits(promptTokens: tokens.count, maxTokens: maxTokens) else {
             return fail(id, .contextLength(prompt: tokens.count, answer: maxTokens, limit: planner.roomForOne))
         }
+        let tenant = answer.request.tenant
+        do throws(OpenAIError) {
+            answers[id]?.grant = try quotas.begin(tenant, promptTokens: tokens.count)
+        } catch {
+            return fail(id, error)
+        }
         answers[id]?.tokens = tokens
         answers[id]?.usage.promptTokens = tokens.count
-        var sequence = SequenceRequest(id: id, tenant: answer.request.tenant, prompt: tokens, maxTokens: maxTokens)
-        sequence.weight = answer.request.weight
+        var sequence = SequenceRequest(id: id, tenant: tenant, prompt: tokens, maxTokens: maxTokens)
+        sequence.weight = quotas.policy(of: tenant).weight
         sequence.priority = answer.request.options.priority
         planner.add(sequence)
     }
@@ -255,7 +272,8 @@ final class ModelRunner: ModelWork {
         answers[id]?.startedAt = now
         answers[id]?.timings.queue = now.since(answer.arrived)
         started(id)
-        answer.sink(.started(promptTokens: answer.usage.promptTokens))
+        answer.sink(
+            .started(promptTokens: answer.usage.promptTokens, standing: quotas.standing(of: answer.request.tenant)))
     }
 
     private func filled(_ start: SequenceStart, _ status: Int32) {
@@ -291,7 +309,26 @@ final class ModelRunner: ModelWork {
             $0.stepTokens += UInt64(plan.tokens)
         }
         planner.learn(plan, nanoseconds: result.nanoseconds)
+        let spent = bill(plan, nanoseconds: result.nanoseconds)
         for (item, output) in zip(plan.items, result.outputs) { advance(item, output) }
+        for (tenant, meter) in spent {
+            for (id, answer) in answers where answer.request.tenant == tenant && answer.startedAt != nil {
+                answers[id]?.usage.cutBy = meter
+                finish(id, .length)
+            }
+        }
+    }
+
+    /// Divides the time of a step among the tenants in it. Returns those whose device time is used up.
+    private func bill(_ plan: StepPlan, nanoseconds: UInt64) -> [(tenant: String, meter: QuotaMeter)] {
+        var shares: [String: UInt64] = [:]
+        for (item, share) in zip(plan.items, planner.shares(of: nanoseconds, plan)) {
+            // Who left while the step ran is served all the same; that it is cannot be helped, nor charged to others.
+            shares[answers[item.id]?.request.tenant ?? departed[item.id] ?? "", default: 0] += share
+        }
+        departed = [:]
+        counters.update { for (tenant, share) in shares { $0.tenants.add(tenant) { $0.deviceNanoseconds += share } } }
+        return shares.compactMap { tenant, share in quotas.useDevice(share, tenant).map { (tenant, $0) } }
     }
 
     private func advance(_ item: StepPlan.Item, _ output: StepOutput) {
@@ -310,6 +347,7 @@ final class ModelRunner: ModelWork {
 
     private func picked(_ id: GenerationID, _ output: StepOutput) {
         guard let answer = answers[id] else { return }
+        guard mayHaveToken(id, answer) else { return finish(id, .length) }
         if answer.firstTokenAt == nil { noteFirstToken(id, answer) }
         answers[id]?.tokens.append(output.token)
         answers[id]?.usage.completionTokens += 1
@@ -317,6 +355,19 @@ final class ModelRunner: ModelWork {
         let assembled = answers[id]?.assembler.push(output.picked.piece, logprob: logprob) ?? AssembledText()
         if !assembled.text.isEmpty { answer.sink(.text(assembled.text, logprobs: assembled.logprobs)) }
         if assembled.stopped { finish(id, .stop, flush: false) }
+    }
+
+    /// False: the token is one too many for its tenant, and nobody gets it.
+    private func mayHaveToken(_ id: GenerationID, _ answer: Answer) -> Bool {
+        guard var grant = answer.grant else { return true }
+        do throws(OpenAIError) {
+            try quotas.take(&grant, answer.request.tenant)
+        } catch {
+            answers[id]?.usage.cutBy = error.standing?.meter ?? .tokensPerMinute
+            return false
+        }
+        answers[id]?.grant = grant
+        return true
     }
 
     private func noteFirstToken(_ id: GenerationID, _ answer: Answer) {
@@ -341,7 +392,13 @@ final class ModelRunner: ModelWork {
             if rest.stopped { reason = .stop }
         }
         answer.timings.decode = answer.firstTokenAt.map { MonotonicTime.now.since($0) } ?? 0
+        settle(answer)
         counters.update {
+            $0.tenants.add(answer.request.tenant) {
+                $0.promptTokens += UInt64(answer.usage.promptTokens)
+                $0.cachedTokens += UInt64(answer.usage.cachedTokens)
+                $0.completionTokens += UInt64(answer.usage.completionTokens)
+            }
             $0.prefixQueries += UInt64(answer.usage.promptTokens)
             $0.prefixHits += UInt64(answer.usage.cachedTokens)
             $0.promptTokens += UInt64(answer.usage.promptTokens)
@@ -354,9 +411,17 @@ final class ModelRunner: ModelWork {
     private func fail(_ id: GenerationID, _ error: OpenAIError) {
         guard let answer = answers.removeValue(forKey: id) else { return }
         leave(id)
+        settle(answer)
         counters.update { if error.status < 500 { $0.refused += 1 } else { $0.failed += 1 } }
         answer.sink(.failed(error))
         ended(id)
+    }
+
+    private func settle(_ answer: Answer) {
+        if stepIsOut { departed[answer.id] = answer.request.tenant }
+        guard let grant = answer.grant else { return }
+        quotas.settle(
+            grant, answer.request.tenant, promptTokens: answer.usage.promptTokens, wasRead: answer.startedAt != nil)
     }
 
     /// Takes a request out of every queue. The drop may overtake nothing: the worker reads operations in order.

@@ -41,6 +41,15 @@ extension BatchPlanner {
         cost.learn(decodes: plan.decodes, reads: plan.reads, nanoseconds: nanoseconds)
     }
 
+    /// Divides the time of a step among its items, by what each is known to cost; the parts add up to all of it.
+    package func shares(of nanoseconds: UInt64, _ plan: StepPlan) -> [UInt64] {
+        let costs = plan.items.map { $0.isPrompt ? cost.perRead * Double($0.count) : cost.perDecode }
+        let sum = costs.reduce(0, +)
+        var shares = costs.map { UInt64(Double(nanoseconds) * $0 / sum) }
+        shares[0] += nanoseconds - min(nanoseconds, shares.reduce(0, +))
+        return shares
+    }
+
     // MARK: kinds of steps
 
     private func fullStep(_ decoders: [Int], _ readers: [Int]) -> [StepPlan.Item] {
