@@ -11,7 +11,7 @@ private func policy(_ quotas: [QuotaMeter: Int64]) -> TenantPolicy {
     return policy
 }
 
-private let nowhere: ([QuotaRow]) throws(RuntimeError) -> Void = { _ in }
+private let nowhere: @Sendable ([QuotaRow]) throws(RuntimeError) -> Void = { _ in }
 
 @Suite struct QuotaLedgerTests {
     @Test func aReservationIsCutToWhatIsLeftAndRefusedBelowItsLeast() throws {
