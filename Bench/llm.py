@@ -94,7 +94,7 @@ def gaps_of(chats, seconds):
 
 # Streams of each tenant, all more than a fair share of the sequences (8), and together no more than one tenant may queue.
 DEMAND = {"one": 10, "two": 20, "three": 30, "four": 60}
-SETTLED, LAST = 5.0, 30.0  # seconds of a run between which service is counted
+SETTLED, LAST = 10.0, 40.0  # seconds of a run between which service is counted
 
 
 def fair(prefix):
@@ -114,10 +114,13 @@ def fair(prefix):
 def mix(streams, server, tenants, turn):
     """Weighted service of each lane group, and tokens a second of all."""
     of_lane = [group for group, count in enumerate(DEMAND.values()) for _ in range(count)]
-    lanes = [Lane(text_of(64), 32, 0, tenants[group]) for group in of_lane]
+    lanes = [Lane(STORY, 32, 0, tenants[group]) for group in of_lane]
     answers = streams.run(server, lanes, LAST, seed=turn + 1)
     streams.settle(server)
-    prompt = statistics.median(a.prompt for a in answers if a.done)  # what was cut has no count; all are of one length
+    prompts = [a.prompt for a in answers if a.done]
+    if not prompts:
+        raise CouldNotRun(f"of {len(lanes)} streams none was done within {LAST} s: is the machine busy?")
+    prompt = statistics.median(prompts)  # what was cut has no count; all are of one length
     service, tokens = [0.0] * len(DEMAND), 0.0
     for a in answers:
         read = prompt * (bool(a.tokens) and within(a.tokens[0]))
@@ -138,7 +141,7 @@ def light(streams, server):
     for turn in rounds(3):
         alone += firsts_of(streams.run(server, [chats], 12.0, seed=turn + 1))
         before = server.counted()
-        beside += firsts_of(streams.run(server, [chats] + [Lane(text_of(64), 32, 0, "heavy")] * 64, 22.0, seed=turn + 1))
+        beside += firsts_of(streams.run(server, [chats] + [Lane(STORY, 32, 0, "heavy")] * (2 * SEQUENCES), 22.0, seed=turn + 1))
         after = server.counted()
         streams.settle(server)
         seconds, count = (after[name] - before[name] for name in ("step_seconds_total", "steps_total"))
