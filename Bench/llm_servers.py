@@ -136,12 +136,13 @@ class LlamaServer:
         self.log = open(self.work / "log", "wb")
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
+        self.process = None
         # Without its memory for old prompts: none comes twice here, so it would only cost it time.
-        self.process = subprocess.Popen(
-            [PEER, "-m", ROOT / ".deps/models" / MODEL, "--host", "127.0.0.1", "--port", str(port), "-np", str(SEQUENCES),
-             "-c", str(CONTEXT), "-t", str(THREADS), "-tb", str(THREADS), "--cache-ram", "0", "--offline"],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        words = [
+            PEER, "-m", ROOT / ".deps/models" / MODEL, "--host", "127.0.0.1", "--port", str(port), "-np", str(SEQUENCES),
+            "-c", str(CONTEXT), "-t", str(THREADS), "-tb", str(THREADS), "--cache-ram", "0", "--offline"]
         try:
+            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
             self.await_health(time.monotonic() + 60)
         except BaseException:
             self.stop()
@@ -167,7 +168,7 @@ class LlamaServer:
 
     def stop(self):
         try:
-            if self.process.poll() is None:
+            if self.process and self.process.poll() is None:
                 ended(self.process, "llama-server")
         finally:
             self.log.close()
