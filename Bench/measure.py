@@ -66,11 +66,11 @@ def resident_mb(pids):
 ORDER = json.dumps({"customer": "somebody", "count": 3, "prices": [2.5, 4.0, 9.75]})
 
 
-def compiled(name, folder):
+def compiled(name, folder, *flags):
     """One of the small C programs here: no interpreter is in a figure."""
     program = folder / name
     source = pathlib.Path(__file__).parent / f"{name}.c"
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-pthread", "-o", program, source], check=True, timeout=60)
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-pthread", "-o", program, source, *flags], check=True, timeout=60)
     return program
 
 

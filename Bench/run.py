@@ -11,13 +11,14 @@ import sys
 import tempfile
 import time
 
+import llm
 from measure import (
     ORDER, Caller, CouldNotRun, Nginx, Paced, Spawner, Swiftlet, anonymous_bytes, compiled, echo_front, free_port, group_bytes,
     idle_connections, load, oci_bundle, processes_below, resident_mb, row, sleepers_bytes, tool)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CORES = len(os.sched_getaffinity(0))
-LONGEST = 1500  # seconds; a run that hangs ends with an error
+LONGEST = 1500  # seconds; a benchmark that hangs ends with an error
 
 
 def cold(prefix):
@@ -253,7 +254,9 @@ def bytes_a_connection(url, pids):
     return max(grown, 1) / more
 
 
-BENCHMARKS = {"cold": cold, "fresh": fresh, "density": density, "warm.ipc": warm_ipc, "warm.http": warm_http, "host": idle_host}
+BENCHMARKS = {
+    "cold": cold, "fresh": fresh, "density": density, "warm.ipc": warm_ipc, "warm.http": warm_http, "host": idle_host,
+    **llm.BENCHMARKS}
 
 
 def main():
@@ -263,22 +266,23 @@ def main():
     if not chosen:
         sys.exit(f"bench: ONLY={only}: choose from {', '.join(BENCHMARKS)}")
     signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(CouldNotRun(f"not done after {LONGEST} s")))
-    signal.alarm(LONGEST)
     target = ROOT / ".build/bench/results.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)  # an old figure is never taken for a new one
     results, failed = [], []
-    print(f"{'benchmark':28} {'ours':>12} {'baseline':>12} {'ratio':>8} {'p50':>10} {'p99':>10} {'ratio':>8} {'n':>9}  unit", flush=True)
+    print(f"{'benchmark':36} {'ours':>12} {'baseline':>12} {'ratio':>8} {'p50':>10} {'p99':>10} {'ratio':>8} {'n':>9}  unit", flush=True)
     for name, run in chosen.items():
+        signal.alarm(LONGEST)
         try:
             for r in run(prefix):
                 results.append(r)
                 print(
-                    f"{r['id']:28} {r['value']:12.1f} {r['baseline']:12.1f} {r['ratio']:8.3f} {r['p50']:10.1f} "
+                    f"{r['id']:36} {r['value']:12.1f} {r['baseline']:12.1f} {r['ratio']:8.3f} {r['p50']:10.1f} "
                     f"{r['p99']:10.1f} {r['p99_ratio']:8.3f} {r['n']:9}  {r['unit']}", flush=True)
         except (CouldNotRun, subprocess.SubprocessError, OSError) as error:
             failed.append(name)
             print(f"{name}: could not run: {error}", file=sys.stderr, flush=True)
+    signal.alarm(0)
     fresh = target.with_suffix(".new")
     fresh.write_text(json.dumps(results, indent=1) + "\n")
     fresh.rename(target)

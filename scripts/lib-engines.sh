@@ -36,23 +36,40 @@ LLAMA_FLAGS="-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DGGML_NATIVE=ON 
     -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_COMMIT=0c1e57098
     -DCMAKE_INSTALL_LIBDIR=lib"
 
+# llama-server as those build it who use it: OpenMP, which is llama.cpp's default, and no pages for a browser.
+LLAMA_PEER_FLAGS="$LLAMA_FLAGS -DGGML_OPENMP=ON -DLLAMA_BUILD_COMMON=ON -DLLAMA_BUILD_TOOLS=ON -DLLAMA_BUILD_SERVER=ON
+    -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_TOOLS_INSTALL=OFF -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON"
+
 configure_llama() {
     # $ORIGIN is for the loader, not for this shell.
     # shellcheck disable=SC2016,SC2086
-    cmake -S "$1" -B "$BUILD/llama-objects" -G Ninja $LLAMA_FLAGS -DCMAKE_INSTALL_RPATH='$ORIGIN'
+    cmake -S "$1" -B "$BUILD/llama-objects" -G Ninja $2 -DCMAKE_INSTALL_RPATH='$ORIGIN;$ORIGIN/../lib'
 }
 
-compile_llama() { nice -n 10 cmake --build "$BUILD/llama-objects" -j "$JOBS"; }
+compile_llama() { nice -n 10 cmake --build "$BUILD/llama-objects" -j "$JOBS" --target "$1"; }
 
-# Prints the compiler's progress now and then while the process $1 runs.
-watch_llama() {
+# Prints the compiler's progress, from the log $2, now and then while the process $1 runs.
+watch_compiler() {
     local pid=$1 waited=0
     while kill -0 "$pid" 2>/dev/null; do
         sleep 1
         waited=$((waited + 1))
         [ $((waited % 20)) -eq 0 ] || continue
-        say "building, step $(grep -o '^\[[0-9]*/[0-9]*\]' "$DEPS/log/compile-llama.cpp.log" | tail -n 1 | tr -d '[]' | sed 's,/, of ,') …"
+        say "building, step $(grep -o '^\[[0-9]*/[0-9]*\]' "$2" | tail -n 1 | tr -d '[]' | sed 's,/, of ,') …"
     done
+}
+
+# build_llama NAME FLAGS TARGET INSTALL: configures, compiles, calls INSTALL SOURCE; leaves nothing else behind.
+build_llama() {
+    local source
+    source=$(unpack llama-cpp-python 'llama_cpp_python-*.tar.gz')/vendor/llama.cpp
+    run "configure $1" configure_llama "$source" "$2"
+    (run "compile $1" compile_llama "$3") &
+    local compiler=$!
+    watch_compiler "$compiler" "$DEPS/log/compile-$1.log"
+    wait "$compiler" || exit 1
+    "$4" "$source"
+    rm -rf "$BUILD/llama-objects" "$BUILD/llama-cpp-python"
 }
 
 install_llama() {
@@ -63,19 +80,26 @@ install_llama() {
     replace "$new" "$DEPS/llama"
 }
 
-make_llama() {
-    local source
-    source=$(unpack llama-cpp-python 'llama_cpp_python-*.tar.gz')/vendor/llama.cpp
-    run "configure llama.cpp" configure_llama "$source"
-    (run "compile llama.cpp" compile_llama) &
-    local compiler=$!
-    watch_llama "$compiler"
-    wait "$compiler" || exit 1
-    install_llama "$source"
-    rm -rf "$BUILD/llama-objects" "$BUILD/llama-cpp-python"
+make_llama() { build_llama llama.cpp "$LLAMA_FLAGS" all install_llama; }
+
+# By hand: `cmake --install` would want the other tools too.
+install_peer() {
+    local new=$BUILD/llama-peer.new
+    rm -rf "$new" && mkdir -p "$new/bin" "$new/lib"
+    cp "$BUILD/llama-objects/bin/llama-server" "$new/bin/"
+    cp -P "$BUILD"/llama-objects/bin/lib*.so* "$new/lib/"
+    strip --strip-unneeded "$new/bin/llama-server" "$new"/lib/lib*.so
+    cp "$1/LICENSE" "$new/LICENSE"
+    replace "$new" "$DEPS/llama-peer"
 }
 
-# The machine's instructions are baked into a native build, so they are part of its key.
+make_peer() { build_llama llama-server "$LLAMA_PEER_FLAGS" llama-server install_peer; }
+
+# llama_key FLAGS: what a build of llama.cpp depends on; the machine's instructions are baked into it.
+llama_key() {
+    printf '%s-%s' "$(printf '%s %s' "$(grep llama-cpp-python "$PINS/sources.txt")" "$1" | sha256sum | cut -c1-16)" "$(cpu_key)"
+}
+
 cpu_key() { grep -m1 -E '^(flags|Features)' /proc/cpuinfo | sha256sum | cut -c1-16; }
 
 unpack_model() {

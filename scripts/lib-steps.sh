@@ -56,3 +56,16 @@ replace() {
 
 # sum_of FILE…: one short key for the content of files.
 sum_of() { cat "$@" | sha256sum | cut -c1-16; }
+
+# enter_deps FOLDER: where results go (DEPS), and a folder there to build in (BUILD) for one script at a time.
+enter_deps() {
+    STEP_NAME=start
+    [ "$(uname -sm)" = "Linux x86_64" ] || die "this is $(uname -sm)" "use a 64-bit x86 Linux machine"
+    mkdir -p "$ROOT/.deps" 2>/dev/null || [ -d "$ROOT/.deps/" ] || die "$ROOT/.deps can't be made" "make $ROOT writable"
+    DEPS=$(cd "$ROOT/.deps" && pwd -P)
+    BUILD=$DEPS/$1
+    VENV=$DEPS/venv
+    mkdir -p "$BUILD"
+    exec 9>"$DEPS/.$1.lock"
+    flock -n 9 || { echo "$(basename "$0"): another one is running; waiting for it …"; flock 9; }
+}
