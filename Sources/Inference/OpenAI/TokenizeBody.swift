@@ -1,8 +1,8 @@
 // What POST /tokenize asks for, and its answer: what llama-server's and vLLM's clients know.
 
 package struct TokenizeBody: Equatable, Sendable {
-    /// Bytes of one text; the worker does nothing else while it reads them.
-    package static let maxBytes = 1 << 20
+    /// Bytes of one text. The worker does nothing else while it reads them, and the worst take 5 s a MiB.
+    package static let maxBytes = 128 << 10
 
     package var model: String
     package var content: String
