@@ -4,7 +4,9 @@ usage: embeddings.py PREFIX"""
 import base64
 import http.client
 import json
+import os
 import pathlib
+import signal
 import struct
 import subprocess
 import threading
@@ -275,6 +277,23 @@ class RealModel(Caller, unittest.TestCase):
         time.sleep(1)
         self.assertLessEqual(self.metric("embeddings_total", "minilm"), made + 1)
         self.assertEqual(len(self.vector("next")), 384)
+
+    def test_a_killed_worker_fails_its_requests_and_the_next_loads_again(self):
+        self.vector("warm")
+        answers, made = [], self.metric("embeddings_total", "minilm")
+        threads = [
+            threading.Thread(target=lambda: answers.append(self.post("/v1/embeddings", {"model": "minilm", "input": ["word " * 300] * 200})))
+            for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: self.metric("embeddings_total", "minilm") > made, "the first vector is made")
+        os.kill(self.workers("minilm")[0]["pid"], signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        for status, answer, _ in answers:
+            self.assertEqual((status, answer["error"]["code"]), (500, "model_failed"))
+            self.assertIn("SIGKILL", answer["error"]["message"])
+        self.assertEqual((len(answers), len(self.vector("next"))), (2, 384))
 
     def test_polls_neither_load_a_model_nor_keep_it_awake(self):
         folder = self.host.work / "brief"
