@@ -31,6 +31,9 @@ package final class Gateway: HTTPService {
         switch path {
         case "/v1/chat/completions": completions(exchange, kind: .chat, requestID: requestID)
         case "/v1/completions": completions(exchange, kind: .text, requestID: requestID)
+        case "/v1/embeddings": embeddings(exchange, requestID: requestID)
+        case "/v1/rerank": rerank(exchange, requestID: requestID)
+        case "/tokenize": tokenize(exchange, requestID: requestID)
         case "/v1/models": models(exchange, requestID: requestID)
         case "/healthz": text(exchange, 200, "ok\n", requestID)
         case "/readyz":
@@ -120,6 +123,7 @@ package final class Gateway: HTTPService {
         reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
     ) -> () -> Void {
         if name == "model.chat" { return callModel(payload, caller: caller, reply: reply) }
+        if name == "model.embed" { return callEmbed(payload, caller: caller, reply: reply) }
         let message = jsonObject([
             ("type", .text("unknown_call")), ("message", .text("this host offers no call named \(name)")),
         ])

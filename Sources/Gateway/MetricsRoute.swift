@@ -82,6 +82,7 @@ extension Gateway {
             ("steps_total", "Steps of the engine.", \.steps),
             ("step_sequences_total", "Sequences over all steps; over steps it is the mean batch.", \.stepSequences),
             ("step_tokens_total", "Tokens over all steps.", \.stepTokens),
+            ("embeddings_total", "Vectors made.", \.embeddings),
             ("first_tokens_total", "Answers that got a first token.", \.firstTokens),
             ("preemptions_total", "Sequences that made way for others and came back.", \.preemptions),
             ("prefix_queries_total", "Prompt tokens that were looked for in kept prefixes.", \.prefixQueries),
@@ -96,6 +97,7 @@ extension Gateway {
     private static var modelTimes: [(String, String, KeyPath<ModelMetrics, UInt64>)] {
         [
             ("step_seconds_total", "Time inside the engine's steps.", \.stepNanoseconds),
+            ("embedding_seconds_total", "Time until a text's vector is there.", \.embeddingNanoseconds),
             ("load_seconds_total", "Time spent loading.", \.loadNanoseconds),
             ("time_to_first_token_seconds_total", "From request to first token.", \.timeToFirstTokenNanoseconds),
         ]

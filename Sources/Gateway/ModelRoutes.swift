@@ -111,6 +111,14 @@ extension Gateway {
         _ = headers.append("x-ratelimit-reset-tokens", "\(Double(reset) / 1000)s")
     }
 
+    /// A handler may call the models that its manifest names.
+    func checkAllowed(_ model: String, _ caller: Deployment) throws(OpenAIError) {
+        guard !caller.manifest.models.contains(model) else { return }
+        throw OpenAIError(
+            status: 403, type: "permission_error", code: "model_not_allowed", param: "model",
+            message: "\(caller.key) may not call the model \(model); name it in `models` of its manifest")
+    }
+
     /// Host call `model.chat`: the request is that of the OpenAI route. Returns how to give it up.
     func callModel(
         _ payload: [UInt8], caller: Deployment,
@@ -118,11 +126,7 @@ extension Gateway {
     ) -> () -> Void {
         do throws(OpenAIError) {
             let work = try readWork(.chat, payload)
-            guard caller.manifest.models.contains(work.model) else {
-                throw OpenAIError(
-                    status: 403, type: "permission_error", code: "model_not_allowed", param: "model",
-                    message: "\(caller.key) may not call the model \(work.model); name it in `models` of its manifest")
-            }
+            try checkAllowed(work.model, caller)
             let relay = LoopBound(
                 HostCallRelay(head: head(.chat, model: work.model), options: work.options, reply: reply), on: loop)
             let remote = loop.remote

@@ -3,7 +3,7 @@ package import Core
 package import Platform
 internal import Synchronization
 
-/// Serves chat and text completions. All models live on one loop; requests and events cross over as values.
+/// Serves what clients ask of models. All models live on one loop; requests and events cross over as values.
 package final class InferenceService: Sendable {
     private struct Directory {
         var specs: [ModelSpec] = []
@@ -57,25 +57,26 @@ package final class InferenceService: Sendable {
 
     package func chat(_ request: ChatRequest, tenant: String, deliver: @escaping GenerationSink) -> GenerationHandle {
         let prompt = GenerationRequest.Prompt.chat(request.messages)
-        return generate(
-            GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
-            deliver: deliver)
+        return submit(
+            .generation(GenerationRequest(tenant: tenant, prompt: prompt, options: request.options)),
+            model: request.model, deliver: deliver)
     }
 
     package func complete(
         _ request: CompletionRequest, tenant: String, deliver: @escaping GenerationSink
     ) -> GenerationHandle {
         let prompt = GenerationRequest.Prompt.text(request.prompt)
-        return generate(
-            GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
-            deliver: deliver)
+        return submit(
+            .generation(GenerationRequest(tenant: tenant, prompt: prompt, options: request.options)),
+            model: request.model, deliver: deliver)
     }
 
-    private func generate(
-        _ request: GenerationRequest, model: String, deliver: @escaping GenerationSink
+    /// Asks a model for anything it may offer; its answer or refusal comes as events.
+    package func submit(
+        _ request: ModelRequest, model: String, deliver: @escaping GenerationSink
     ) -> GenerationHandle {
         let id = GenerationID(nextID.wrappingAdd(1, ordering: .relaxed).oldValue)
-        loop.submit { [catalogue] _ in catalogue.value.submit(id, model: model, .generation(request), sink: deliver) }
+        loop.submit { [catalogue] _ in catalogue.value.submit(id, model: model, request, sink: deliver) }
         return GenerationHandle(id: id, loop: loop, catalogue: catalogue)
     }
 

@@ -1,4 +1,4 @@
-// Asks a model through the host: chat whole, chat token by token, embeddings.
+// Asks a model through the host: chat whole, or token by token.
 
 /// One turn of a chat.
 public struct ChatMessage: Codable, Sendable {

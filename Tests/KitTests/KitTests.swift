@@ -65,6 +65,13 @@ private func run(_ path: String, _ options: String...) throws -> Workshop.Report
         #expect(stream.all("header").contains("content-type=text/event-stream; charset=utf-8"))
     }
 
+    @Test func textsBecomeVectorsOrAnErrorSaysWhy() throws {
+        #expect(try run("/embed").body == "[[0.5, -0.001], [1.0, 0.0]] 5")
+        let wrong = try run("/embed-one")
+        #expect(wrong["status"] != "0")
+        #expect(wrong["fail"]?.contains("2 vectors for 1 texts") == true)
+    }
+
     @Test func theChatExampleStreams() throws {
         let config = #"{"model":"smollm2","system":"be kind","max_tokens":8}"#
         let report = try Workshop.drive(

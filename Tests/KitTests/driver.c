@@ -112,6 +112,12 @@ static void chat(uint32_t call, const char *payload, size_t size) {
     queue_text(call, SWIFTLET_EVENT_DONE, "");
 }
 
+/// Two vectors, however many texts were sent.
+static void embed(uint32_t call) {
+    queue_text(call, SWIFTLET_EVENT_DATA, "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":[0.5,-1e-3]},");
+    queue_text(call, SWIFTLET_EVENT_DONE, "{\"index\":1,\"embedding\":[1,0]}],\"usage\":{\"prompt_tokens\":5,\"total_tokens\":5}}");
+}
+
 static int32_t host_call(swiftlet_bytes name, swiftlet_bytes payload, uint32_t *call) {
     if (cancelled()) return SWIFTLET_CANCELLED;
     if (open_calls >= 64) return SWIFTLET_LIMIT;
@@ -125,6 +131,7 @@ static int32_t host_call(swiftlet_bytes name, swiftlet_bytes payload, uint32_t *
         queue_text(*call, SWIFTLET_EVENT_FAILED, "{\"error\":{\"type\":\"no_such_thing\",\"message\":\"there is none\"}}");
     else if (name.size == 4 && !memcmp(name.data, "boom", 4)) queue_text(*call, SWIFTLET_EVENT_FAILED, "not json");
     else if (name.size == 10 && !memcmp(name.data, "model.chat", 10)) chat(*call, data, payload.size);
+    else if (name.size == 11 && !memcmp(name.data, "model.embed", 11)) embed(*call);
     return SWIFTLET_OK;
 }
 

@@ -45,6 +45,13 @@ package struct JSONWriter {
         bytes.append(contentsOf: finite.description.utf8)
     }
 
+    /// The little-endian bytes of the numbers, as a string of base64.
+    package mutating func base64(_ vector: [Float]) {
+        bytes.append(UInt8(ascii: "\""))
+        Vector.appendBase64(vector, to: &bytes)
+        bytes.append(UInt8(ascii: "\""))
+    }
+
     package mutating func bool(_ value: Bool) {
         if value { raw("true") } else { raw("false") }
     }

@@ -10,12 +10,20 @@ struct OperationPayload {
 
     private mutating func append(_ number: Float) { append(number.bitPattern) }
 
-    /// WIRE_OP_TOKENIZE: plain text, with what the model wants before a text.
-    static func tokenize(_ text: String) -> [UInt8] {
+    /// WIRE_OP_TOKENIZE: plain text; `start`: with what the model wants around a text.
+    static func tokenize(_ text: String, start: Bool = true) -> [UInt8] {
         var payload = OperationPayload()
         payload.append(UInt32(0))
-        payload.append(UInt32(1))
+        payload.append(UInt32(start ? 1 : 0))
         payload.bytes.append(contentsOf: text.utf8)
+        return payload.bytes
+    }
+
+    /// WIRE_OP_EMBED
+    static func embed(_ tokens: [Int32]) -> [UInt8] {
+        var payload = OperationPayload()
+        payload.bytes.reserveCapacity(tokens.count * 4)
+        for token in tokens { payload.append(token) }
         return payload.bytes
     }
 

@@ -53,6 +53,10 @@ package enum GenerationEvent: Sendable {
     /// Its prompt is being read.
     case started(promptTokens: Int, standing: QuotaStanding?)
     case text(String, logprobs: [TokenLogprob])
+    /// The vector of one input; they come in order.
+    case embedding(index: Int, vector: [Float])
+    /// The tokens of a text; `limit`: how many the model reads of one.
+    case tokens([Int32], limit: Int)
     case finished(FinishReason, TokenUsage, GenerationTimings)
     case failed(OpenAIError)
 }

@@ -24,6 +24,9 @@ package struct ModelMetrics: Equatable, Sendable {
     /// Prompt tokens that tenants' kept prefixes were asked for, and those that were there.
     package var prefixQueries: UInt64 = 0
     package var prefixHits: UInt64 = 0
+    package var embeddings: UInt64 = 0
+    /// From sending the tokens of a text to the worker to its vector.
+    package var embeddingNanoseconds: UInt64 = 0
     package var loads: UInt64 = 0
     package var loadNanoseconds: UInt64 = 0
     package var unloads: UInt64 = 0

@@ -73,7 +73,7 @@ extension GenerationEvent {
     package var isLast: Bool {
         switch self {
         case .finished, .failed: true
-        case .queued, .started, .text: false
+        case .queued, .started, .text, .embedding, .tokens: false
         }
     }
 }

@@ -3,10 +3,14 @@
 /// One request for a model.
 package enum ModelRequest: Sendable {
     case generation(GenerationRequest)
+    case embedding(EmbeddingRequest)
+    case tokens(TokenizeRequest)
 
     package var tenant: String {
         switch self {
         case .generation(let request): request.tenant
+        case .embedding(let request): request.tenant
+        case .tokens(let request): request.tenant
         }
     }
 }

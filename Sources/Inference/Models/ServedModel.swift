@@ -169,7 +169,7 @@ final class ServedModel {
     }
 
     private func makeWork(_ info: ModelInfo, _ connection: any BackendConnection) -> any ModelWork {
-        ModelRunner(
+        ModelDesk(
             spec, info: info, connection: connection, counters: counters, quotas: quotas,
             started: { [unowned self] id in room.leave(id) },
             ended: { [unowned self] id in

@@ -1,7 +1,7 @@
 // Gathers the events of one request into one answer, as `stream: false` asks for.
 
 /// Feed it every event in order until it gives the answer.
-package struct AnswerCollector {
+package struct AnswerCollector: EventCollector {
     private let head: AnswerHead
     private var text = ""
     private var logprobs: [TokenLogprob]?
@@ -17,7 +17,7 @@ package struct AnswerCollector {
     /// The body of the answer, or the error, once the last event came.
     package mutating func add(_ event: GenerationEvent) -> Result<[UInt8], OpenAIError>? {
         switch event {
-        case .queued, .started: return nil
+        case .queued, .started, .embedding, .tokens: return nil
         case .text(let more, let moreLogprobs):
             text += more
             logprobs?.append(contentsOf: moreLogprobs)

@@ -105,6 +105,11 @@ package final class QuotaKeeper {
         }
     }
 
+    /// Takes tokens that are read at once and answered by none.
+    func use(_ tenant: String, tokens: Int) throws(OpenAIError) {
+        _ = try reserve(Int64(tokens), least: Int64(tokens), tenant)
+    }
+
     /// An answer is over.
     func settle(_ grant: TokenGrant, _ tenant: String, promptTokens: Int, wasRead: Bool) {
         ledger.giveBack(grant.left, of: grant.reservation, for: tenant)

@@ -168,6 +168,10 @@ struct Probe: Handler {
                     try await writer.event(data: delta.text, name: "token")
                 }
             }
+        case "/embed":
+            let answer = try await context.model("minilm").embed(["one", "two"])
+            return Response(text: "\(answer.vectors) \(answer.promptTokens)")
+        case "/embed-one": return Response(text: "\(try await context.model("minilm").embed("one"))")
         case "/late":
             return .stream { _ in throw HTTPError(409, "before the first byte") }
         case "/torn":

@@ -1,0 +1,144 @@
+// Routes whose answer comes whole from one model: embeddings, rerank, tokenize; and `model.embed` for handlers.
+internal import Core
+internal import HTTP
+internal import Inference
+internal import Platform
+
+extension Gateway {
+    /// The largest body of one of these requests.
+    private static let wholeRequestLimit = 8 << 20
+
+    func embeddings(_ exchange: HTTPExchange, requestID: String) {
+        readBody(exchange, requestID) { (gateway, bytes) throws(OpenAIError) in
+            let body = try EmbeddingsBody(bytes.span, parser: &gateway.parser)
+            return WholeWork(body.model, .embedding(body.request(tenant: "public")), EmbeddingCollector(body))
+        }
+    }
+
+    func rerank(_ exchange: HTTPExchange, requestID: String) {
+        readBody(exchange, requestID) { (gateway, bytes) throws(OpenAIError) in
+            let body = try RerankBody(bytes.span, parser: &gateway.parser)
+            let id =
+                "rerank-" + gateway.shared.requestIDs.name(nil, number: gateway.shared.requestIDs.number()).dropFirst(4)
+            return WholeWork(body.model, .embedding(body.request(tenant: "public")), RerankCollector(body, id: id))
+        }
+    }
+
+    func tokenize(_ exchange: HTTPExchange, requestID: String) {
+        readBody(exchange, requestID) { (gateway, bytes) throws(OpenAIError) in
+            let body = try TokenizeBody(bytes.span, parser: &gateway.parser)
+            return WholeWork(body.model, .tokens(body.request(tenant: "public")), TokenCollector())
+        }
+    }
+
+    /// Host call `model.embed`: request and answer are those of the route. Returns how to give it up.
+    func callEmbed(
+        _ payload: [UInt8], caller: Deployment,
+        reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
+    ) -> () -> Void {
+        do throws(OpenAIError) {
+            let body = try EmbeddingsBody(payload.span, parser: &parser)
+            try checkAllowed(body.model, caller)
+            let work = WholeWork(body.model, .embedding(body.request(tenant: caller.tenant)), EmbeddingCollector(body))
+            let handle = begin(work) { result, _ in
+                switch result {
+                case .success(let bytes): reply(bytes, true, false)
+                case .failure(let error): reply(error.body, true, true)
+                }
+            }
+            return { handle.cancel() }
+        } catch {
+            reply(error.body, true, true)
+            return {}
+        }
+    }
+
+    // MARK: one request, one answer
+
+    private func readBody(
+        _ exchange: HTTPExchange, _ requestID: String,
+        _ read: @escaping (Gateway, _ body: [UInt8]) throws(OpenAIError) -> WholeWork
+    ) {
+        guard exchange.request.method == "POST" else {
+            return answer(
+                exchange, OpenAIError(status: 405, type: "invalid_request_error", message: "use POST"), requestID)
+        }
+        exchange.collectBody(limit: Self.wholeRequestLimit) { [weak self] result in
+            guard let self else { return }
+            switch result {
+            case .failure(.interrupted): return
+            case .failure(.tooLarge(let limit)):
+                answer(
+                    exchange,
+                    OpenAIError(
+                        status: 413, type: "invalid_request_error", message: "the body is larger than \(limit) bytes"),
+                    requestID)
+            case .success(let body):
+                do throws(OpenAIError) {
+                    try serve(exchange, read(self, body), requestID)
+                } catch {
+                    answer(exchange, error, requestID)
+                }
+            }
+        }
+    }
+
+    private func serve(_ exchange: HTTPExchange, _ work: WholeWork, _ requestID: String) {
+        let handle = begin(work) { [weak self] result, timings in
+            guard let self else { return }
+            switch result {
+            case .failure(let error): answer(exchange, error, requestID)
+            case .success(let body):
+                var timing = ServerTiming()
+                timing.add("queue", timings.queue)
+                if timings.load > 0 { timing.add("load", timings.load) }
+                timing.add("model", timings.prefill)
+                timing.addTotal(exchange)
+                exchange.respond(status: 200, headers: headers(timing, "application/json", requestID), body: body)
+            }
+        }
+        exchange.onClose = { handle.cancel() }
+    }
+
+    /// Asks the model; `done` is called on this loop, once.
+    private func begin(
+        _ work: WholeWork, done: @escaping (Result<[UInt8], OpenAIError>, GenerationTimings) -> Void
+    ) -> GenerationHandle {
+        let own = LoopBound(WholeAnswer(work.collector, done), on: loop)
+        let remote = loop.remote
+        return shared.inference.submit(work.request, model: work.model) { event in
+            remote.submit { _ in own.value.receive(event) }
+        }
+    }
+}
+
+/// A request that was read, and what makes its answer.
+private struct WholeWork {
+    let model: String
+    let request: ModelRequest
+    let collector: any EventCollector
+
+    init(_ model: String, _ request: ModelRequest, _ collector: any EventCollector) {
+        self.model = model
+        self.request = request
+        self.collector = collector
+    }
+}
+
+/// The answer of one request in the making.
+private final class WholeAnswer {
+    private var collector: any EventCollector
+    private let done: (Result<[UInt8], OpenAIError>, GenerationTimings) -> Void
+
+    init(
+        _ collector: any EventCollector, _ done: @escaping (Result<[UInt8], OpenAIError>, GenerationTimings) -> Void
+    ) {
+        self.collector = collector
+        self.done = done
+    }
+
+    func receive(_ event: GenerationEvent) {
+        guard let result = collector.add(event) else { return }
+        done(result, collector.timings)
+    }
+}
