@@ -48,7 +48,8 @@ package final class InferenceService: Sendable {
 
     // MARK: requests
 
-    package func chat(_ request: ChatRequest, tenant: String, deliver: @escaping GenerationSink) -> GenerationHandle {
+    /// Makes `options.choices` answers; `deliver` is told which one an event belongs to.
+    package func chat(_ request: ChatRequest, tenant: String, deliver: @escaping ChoiceSink) -> [GenerationHandle] {
         let prompt = GenerationRequest.Prompt.chat(request.messages)
         return generate(
             GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
@@ -56,8 +57,8 @@ package final class InferenceService: Sendable {
     }
 
     package func complete(
-        _ request: CompletionRequest, tenant: String, deliver: @escaping GenerationSink
-    ) -> GenerationHandle {
+        _ request: CompletionRequest, tenant: String, deliver: @escaping ChoiceSink
+    ) -> [GenerationHandle] {
         let prompt = GenerationRequest.Prompt.text(request.prompt)
         return generate(
             GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
@@ -65,11 +66,17 @@ package final class InferenceService: Sendable {
     }
 
     private func generate(
-        _ request: GenerationRequest, model: String, deliver: @escaping GenerationSink
-    ) -> GenerationHandle {
-        let id = GenerationID(nextID.wrappingAdd(1, ordering: .relaxed).oldValue)
-        loop.submit { [catalogue] _ in catalogue.value.submit(id, model: model, request, sink: deliver) }
-        return GenerationHandle(id: id, loop: loop, catalogue: catalogue)
+        _ request: GenerationRequest, model: String, deliver: @escaping ChoiceSink
+    ) -> [GenerationHandle] {
+        (0..<request.options.choices).map { choice in
+            let id = GenerationID(nextID.wrappingAdd(1, ordering: .relaxed).oldValue)
+            var one = request
+            one.options = request.options.ofChoice(choice)
+            loop.submit { [catalogue, one] _ in
+                catalogue.value.submit(id, model: model, one) { deliver(choice, $0) }
+            }
+            return GenerationHandle(id: id, loop: loop, catalogue: catalogue)
+        }
     }
 
     /// Ends all workers; what runs fails.

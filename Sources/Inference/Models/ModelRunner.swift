@@ -76,6 +76,10 @@ final class ModelRunner {
         guard canRun(request) else {
             return fail(id, .modelCannot(spec.name, request.isChat ? "chat" : "continue text"))
         }
+        // Never an answer without the shape that was asked for.
+        guard request.options.grammar == nil || info.capabilities & UInt32(SWIFTLET_CAN_GRAMMAR) != 0 else {
+            return fail(id, .modelCannot(spec.name, "hold an answer to a shape (response_format, tools)"))
+        }
         prompts.append(id)
         pump()
     }
