@@ -156,46 +156,62 @@ struct GrammarCheck {
 
     /// How many of the alternatives begin alike; nil: some can't be told apart by their beginnings.
     private func together(_ parts: [GrammarExpression]) -> Int? {
+        // Most differ at once; looking further costs more, and goes on without end in what nests in itself.
+        for length in [1, 16, 128] {
+            if let count = together(parts, length) { return count }
+        }
+        return nil
+    }
+
+    private func together(_ parts: [GrammarExpression], _ length: Int) -> Int? {
         var all: [(part: Int, beginning: Beginning)] = []
         for (index, part) in parts.enumerated() {
-            guard let some = beginnings([part][...], 0), all.count + some.count <= 600 else { return nil }
+            guard let some = beginnings([part], length, 0), all.count + some.count <= Self.maxBeginnings else { return nil }
             all += some.map { (index, $0) }
         }
-        var groups: [UInt32: Int] = [:]
+        var alike: [UInt32: Int] = [:]
         for (index, one) in all.enumerated() {
-            if let first = one.beginning.text.first { groups[first, default: 0] += 1 }
+            if let first = one.beginning.text.first { alike[first, default: 0] += 1 }
             for two in all[..<index] where one.part != two.part {
                 guard one.beginning.differs(from: two.beginning) else { return nil }
             }
         }
-        return max(1, groups.values.max() ?? 1)
+        return max(1, alike.values.max() ?? 1)
     }
 
-    /// All beginnings of a sequence; nil: too many to look at.
-    private func beginnings(_ parts: ArraySlice<GrammarExpression>, _ depth: Int) -> [Beginning]? {
-        guard depth < 200 else { return nil }
-        guard let first = parts.first else { return [Beginning(text: [], next: nil)] }
+    private static let maxBeginnings = 600
+    private static let maxDepth = 1_000
+
+    /// All beginnings of a sequence, of up to `length` characters; nil: too many to look at.
+    private func beginnings(_ parts: ArraySlice<GrammarExpression>, _ length: Int, _ depth: Int) -> [Beginning]? {
+        guard depth < Self.maxDepth else { return nil }
+        guard length > 0, let first = parts.first else { return [Beginning(text: [], next: nil)] }
         let rest = parts.dropFirst()
         switch first {
         case .literal(let text):
-            guard let after = beginnings(rest, depth + 1) else { return nil }
-            return after.map { Beginning(text: text.unicodeScalars.map(\.value) + $0.text, next: $0.next) }
+            let scalars = text.unicodeScalars.prefix(length).map(\.value)
+            guard let after = beginnings(rest, length - scalars.count, depth + 1) else { return nil }
+            return after.map { Beginning(text: scalars + $0.text, next: $0.next) }
         case .scalar(let set): return [Beginning(text: [], next: set)]
-        case .rule(let index): return beginnings([rules[index]] + rest, depth + 1)
-        case .sequence(let inner): return beginnings(inner[...] + rest, depth + 1)
-        case .choice(let inner):
-            var all: [Beginning] = []
-            for part in inner {
-                guard let some = beginnings([part] + rest, depth + 1), all.count + some.count <= 600 else { return nil }
-                all += some
-            }
-            return all
+        case .rule(let index): return beginnings([rules[index]] + rest, length, depth + 1)
+        case .sequence(let inner): return beginnings(inner[...] + rest, length, depth + 1)
+        case .choice(let inner): return beginnings(ofEach: inner.map { [$0] + rest }, length, depth)
         case .repeated(let part, let least, _):
-            // The rest is left open: what follows a repetition is rarely what tells alternatives apart.
-            guard let some = beginnings([part], depth + 1) else { return nil }
-            guard least == 0 else { return some }
-            guard let after = beginnings(rest, depth + 1), some.count + after.count <= 600 else { return nil }
-            return some + after
+            // What follows the part is left open: a repetition is rarely what tells alternatives apart.
+            return beginnings(ofEach: least == 0 ? [[part], rest] : [[part]], length, depth)
         }
+    }
+
+    private func beginnings(
+        ofEach sequences: [ArraySlice<GrammarExpression>], _ length: Int, _ depth: Int
+    ) -> [Beginning]? {
+        var all: [Beginning] = []
+        for sequence in sequences {
+            guard let some = beginnings(sequence, length, depth + 1), all.count + some.count <= Self.maxBeginnings else {
+                return nil
+            }
+            all += some
+        }
+        return all
     }
 }
