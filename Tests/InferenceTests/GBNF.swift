@@ -20,7 +20,9 @@ struct GBNF {
             var reader = Reader(Array(line.unicodeScalars))
             let name = reader.name()
             reader.space()
-            for scalar in "::=".unicodeScalars { guard reader.take(scalar) else { throw Fault(words: "::= in \(line)") } }
+            for scalar in "::=".unicodeScalars {
+                guard reader.take(scalar) else { throw Fault(words: "::= in \(line)") }
+            }
             rules[name] = try reader.choice()
             guard reader.isAtEnd else { throw Fault(words: "rest of \(line)") }
         }

@@ -19,7 +19,8 @@ private func body(_ fields: String, messages: String = #"{"role":"user","content
     #expect(request.messages.map(\.role) == ["system", "user"])
     #expect(
         request.messages[0].content.contains(
-            #"{"name": "get_weather", "description": "Weather \"now\"", "parameters": {"type": "object", "properties": {"city""#))
+            #"{"name": "get_weather", "description": "Weather \"now\"", "parameters": {"type": "object", "properties": {"city""#
+        ))
     let grammar = try GBNF(try #require(request.options.grammar))
     #expect(grammar.spells(#"{"name": "get_weather", "arguments": {"city": "Bonn", "days": 3}}"#))
     #expect(grammar.spells(#"{"name": "time", "arguments": {}}"#))
@@ -32,9 +33,12 @@ private func body(_ fields: String, messages: String = #"{"role":"user","content
     let free = try chatRequest(body(#""tools":[\#(weather)],"parallel_tool_calls":false"#))
     let either = try GBNF(try #require(free.options.grammar))
     #expect(free.options.form == .callOrText)
-    #expect(either.spells("") && either.spells("Hello {you}\n") && either.spells(#"{"name": "get_weather", "arguments": {"city": "B"}}"#))
+    #expect(
+        either.spells("") && either.spells("Hello {you}\n")
+            && either.spells(#"{"name": "get_weather", "arguments": {"city": "B"}}"#))
     #expect(!either.spells("{") && !either.spells(#"{"name": "x"}"#) && !either.spells(" {}"))
-    let none = try chatRequest(body(#""tools":[\#(weather)],"tool_choice":"none","response_format":{"type":"json_object"}"#))
+    let none = try chatRequest(
+        body(#""tools":[\#(weather)],"tool_choice":"none","response_format":{"type":"json_object"}"#))
     #expect(none.options.form == .text && none.messages.count == 1 && none.options.grammar != nil)
     let named = try chatRequest(
         body(#""tools":[\#(weather)],"tool_choice":{"type":"function","function":{"name":"get_weather"}}"#))
@@ -46,8 +50,14 @@ private func body(_ fields: String, messages: String = #"{"role":"user","content
     (#""tools":[{"type":"retrieval"}]"#, "tools[0].type"), (#""tools":[{"type":"function"}]"#, "tools[0].function"),
     (#""tools":[{"type":"function","function":{}}]"#, "tools[0].function.name"),
     (#""tools":[{"type":"function","function":{"name":"a b"}}]"#, "tools[0].function.name"),
-    (#""tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"a"}}]"#, "tools[1].function.name"),
-    (#""tools":[{"type":"function","function":{"name":"a","parameters":{"type":"string"}}}]"#, "tools[0].function.parameters.type"),
+    (
+        #""tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"a"}}]"#,
+        "tools[1].function.name"
+    ),
+    (
+        #""tools":[{"type":"function","function":{"name":"a","parameters":{"type":"string"}}}]"#,
+        "tools[0].function.parameters.type"
+    ),
     (
         #""tools":[{"type":"function","function":{"name":"a","parameters":{"type":"object","properties":{"b":{"multipleOf":2}}}}}]"#,
         "tools[0].function.parameters.properties.b.multipleOf"
@@ -77,7 +87,10 @@ func badToolsAreRefusedByName(_ fields: String, _ param: String) {
         (#"{"role":"tool","content":"x"}"#, "messages[0].tool_call_id"),
         (#"{"role":"tool","tool_call_id":"c9","content":"x"}"#, "messages[0].tool_call_id"),
         (#"{"role":"user","content":"x","tool_calls":[{"id":"a"}]}"#, "messages[0].tool_calls"),
-        (#"{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f"}}]}"#, "messages[0].tool_calls[0].function.arguments"),
+        (
+            #"{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f"}}]}"#,
+            "messages[0].tool_calls[0].function.arguments"
+        ),
     ] {
         #expect(refusal(body(#""n":1"#, messages: messages))?.param == param)
     }
@@ -101,5 +114,6 @@ func badToolsAreRefusedByName(_ fields: String, _ param: String) {
     var text = ToolCallReader(.callOrText)
     #expect(text.push("He") == [.content("He")] && text.push("{\"name") == [.content("{\"name")] && !text.isComplete)
     var cut = ToolCallReader(.call)
-    #expect(cut.push(#"{"name": "f", "arguments": {"a""#) == [.call(name: "f"), .arguments(#"{"a""#)] && !cut.isComplete)
+    #expect(
+        cut.push(#"{"name": "f", "arguments": {"a""#) == [.call(name: "f"), .arguments(#"{"a""#)] && !cut.isComplete)
 }

@@ -115,7 +115,8 @@ private func streamed(_ events: [GenerationEvent], _ options: GenerationOptions,
     options.choices = 2
     let events: [(Int, GenerationEvent)] = [
         (1, .started(promptTokens: 5)), (0, .started(promptTokens: 5)), (1, .text("b", logprobs: [])),
-        (0, .text("a", logprobs: [])), (1, .finished(.stop, usage(), GenerationTimings())), (0, .text("A", logprobs: [])),
+        (0, .text("a", logprobs: [])), (1, .finished(.stop, usage(), GenerationTimings())),
+        (0, .text("A", logprobs: [])),
         (0, .finished(.length, usage(), GenerationTimings())),
     ]
     var writer = StreamWriter(head, options: options)
@@ -131,7 +132,8 @@ private func streamed(_ events: [GenerationEvent], _ options: GenerationOptions,
     let answer = try decode(Answer.self, whole)
     #expect(answer.choices.map(\.index) == [0, 1] && answer.choices.map(\.message?.content) == ["aA", "b"])
     #expect(answer.choices.map(\.finish_reason) == ["length", "stop"])
-    #expect(answer.usage?.prompt_tokens == 5 && answer.usage?.completion_tokens == 14 && answer.usage?.total_tokens == 19)
+    #expect(
+        answer.usage?.prompt_tokens == 5 && answer.usage?.completion_tokens == 14 && answer.usage?.total_tokens == 19)
     let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n\n").map { String($0.dropFirst(6)) }
     #expect(lines.last == "[DONE]" && lines.filter { $0 == "[DONE]" }.count == 1)
     let chunks = try lines.dropLast().map { try decode(Answer.self, Array($0.utf8)) }

@@ -59,7 +59,8 @@ struct Grammar {
     ) throws(GrammarRefusal) -> GrammarExpression {
         let largest = max(least, most ?? 0)
         guard largest <= GrammarLimits.repetitions else {
-            throw GrammarRefusal(path: path, message: "a count of \(largest); the limit is \(GrammarLimits.repetitions)")
+            throw GrammarRefusal(
+                path: path, message: "a count of \(largest); the limit is \(GrammarLimits.repetitions)")
         }
         repetitions += largest
         guard repetitions <= GrammarLimits.totalRepetitions else {
@@ -74,24 +75,29 @@ struct Grammar {
     /// The grammar as text, with `root` for its start; refused when an engine could not bear it.
     func text(root: GrammarExpression) throws(GrammarRefusal) -> String {
         guard rules.count <= GrammarLimits.rules else {
-            throw GrammarRefusal(path: "", message: "it takes \(rules.count) rules; the limit is \(GrammarLimits.rules)")
+            throw GrammarRefusal(
+                path: "", message: "it takes \(rules.count) rules; the limit is \(GrammarLimits.rules)")
         }
         try GrammarCheck(rules + [root]).run()
-        var text = "root ::= "
-        Self.write(root, to: &text, inner: false)
-        text += "\n"
-        for (number, rule) in rules.enumerated() {
-            text += "r\(number) ::= "
-            Self.write(rule, to: &text, inner: false)
-            text += "\n"
-            guard text.utf8.count <= GrammarLimits.bytes else {
-                throw GrammarRefusal(path: "", message: "its grammar is longer than the limit of \(GrammarLimits.bytes) bytes")
-            }
-        }
+        var text = ""
+        try Self.write("root", root, to: &text)
+        for (number, rule) in rules.enumerated() { try Self.write("r\(number)", rule, to: &text) }
         return text
     }
 
     // MARK: text
+
+    private static func write(
+        _ name: String, _ expression: GrammarExpression, to text: inout String
+    ) throws(GrammarRefusal) {
+        text += name + " ::= "
+        write(expression, to: &text, inner: false)
+        text += "\n"
+        guard text.utf8.count <= GrammarLimits.bytes else {
+            throw GrammarRefusal(
+                path: "", message: "its grammar is longer than the limit of \(GrammarLimits.bytes) bytes")
+        }
+    }
 
     private static func write(_ expression: GrammarExpression, to text: inout String, inner: Bool) {
         switch expression {

@@ -95,7 +95,8 @@ struct GrammarCheck {
         var total = 0
         for rule in rules.indices { total += try steps(rule) }
         guard total <= GrammarLimits.searchSteps * 4 else {
-            throw GrammarRefusal(path: "", message: "its alternatives refer to each other too often; use fewer $ref in anyOf")
+            throw GrammarRefusal(
+                path: "", message: "its alternatives refer to each other too often; use fewer $ref in anyOf")
         }
     }
 
@@ -151,7 +152,8 @@ struct GrammarCheck {
 
     private static let tooManyWays = GrammarRefusal(
         path: "",
-        message: "alternatives can't be told apart by how they begin, more than \(GrammarLimits.ways) at once; give objects in "
+        message:
+            "alternatives can't be told apart by how they begin, more than \(GrammarLimits.ways) at once; give objects in "
             + "anyOf a first property with a const of their own, and make properties required")
 
     /// How many of the alternatives begin alike; nil: some can't be told apart by their beginnings.
@@ -166,7 +168,9 @@ struct GrammarCheck {
     private func together(_ parts: [GrammarExpression], _ length: Int) -> Int? {
         var all: [(part: Int, beginning: Beginning)] = []
         for (index, part) in parts.enumerated() {
-            guard let some = beginnings([part], length, 0), all.count + some.count <= Self.maxBeginnings else { return nil }
+            guard let some = beginnings([part], length, 0), all.count + some.count <= Self.maxBeginnings else {
+                return nil
+            }
             all += some.map { (index, $0) }
         }
         var alike: [UInt32: Int] = [:]
@@ -207,7 +211,8 @@ struct GrammarCheck {
     ) -> [Beginning]? {
         var all: [Beginning] = []
         for sequence in sequences {
-            guard let some = beginnings(sequence, length, depth + 1), all.count + some.count <= Self.maxBeginnings else {
+            guard let some = beginnings(sequence, length, depth + 1), all.count + some.count <= Self.maxBeginnings
+            else {
                 return nil
             }
             all += some

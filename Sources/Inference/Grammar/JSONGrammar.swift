@@ -10,7 +10,8 @@ struct JSONGrammar {
         anyRule = rule
         let array = grammar.named(SchemaCompiler.list("[", .rule(rule), "]"))
         let parts: [GrammarExpression] = [
-            object(&grammar), array, string(&grammar), number(&grammar), .literal("true"), .literal("false"), .literal("null"),
+            object(&grammar), array, string(&grammar), number(&grammar), .literal("true"), .literal("false"),
+            .literal("null"),
         ]
         grammar.define(rule, .choice(parts))
         return .rule(rule)
@@ -41,7 +42,8 @@ struct JSONGrammar {
             .literal("."), .repeated(.scalar(.digits), least: 1, most: 16),
         ])
         let exponent = GrammarExpression.sequence([
-            .scalar(ScalarSet("eE")), .optional(.scalar(ScalarSet("+-"))), .repeated(.scalar(.digits), least: 1, most: 2),
+            .scalar(ScalarSet("eE")), .optional(.scalar(ScalarSet("+-"))),
+            .repeated(.scalar(.digits), least: 1, most: 2),
         ])
         return grammar.named(
             .sequence([.optional(.literal("-")), Self.whole, .optional(fraction), .optional(exponent)]))

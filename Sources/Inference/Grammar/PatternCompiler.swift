@@ -129,7 +129,8 @@ struct PatternCompiler {
         case "[": return try piece(bracket(), &grammar)
         case ".": return try piece(.plain, &grammar)
         case "\\": return try piece(escape(), &grammar)
-        case "^", "$", "*", "+", "?", "{", "}", "]": throw refuse("\(scalar) is not offered here; write \\\(scalar) for the character")
+        case "^", "$", "*", "+", "?", "{", "}", "]":
+            throw refuse("\(scalar) is not offered here; write \\\(scalar) for the character")
         default: return try piece(ScalarSet([scalar.value...scalar.value]), &grammar)
         }
     }
@@ -138,7 +139,9 @@ struct PatternCompiler {
     private func piece(_ set: ScalarSet, _ grammar: inout Grammar) throws(GrammarRefusal) -> Piece {
         var parts: [GrammarExpression] = []
         let plain = set.intersection(.plain)
-        if let only = plain.ranges.first, plain.ranges.count == 1, only.count == 1, let scalar = Unicode.Scalar(only.lowerBound) {
+        if let only = plain.ranges.first, plain.ranges.count == 1, only.count == 1,
+            let scalar = Unicode.Scalar(only.lowerBound)
+        {
             parts.append(.literal(String(Character(scalar))))
         } else if !plain.isEmpty {
             parts.append(.scalar(plain))
@@ -182,7 +185,9 @@ struct PatternCompiler {
         var set = ScalarSet([])
         var isFirst = true
         while let scalar = next, isFirst || scalar != "]" {
-            guard scalar != "]", scalar != "[" else { throw refuse("write \\\(scalar) for the character, in a set too") }
+            guard scalar != "]", scalar != "[" else {
+                throw refuse("write \\\(scalar) for the character, in a set too")
+            }
             isFirst = false
             let low = try setMember()
             guard next == "-", place + 1 < text.count - 1, text[place + 1] != "]" else {
@@ -191,7 +196,9 @@ struct PatternCompiler {
             }
             place += 1
             let high = try setMember()
-            guard let from = low.only, let to = high.only, from <= to else { throw refuse("a range that runs backwards") }
+            guard let from = low.only, let to = high.only, from <= to else {
+                throw refuse("a range that runs backwards")
+            }
             set = set.union(ScalarSet([from...to]))
         }
         guard take("]"), !isFirst else { throw refuse("a set [ is empty or not closed") }

@@ -39,7 +39,9 @@ struct ScalarSet: Hashable, Sendable {
         return ScalarSet(common)
     }
 
-    func intersects(_ other: ScalarSet) -> Bool { ranges.contains { one in other.ranges.contains(where: one.overlaps) } }
+    func intersects(_ other: ScalarSet) -> Bool {
+        ranges.contains { one in other.ranges.contains(where: one.overlaps) }
+    }
 
     func subtracting(_ other: ScalarSet) -> ScalarSet {
         var gaps: [ClosedRange<UInt32>] = []

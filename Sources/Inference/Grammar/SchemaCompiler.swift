@@ -69,10 +69,12 @@ struct SchemaCompiler {
         depth += 1
         visits += 1
         guard depth <= GrammarLimits.depth else {
-            throw GrammarRefusal(path: path, message: "schemas inside schemas deeper than the limit of \(GrammarLimits.depth)")
+            throw GrammarRefusal(
+                path: path, message: "schemas inside schemas deeper than the limit of \(GrammarLimits.depth)")
         }
         guard visits <= GrammarLimits.values * 2 else {
-            throw GrammarRefusal(path: path, message: "$ref and allOf repeat more than \(GrammarLimits.values * 2) schemas")
+            throw GrammarRefusal(
+                path: path, message: "$ref and allOf repeat more than \(GrammarLimits.values * 2) schemas")
         }
     }
 
@@ -140,7 +142,8 @@ struct SchemaCompiler {
         if let one = value.string { types = [one] }
         value.forEachChild { _, element in types.append(element.string ?? "") }
         let all: Set<String> = ["object", "array", "string", "number", "integer", "boolean", "null"]
-        guard !types.isEmpty, value.kind != .object, types.allSatisfy(all.contains), Set(types).count == types.count else {
+        guard !types.isEmpty, value.kind != .object, types.allSatisfy(all.contains), Set(types).count == types.count
+        else {
             throw schema.refuse("type", "must be one or some of \(all.sorted().joined(separator: ", ")), each once")
         }
         return types
@@ -160,7 +163,9 @@ struct SchemaCompiler {
 
     // MARK: references
 
-    private mutating func reference(_ target: JSONNode, _ schema: SchemaNode) throws(GrammarRefusal) -> GrammarExpression {
+    private mutating func reference(_ target: JSONNode, _ schema: SchemaNode) throws(GrammarRefusal)
+        -> GrammarExpression
+    {
         let (node, pointer) = try find(target, schema)
         if let rule = referred[pointer] { return .rule(rule) }
         let rule = grammar.reserve()

@@ -52,7 +52,8 @@ struct SchemaNode {
 
     /// Keywords that say nothing about which values are valid, or are handled before all others.
     static let silent: Set<String> = [
-        "title", "description", "default", "examples", "example", "$schema", "$id", "$comment", "deprecated", "readOnly",
+        "title", "description", "default", "examples", "example", "$schema", "$id", "$comment", "deprecated",
+        "readOnly",
         "writeOnly", "$defs", "definitions", "nullable", "discriminator", "externalDocs", "xml",
     ]
     static let ofObjects: Set<String> = ["properties", "required", "additionalProperties"]

@@ -37,7 +37,9 @@ extension SchemaCompiler {
             let inner: (Int64, Bool) = from.0 > 0 ? from : (0, from.0 == 0 && from.1)
             if let size = Self.sizes(inner, to) { parts.append(size) }
         }
-        guard !parts.isEmpty else { throw GrammarRefusal(path: schema.path, message: "no number lies between its bounds") }
+        guard !parts.isEmpty else {
+            throw GrammarRefusal(path: schema.path, message: "no number lies between its bounds")
+        }
         return grammar.named(parts.count == 1 ? parts[0] : .choice(parts))
     }
 
@@ -65,7 +67,8 @@ extension SchemaCompiler {
     ) throws(GrammarRefusal) -> (Int64, Bool)? {
         guard let (number, isExclusive) = try bound(schema, inclusive, exclusive, higher: higher) else { return nil }
         guard number == number.rounded() else {
-            throw schema.refuse(schema[inclusive] != nil ? inclusive : exclusive, "only whole bounds are offered for numbers")
+            throw schema.refuse(
+                schema[inclusive] != nil ? inclusive : exclusive, "only whole bounds are offered for numbers")
         }
         return (Int64(number), isExclusive)
     }

@@ -74,10 +74,12 @@ extension SchemaCompiler {
             guard shape.required.insert(name).inserted else { return }
             guard !shape.properties.contains(where: { $0.name == name }) else { return }
             guard shape.others != .none else {
-                throw schema.refuse("required", "\"\(name.prefix(100))\" is not among the properties, and no others are allowed")
+                throw schema.refuse(
+                    "required", "\"\(name.prefix(100))\" is not among the properties, and no others are allowed")
             }
             shape.properties.append(
-                ObjectShape.Property(name: name, schema: shape.otherSchema, path: schema.path(of: "additionalProperties")))
+                ObjectShape.Property(
+                    name: name, schema: shape.otherSchema, path: schema.path(of: "additionalProperties")))
         }
     }
 
@@ -131,7 +133,8 @@ extension SchemaCompiler {
         let most = try schema.count("maxItems")
         if let most, most < least { throw schema.refuse("maxItems", "is below minItems") }
         if let unique = schema["uniqueItems"], unique.bool != false, most ?? 2 > 1 {
-            throw schema.refuse("uniqueItems", "not offered, as a grammar can't remember what was written; leave it out")
+            throw schema.refuse(
+                "uniqueItems", "not offered, as a grammar can't remember what was written; leave it out")
         }
         var first: [GrammarExpression] = []
         if let prefix = schema["prefixItems"] {
@@ -160,7 +163,9 @@ extension SchemaCompiler {
         let items = schema["items"]
         if items?.kind == .array { throw schema.refuse("items", "a list is not offered; use prefixItems") }
         let isClosed = items?.bool == false
-        if isClosed, least > 0 { throw schema.refuse("minItems", "is above what prefixItems lists, and items is false") }
+        if isClosed, least > 0 {
+            throw schema.refuse("minItems", "is above what prefixItems lists, and items is false")
+        }
         // Behind a prefix, more elements are written only when they are asked for.
         if most == 0 || isClosed || (before > 0 && items == nil && least == 0) { return .nothing }
         let element =

@@ -4,7 +4,9 @@ extension SchemaCompiler {
     // MARK: constants
 
     mutating func enumeration(_ list: JSONNode, _ schema: SchemaNode) throws(GrammarRefusal) -> GrammarExpression {
-        guard list.kind == .array, list.count > 0 else { throw schema.refuse("enum", "must be a list of at least one value") }
+        guard list.kind == .array, list.count > 0 else {
+            throw schema.refuse("enum", "must be a list of at least one value")
+        }
         guard list.count <= GrammarLimits.enumValues else {
             throw schema.refuse("enum", "\(list.count) values; the limit is \(GrammarLimits.enumValues)")
         }
@@ -87,7 +89,9 @@ extension SchemaCompiler {
         return parts.count == 1 ? parts[0] : .choice(parts)
     }
 
-    private func elements(_ list: JSONNode, _ keyword: String, _ schema: SchemaNode) throws(GrammarRefusal) -> [JSONNode] {
+    private func elements(_ list: JSONNode, _ keyword: String, _ schema: SchemaNode) throws(GrammarRefusal)
+        -> [JSONNode]
+    {
         guard list.kind == .array, (1...100).contains(list.count) else {
             throw schema.refuse(keyword, "must be a list of 1 to 100 schemas")
         }
@@ -169,7 +173,9 @@ extension SchemaCompiler {
         return try object(merged, path: schema.path)
     }
 
-    private mutating func merge(_ element: JSONNode, _ path: String, into merged: inout ObjectShape) throws(GrammarRefusal) {
+    private mutating func merge(_ element: JSONNode, _ path: String, into merged: inout ObjectShape)
+        throws(GrammarRefusal)
+    {
         try enter(path)
         defer { leave() }
         let node = try SchemaNode(element, path: path)
@@ -183,7 +189,8 @@ extension SchemaCompiler {
         try node.allow(SchemaNode.ofObjects, beside: "type")
         let shape = try objectShape(node)
         guard shape.others != .none else {
-            throw node.refuse("additionalProperties", "false is not offered in an allOf of several: it would forbid the others")
+            throw node.refuse(
+                "additionalProperties", "false is not offered in an allOf of several: it would forbid the others")
         }
         guard shape.others == .open else {
             throw node.refuse("additionalProperties", "a schema is not offered in an allOf of several")

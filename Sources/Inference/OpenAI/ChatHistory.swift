@@ -64,7 +64,9 @@ struct ChatHistory {
             guard type == "function" else { throw .notOffered(path + "type", "only type \"function\" is") }
             guard let value = call["function"] else { throw .missing(path + "function") }
             let function = try RequestFields(value, path: path + "function.")
-            guard let name = try function.string("name", maxBytes: 256) else { throw .missing(function.name(of: "name")) }
+            guard let name = try function.string("name", maxBytes: 256) else {
+                throw .missing(function.name(of: "name"))
+            }
             guard RequestLimits.isName(name) else {
                 throw function.wrong("name", "must be letters, digits, _ and -, at most 64")
             }
@@ -72,7 +74,8 @@ struct ChatHistory {
                 throw .missing(function.name(of: "arguments"))
             }
             found[id] = name
-            texts.append(ToolCallReader.opening + name + ToolCallReader.middle + (arguments.isEmpty ? "{}" : arguments) + "}")
+            texts.append(
+                ToolCallReader.opening + name + ToolCallReader.middle + (arguments.isEmpty ? "{}" : arguments) + "}")
         }
         calls = found
         return texts

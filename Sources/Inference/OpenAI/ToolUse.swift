@@ -115,7 +115,8 @@ struct ToolUse {
         }
         let choice = try RequestFields(value, path: "tool_choice.")
         guard try choice.string("type", maxBytes: 64) == "function", let function = choice["function"] else {
-            throw fields.wrong("tool_choice", "must be none, auto, required or {\"type\":\"function\",\"function\":{\"name\":…}}")
+            throw fields.wrong(
+                "tool_choice", "must be none, auto, required or {\"type\":\"function\",\"function\":{\"name\":…}}")
         }
         let name = try RequestFields(function, path: "tool_choice.function.").string("name", maxBytes: 256)
         guard let name, tools.contains(where: { $0.name == name }) else {
@@ -159,7 +160,8 @@ extension JSONNode {
         case .string: return SchemaCompiler.quoted(string ?? "")
         case .array, .object:
             var parts: [String] = []
-            forEachChild { key, child in parts.append((key.map { SchemaCompiler.quoted($0) + ": " } ?? "") + child.text) }
+            forEachChild { key, child in parts.append((key.map { SchemaCompiler.quoted($0) + ": " } ?? "") + child.text)
+            }
             let inside = parts.joined(separator: ", ")
             return kind == .array ? "[\(inside)]" : "{\(inside)}"
         }
