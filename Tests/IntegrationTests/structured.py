@@ -62,18 +62,20 @@ class GetWeather(pydantic.BaseModel):
     "The weather of a city."
     city: str = pydantic.Field(max_length=15)
     unit: typing.Literal["c", "f"]
-tools = [openai.pydantic_function_tool(GetWeather), {"type": "function", "function": {"name": "now"}}]
+tools = [openai.pydantic_function_tool(GetWeather), {"type": "function", "function": {"name": "now", "strict": True}}]
 named = {"type": "function", "function": {"name": "GetWeather"}}
 done = chat.parse(**ask("What is the weather in Bonn?", tools=tools, tool_choice=named, temperature=1, seed=1, max_tokens=100))
 choice = done.choices[0]
 call = choice.message.tool_calls[0]
 assert choice.finish_reason == "tool_calls" and choice.message.content is None and len(choice.message.tool_calls) == 1, done
 assert isinstance(call.function.parsed_arguments, GetWeather) and call.id.startswith("call_") and call.type == "function", done
-for choice in "required", "auto":
-    with chat.stream(**ask("What is the weather in Bonn?", tools=tools, tool_choice=choice, max_tokens=100)) as stream:
-        final = stream.get_final_completion().choices[0]
-    assert choice == "auto" or final.finish_reason == "tool_calls", final
-    assert final.finish_reason != "tool_calls" or final.message.tool_calls[0].function.name in ("GetWeather", "now"), final
+with chat.stream(**ask("What is the weather in Bonn?", tools=tools, tool_choice="required", max_tokens=200)) as stream:
+    final = stream.get_final_completion().choices[0]
+assert final.finish_reason == "tool_calls" and final.message.tool_calls[0].function.name in ("GetWeather", "now"), final
+for seed in range(4):
+    free = chat.create(**ask("What is the weather in Bonn?", tools=tools, max_tokens=40, seed=seed)).choices[0]
+    called = free.message.tool_calls
+    assert bool(called) != bool(free.message.content) and (free.finish_reason == "tool_calls") <= bool(called), free
 # Raw deltas: id and name once, in the first delta of the call.
 chunks = list(chat.create(**ask(tools=tools, tool_choice=named, stream=True, temperature=0, max_tokens=100, parallel_tool_calls=False,
     stream_options={"include_usage": True})))
@@ -176,7 +178,7 @@ for number_of in range(COUNT):
     if choice.finish_reason == "length": continue
     ended += 1
     value = json.loads(choice.message.content)
-    jsonschema.validate(value, schema, cls=jsonschema.Draft202012Validator, format_checker=jsonschema.FormatChecker())
+    jsonschema.validate(value, schema, cls=jsonschema.Draft202012Validator, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER)
     assert json.dumps(value, ensure_ascii=False).count(" ") >= 1
 assert ended >= COUNT * 2 // 3, ended
 """
