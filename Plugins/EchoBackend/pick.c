@@ -62,7 +62,7 @@ static int32_t pick(const sequence *s, int32_t echo) {
     if (letter / ECHO_SHARE < how->min_p) return echo;
     if (how->top_k > 0 && (uint32_t)how->top_k - 1 < letters) letters = (uint32_t)how->top_k - 1;
     double weight = pow(letter / ECHO_SHARE, 1 / how->temperature);
-    double point = sequence_random(s) * (1 + weight * letters) - 1;
+    double point = sequence_random(s, 0) * (1 + weight * letters) - 1;
     if (point < 0) return echo;
     int32_t token = 'a' + (int32_t)fmin(point / weight, letters - 1);
     return is_letter(echo) && token >= echo ? token + 1 : token;

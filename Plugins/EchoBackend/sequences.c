@@ -13,6 +13,7 @@ typedef struct saved_state {
 int32_t echo_seq_start(void *model, uint32_t id, const swiftlet_sampling_v1 *sampling) {
     echo_model *m = model;
     const char *why;
+    if (sampling_grammar(sampling).size > 0) return echo_refuse(m, SWIFTLET_INVALID, "seq_start: Echo knows no grammar");
     int32_t status = sequence_start(&m->sequences, id, sampling, &why);
     return status == SWIFTLET_OK ? status : echo_refuse(m, status, why);
 }

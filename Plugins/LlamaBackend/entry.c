@@ -3,7 +3,7 @@
 
 static uint32_t capabilities(const llama_backend_model *m) {
     if (m->embeds) return SWIFTLET_CAN_EMBED;
-    return SWIFTLET_CAN_GENERATE | SWIFTLET_CAN_SAVE | (m->chat_template != NULL ? SWIFTLET_CAN_CHAT : 0)
+    return SWIFTLET_CAN_GENERATE | SWIFTLET_CAN_SAVE | SWIFTLET_CAN_GRAMMAR | (m->chat_template != NULL ? SWIFTLET_CAN_CHAT : 0)
         | (m->shares_prefixes ? SWIFTLET_CAN_COPY_PREFIX : 0);
 }
 

@@ -14,6 +14,15 @@ typedef struct model_config {
     int64_t kv_unified; ///< 1: one store of keys and values for all sequences; 0: an equal part for each
 } model_config;
 
+/// What a sequence's answer must spell. Its state hangs on the tokens that the sequence holds, not on what was picked.
+typedef struct constraint {
+    struct llama_sampler *grammar; ///< NULL: anything goes
+    bool begun;                    ///< the first token was picked
+    uint32_t from;                 ///< once begun: the place of that token; what is before it is the prompt
+    uint32_t missing;              ///< bytes that the character at the end still needs
+    uint8_t low, high;             ///< where its next byte lies
+} constraint;
+
 typedef struct llama_backend_model {
     model_config config;
     struct llama_model *weights;
@@ -24,6 +33,7 @@ typedef struct llama_backend_model {
     struct llama_batch batch;
     sequences sequences;
     struct llama_sampler **chains; ///< one for each sequence; NULL: always the likeliest token
+    constraint *constraints;       ///< one for each sequence
     swiftlet_bytes *pieces;        ///< one for each token, filled when first asked for
     llama_token_data *candidates;  ///< one for each token, for the sequence that is picking
     swiftlet_token_logprob *top;   ///< 20 for each sequence
@@ -76,6 +86,19 @@ int32_t model_step(void *model, const swiftlet_step_item *items, size_t item_cou
 // pick.c
 /// Picks what follows the sequence's tokens from the logits of batch entry `entry`.
 int32_t pick_token(llama_backend_model *m, uint32_t id, int32_t entry, swiftlet_step_output *output);
+
+// grammar.c
+/// Gives a started sequence its grammar. Returns OK, or what `refuse` returned.
+int32_t grammar_start(llama_backend_model *m, uint32_t id, swiftlet_bytes text);
+void grammar_drop(llama_backend_model *m, uint32_t id);
+/// A token is about to be picked: what the sequence holds by now is its prompt, if this is the first.
+void grammar_begin(llama_backend_model *m, uint32_t id);
+/// Whether the answer may go on with `token`.
+bool grammar_allows(llama_backend_model *m, uint32_t id, llama_token token);
+/// Keeps only the candidates that the answer may go on with.
+void grammar_cut(llama_backend_model *m, uint32_t id, llama_token_data_array *candidates);
+/// The sequence now holds `token` at `place`. False: the grammar does not allow it there.
+bool grammar_feed(llama_backend_model *m, uint32_t id, uint32_t place, llama_token token);
 
 // embed.c
 int32_t model_embed(void *model, const int32_t *tokens, size_t count, float *vector);

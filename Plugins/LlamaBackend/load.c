@@ -132,11 +132,12 @@ static int32_t make_tables(llama_backend_model *m) {
     const char *chat = llama_model_chat_template(m->weights, NULL);
     m->chat_template = knows_template(chat) ? chat : NULL;
     m->chains = calloc(count, sizeof(struct llama_sampler *));
+    m->constraints = calloc(count, sizeof(constraint));
     m->top = calloc(count, 20 * sizeof(swiftlet_token_logprob));
     m->pieces = calloc(words, sizeof(swiftlet_bytes));
     m->candidates = calloc(words, sizeof(llama_token_data));
     m->batch = llama_batch_init((int32_t)m->sequences.max_step_tokens, 0, 1);
-    if (m->chains && m->top && m->pieces && m->candidates && sequences_make(&m->sequences, count)) return SWIFTLET_OK;
+    if (m->chains && m->constraints && m->top && m->pieces && m->candidates && sequences_make(&m->sequences, count)) return SWIFTLET_OK;
     return refuse(SWIFTLET_FAILED, "open: no memory for the tables of %u sequences; raise limits.memory_mb", count);
 }
 
@@ -180,6 +181,7 @@ void model_close(void *model) {
     free(m->pieces);
     free(m->candidates);
     free(m->chains);
+    free(m->constraints);
     free(m->top);
     free(m->state);
     free(m);

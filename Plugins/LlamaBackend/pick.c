@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+enum { NO_TOKEN = -1 };
+
 static llama_token likeliest(const float *logits, uint32_t words) {
     uint32_t best = 0;
     for (uint32_t t = 1; t < words; t++) {
@@ -11,7 +13,7 @@ static llama_token likeliest(const float *logits, uint32_t words) {
     return (llama_token)best;
 }
 
-/// Draws from what the chain left, by a number that hangs on seed and position only, so that a sequence picks the same
+/// Draws from what the chain left, by `point`, a number that hangs on seed and position only, so that a sequence picks the same
 /// whoever else is in the step, and goes on the same after save and restore.
 static llama_token draw(const llama_token_data_array *left, double point) {
     double sum = 0, highest = left->data[0].logit;
@@ -25,19 +27,37 @@ static llama_token draw(const llama_token_data_array *left, double point) {
     return left->data[left->size - 1].id;
 }
 
-static llama_token choose(llama_backend_model *m, uint32_t id, const float *logits) {
-    const sequence *s = sequence_find(&m->sequences, id);
+static llama_token_data_array all_candidates(llama_backend_model *m, const float *logits) {
     uint32_t words = m->sequences.vocabulary;
-    if (m->chains[id] == NULL) return likeliest(logits, words);
     for (uint32_t t = 0; t < words; t++) m->candidates[t] = (llama_token_data){(llama_token)t, logits[t], 0};
-    llama_token_data_array left = {m->candidates, words, -1, false};
-    llama_sampler_apply(m->chains[id], &left);
-    if (s->sampling.temperature > 0) return draw(&left, sequence_random(s));
+    return (llama_token_data_array){m->candidates, words, -1, false};
+}
+
+static llama_token choose_from(const llama_backend_model *m, uint32_t id, llama_token_data_array *left, uint32_t attempt) {
+    const sequence *s = sequence_find(&m->sequences, id);
+    if (m->chains[id] != NULL) llama_sampler_apply(m->chains[id], left);
+    if (s->sampling.temperature > 0) return draw(left, sequence_random(s, attempt));
     size_t best = 0;
-    for (size_t i = 1; i < left.size; i++) {
-        if (left.data[i].logit > left.data[best].logit) best = i;
+    for (size_t i = 1; i < left->size; i++) {
+        if (left->data[i].logit > left->data[best].logit) best = i;
     }
-    return left.data[best].id;
+    return left->data[best].id;
+}
+
+/// Most tokens fit a grammar anyway, and asking it about one is cheap: only when the free choice does not fit, the whole
+/// vocabulary is put to it, and a second draw is made from what fits. NO_TOKEN: nothing does.
+static llama_token choose(llama_backend_model *m, uint32_t id, const float *logits) {
+    llama_token free_choice;
+    if (m->chains[id] == NULL) {
+        free_choice = likeliest(logits, m->sequences.vocabulary);
+    } else {
+        llama_token_data_array all = all_candidates(m, logits);
+        free_choice = choose_from(m, id, &all, 0);
+    }
+    if (grammar_allows(m, id, free_choice)) return free_choice;
+    llama_token_data_array fitting = all_candidates(m, logits);
+    grammar_cut(m, id, &fitting);
+    return fitting.size == 0 ? NO_TOKEN : choose_from(m, id, &fitting, 1);
 }
 
 /// What to take from a logit to get a log probability.
@@ -78,7 +98,9 @@ static void report_likelihood(llama_backend_model *m, uint32_t id, const float *
 int32_t pick_token(llama_backend_model *m, uint32_t id, int32_t entry, swiftlet_step_output *output) {
     const float *logits = llama_get_logits_ith(m->context, entry);
     if (logits == NULL) return SWIFTLET_FAILED;
+    grammar_begin(m, id);
     llama_token token = choose(m, id, logits);
+    if (token == NO_TOKEN) return SWIFTLET_FAILED;
     output->end = llama_vocab_is_eog(m->vocabulary, token);
     output->picked.token = token;
     if (!output->end) output->picked.piece = piece_of(m, token);

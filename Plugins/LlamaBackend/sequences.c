@@ -8,7 +8,10 @@
 typedef struct saved_state {
     char magic[4];
     uint32_t count;
+    uint32_t answer_from; ///< the place of the first picked token; NO_ANSWER: none was picked
 } saved_state;
+
+enum { NO_ANSWER = UINT32_MAX };
 
 static bool add(struct llama_sampler *chain, struct llama_sampler *link) {
     if (link != NULL) llama_sampler_chain_add(chain, link);
@@ -43,9 +46,12 @@ int32_t model_seq_start(void *model, uint32_t id, const swiftlet_sampling_v1 *sa
     const char *why;
     int32_t status = sequence_start(&m->sequences, id, sampling, &why);
     if (status != SWIFTLET_OK) return refuse(status, "%s", why);
-    if (make_chain(sampling, m->sequences.vocabulary, &m->chains[id])) return SWIFTLET_OK;
-    model_seq_drop(m, id);
-    return refuse(SWIFTLET_FAILED, "seq_start: no memory for the sampler; drop a sequence");
+    status = grammar_start(m, id, sampling_grammar(sampling));
+    if (status == SWIFTLET_OK && !make_chain(sampling, m->sequences.vocabulary, &m->chains[id])) {
+        status = refuse(SWIFTLET_FAILED, "seq_start: no memory for the sampler; drop a sequence");
+    }
+    if (status != SWIFTLET_OK) model_seq_drop(m, id);
+    return status;
 }
 
 /// The started, empty sequence `id`, or NULL after `refuse`.
@@ -63,6 +69,11 @@ static int32_t adopt(llama_backend_model *m, uint32_t id, const int32_t *tokens,
         return refuse(SWIFTLET_FAILED, "no memory for the tokens of sequence %u; it is dropped", id);
     }
     for (uint32_t i = 0; m->chains[id] != NULL && i < count; i++) llama_sampler_accept(m->chains[id], tokens[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        if (grammar_feed(m, id, i, tokens[i])) continue;
+        model_seq_drop(m, id);
+        return refuse(SWIFTLET_INVALID, "the tokens do not fit the grammar of sequence %u; it is dropped", id);
+    }
     return SWIFTLET_OK;
 }
 
@@ -85,6 +96,7 @@ int32_t model_seq_drop(void *model, uint32_t id) {
     llama_memory_seq_rm(llama_get_memory(m->context), (llama_seq_id)id, -1, -1);
     if (m->chains[id] != NULL) llama_sampler_free(m->chains[id]);
     m->chains[id] = NULL;
+    grammar_drop(m, id);
     sequence_drop(&m->sequences, id);
     return SWIFTLET_OK;
 }
@@ -104,7 +116,8 @@ int32_t model_seq_save(void *model, uint32_t id, swiftlet_bytes *state) {
     size_t own = sizeof(saved_state) + s->count * sizeof(int32_t);
     size_t engine = llama_state_seq_get_size(m->context, (llama_seq_id)id);
     if (!make_room(m, own + engine)) return refuse(SWIFTLET_FAILED, "seq_save: no memory for %zu bytes", own + engine);
-    saved_state head = {{'L', 'L', 'M', '1'}, s->count};
+    const constraint *c = &m->constraints[id];
+    saved_state head = {{'L', 'L', 'M', '2'}, s->count, c->begun ? c->from : NO_ANSWER};
     memcpy(m->state, &head, sizeof head);
     if (s->count > 0) memcpy(m->state + sizeof head, s->tokens, s->count * sizeof(int32_t));
     size_t got = llama_state_seq_get_data(m->context, m->state + own, engine, (llama_seq_id)id);
@@ -116,15 +129,17 @@ int32_t model_seq_save(void *model, uint32_t id, swiftlet_bytes *state) {
 int32_t model_seq_restore(void *model, uint32_t id, swiftlet_bytes state) {
     llama_backend_model *m = model;
     if (empty_sequence(m, id, "seq_restore") == NULL) return SWIFTLET_INVALID;
-    saved_state head = {{0}, 0};
+    saved_state head = {{0}, 0, 0};
     if (state.size >= sizeof head) memcpy(&head, state.data, sizeof head);
     size_t own = sizeof head + head.count * sizeof(int32_t);
-    if (memcmp(head.magic, "LLM1", 4) != 0 || state.size <= own || head.count > m->sequence_tokens) {
+    if (memcmp(head.magic, "LLM2", 4) != 0 || state.size <= own || head.count > m->sequence_tokens) {
         return refuse(SWIFTLET_INVALID, "seq_restore: the bytes are not a state that seq_save lent");
     }
     const unsigned char *bytes = state.data;
     if (llama_state_seq_set_data(m->context, bytes + own, state.size - own, (llama_seq_id)id) == 0) {
         return refuse(SWIFTLET_FAILED, "seq_restore: no room for %u tokens, or a state of another model", head.count);
     }
+    m->constraints[id].begun = head.answer_from != NO_ANSWER;
+    m->constraints[id].from = head.answer_from;
     return adopt(m, id, (const int32_t *)(bytes + sizeof head), head.count);
 }

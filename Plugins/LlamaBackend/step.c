@@ -50,9 +50,11 @@ static void drop_all(llama_backend_model *m, const swiftlet_step_item *items, si
 /// Books the item's tokens and picks the next one. `next` is the batch entry after the item's last token.
 static void finish_item(llama_backend_model *m, const swiftlet_step_item *item, int32_t next, swiftlet_step_output *output) {
     struct llama_sampler *chain = m->chains[item->sequence];
+    uint32_t place = item->position;
     bool good = sequence_append(sequence_find(&m->sequences, item->sequence), item->tokens, item->count);
     // Penalties look at what the sequence holds, so a token counts when it is fed, not when it is picked.
     for (uint32_t t = 0; chain != NULL && t < item->count; t++) llama_sampler_accept(chain, item->tokens[t]);
+    for (uint32_t t = 0; good && t < item->count; t++) good = grammar_feed(m, item->sequence, place + t, item->tokens[t]);
     if (good && item->sample) good = pick_token(m, item->sequence, next - 1, output) == SWIFTLET_OK;
     if (good) return;
     output->status = SWIFTLET_FAILED;

@@ -1,6 +1,7 @@
 // The sequence table: plain bookkeeping that every backend needs in the same way.
 #include "sequences.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ sequence *sequence_find(const sequences *table, uint32_t id) {
 
 /// Comparisons are written so that NaN fails them.
 static const char *sampling_fault(const swiftlet_sampling_v1 *s) {
-    if (s->size < sizeof(swiftlet_sampling_v1)) return "sampling: the table is shorter than version 1";
+    if (s->size < SWIFTLET_SAMPLING_V1_FIRST_SIZE) return "sampling: the table is shorter than version 1";
     if (!(s->temperature >= 0 && s->temperature <= 100)) return "sampling: temperature must be from 0 to 100";
     if (!(s->top_p > 0 && s->top_p <= 1)) return "sampling: top_p must be above 0 and at most 1";
     if (!(s->min_p >= 0 && s->min_p < 1)) return "sampling: min_p must be from 0 to below 1";
@@ -36,7 +37,8 @@ int32_t sequence_start(sequences *table, uint32_t id, const swiftlet_sampling_v1
     if (*why != NULL) return SWIFTLET_INVALID;
     sequence *s = &table->all[id];
     s->started = true;
-    s->sampling = *sampling;
+    memcpy(&s->sampling, sampling, SWIFTLET_SAMPLING_V1_FIRST_SIZE);
+    s->sampling.grammar = (swiftlet_bytes){NULL, 0};
     s->count = 0;
     return SWIFTLET_OK;
 }
@@ -97,7 +99,13 @@ static uint64_t mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 
-double sequence_random(const sequence *s) {
+double sequence_random(const sequence *s, uint32_t draw) {
     uint64_t bits = mix(mix(s->sampling.seed + 0x9e3779b97f4a7c15u) + s->count * 0x9e3779b97f4a7c15u);
+    if (draw > 0) bits = mix(bits + draw);
     return (double)(bits >> 11) * 0x1p-53;
+}
+
+swiftlet_bytes sampling_grammar(const swiftlet_sampling_v1 *sampling) {
+    bool known = sampling->size >= offsetof(swiftlet_sampling_v1, grammar) + sizeof(swiftlet_bytes);
+    return known ? sampling->grammar : (swiftlet_bytes){NULL, 0};
 }

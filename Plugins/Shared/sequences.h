@@ -8,7 +8,7 @@
 
 typedef struct sequence {
     bool started;
-    swiftlet_sampling_v1 sampling;
+    swiftlet_sampling_v1 sampling; ///< without its grammar, which was only lent
     int32_t *tokens; ///< what the sequence holds, in order
     uint32_t count;
     uint32_t room;
@@ -41,6 +41,10 @@ int32_t step_check(const sequences *table, const swiftlet_step_item *items, size
 
 /// A number in 0 ..< 1 that depends on nothing but the seed and the place in the text: which other sequences share
 /// a step, and whether this one was saved and restored on the way, can't change what is picked.
-double sequence_random(const sequence *s);
+/// A place where more than one is needed numbers its draws from 0.
+double sequence_random(const sequence *s, uint32_t draw);
+
+/// The grammar of a sampling; empty also when the host is too old to know one. Lent as the sampling is.
+swiftlet_bytes sampling_grammar(const swiftlet_sampling_v1 *sampling);
 
 #endif

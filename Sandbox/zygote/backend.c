@@ -149,10 +149,15 @@ static int32_t seq_start(request *r) {
     uint32_t sequence;
     swiftlet_sampling_v1 sampling = {0};
     if (!HAS(table, seq_start)) return SWIFTLET_UNSUPPORTED;
-    if (!take_u32(r, &sequence) || r->size < sizeof sampling) return SWIFTLET_INVALID;
-    memcpy(&sampling, r->bytes, sizeof sampling);
+    if (!take_u32(r, &sequence)) return SWIFTLET_INVALID;
+    const void *fixed = take(r, SWIFTLET_SAMPLING_V1_FIRST_SIZE);
+    if (fixed == NULL) return SWIFTLET_INVALID;
+    memcpy(&sampling, fixed, SWIFTLET_SAMPLING_V1_FIRST_SIZE);
     sampling.size = sizeof sampling;
     sampling.version = 1;
+    // An engine that knows no grammar would answer with anything: nobody may get that in place of what was asked for.
+    if (r->size > 0 && !(info.capabilities & SWIFTLET_CAN_GRAMMAR)) return SWIFTLET_UNSUPPORTED;
+    sampling.grammar = (swiftlet_bytes){.data = r->bytes, .size = r->size};
     return table->seq_start(model, sequence, &sampling);
 }
 

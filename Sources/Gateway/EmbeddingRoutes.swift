@@ -11,7 +11,7 @@ extension Gateway {
     func embeddings(_ exchange: HTTPExchange, requestID: String) {
         readBody(exchange, requestID) { (gateway, bytes) throws(OpenAIError) in
             let body = try EmbeddingsBody(bytes.span, parser: &gateway.parser)
-            return WholeWork(body.model, .embedding(body.request(tenant: "public")), EmbeddingCollector(body))
+            return WholeWork(body.model, .embedding(body.request(tenant: try gateway.tenant(of: exchange))), EmbeddingCollector(body))
         }
     }
 
@@ -20,14 +20,14 @@ extension Gateway {
             let body = try RerankBody(bytes.span, parser: &gateway.parser)
             let id =
                 "rerank-" + gateway.shared.requestIDs.name(nil, number: gateway.shared.requestIDs.number()).dropFirst(4)
-            return WholeWork(body.model, .embedding(body.request(tenant: "public")), RerankCollector(body, id: id))
+            return WholeWork(body.model, .embedding(body.request(tenant: try gateway.tenant(of: exchange))), RerankCollector(body, id: id))
         }
     }
 
     func tokenize(_ exchange: HTTPExchange, requestID: String) {
         readBody(exchange, requestID) { (gateway, bytes) throws(OpenAIError) in
             let body = try TokenizeBody(bytes.span, parser: &gateway.parser)
-            return WholeWork(body.model, .tokens(body.request(tenant: "public")), TokenCollector())
+            return WholeWork(body.model, .tokens(body.request(tenant: try gateway.tenant(of: exchange))), TokenCollector())
         }
     }
 

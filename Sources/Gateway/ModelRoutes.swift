@@ -43,10 +43,11 @@ extension Gateway {
                 gateway: self)
             let own = LoopBound(answer, on: loop)
             let remote = loop.remote
-            let handle = work.start(shared.inference, try tenant(of: exchange)) { event in
-                remote.submit { _ in own.value.receive(event) }
+            let handles = work.start(shared.inference, try tenant(of: exchange)) { choice, event in
+                remote.submit { _ in own.value.receive(event, choice) }
             }
-            exchange.onClose = { handle.cancel() }
+            answer.giveUp = { for handle in handles { handle.cancel() } }
+            exchange.onClose = answer.giveUp
         } catch {
             answer(exchange, error, requestID)
         }
@@ -67,7 +68,7 @@ extension Gateway {
     private struct Work {
         let model: String
         let options: GenerationOptions
-        let start: (InferenceService, _ tenant: String, @escaping GenerationSink) -> GenerationHandle
+        let start: (InferenceService, _ tenant: String, @escaping ChoiceSink) -> [GenerationHandle]
     }
 
     private func readWork(_ kind: AnswerHead.Kind, _ body: [UInt8]) throws(OpenAIError) -> Work {
@@ -130,10 +131,11 @@ extension Gateway {
             let relay = LoopBound(
                 HostCallRelay(head: head(.chat, model: work.model), options: work.options, reply: reply), on: loop)
             let remote = loop.remote
-            let handle = work.start(shared.inference, caller.tenant) { event in
-                remote.submit { _ in relay.value.receive(event) }
+            let handles = work.start(shared.inference, caller.tenant) { choice, event in
+                remote.submit { _ in relay.value.receive(event, choice) }
             }
-            return { handle.cancel() }
+            relay.value.giveUp = { for handle in handles { handle.cancel() } }
+            return relay.value.giveUp
         } catch {
             reply(error.body, true, true)
             return {}
@@ -150,6 +152,8 @@ private final class ModelAnswer {
     private var collector: AnswerCollector
     private unowned let gateway: Gateway
     private var standing: QuotaStanding?
+    /// Ends all answers of the request: when one fails, nobody reads the others.
+    var giveUp = {}
 
     init(_ exchange: HTTPExchange, head: AnswerHead, options: GenerationOptions, requestID: String, gateway: Gateway) {
         self.exchange = exchange
@@ -160,14 +164,16 @@ private final class ModelAnswer {
         collector = AnswerCollector(head, options: options)
     }
 
-    func receive(_ event: GenerationEvent) {
+    func receive(_ event: GenerationEvent, _ choice: Int) {
         if case .started(_, let standing) = event { self.standing = standing }
-        if streams { receiveStreaming(event) } else { receiveWhole(event) }
+        if streams { receiveStreaming(event, choice) } else { receiveWhole(event, choice) }
+        if case .failed = event { giveUp() }
     }
 
-    private func receiveStreaming(_ event: GenerationEvent) {
+    private func receiveStreaming(_ event: GenerationEvent, _ choice: Int) {
+        guard !stream.isOver else { return }
+        let bytes = stream.write(event, choice: choice)
         if case .failed(let error) = event, !exchange.hasStarted { return gateway.answer(exchange, error, requestID) }
-        let bytes = stream.write(event)
         if !bytes.isEmpty {
             if !exchange.hasStarted {
                 // The total of a stream is the time until its first event.
@@ -178,11 +184,11 @@ private final class ModelAnswer {
             }
             exchange.write(bytes)
         }
-        if event.isLast { exchange.finish() }
+        if stream.isOver { exchange.finish() }
     }
 
-    private func receiveWhole(_ event: GenerationEvent) {
-        switch collector.add(event) {
+    private func receiveWhole(_ event: GenerationEvent, _ choice: Int) {
+        switch collector.add(event, choice: choice) {
         case nil: return
         case .failure(let error): gateway.answer(exchange, error, requestID)
         case .success(let body):
@@ -207,6 +213,8 @@ private final class HostCallRelay {
     private var stream: StreamWriter
     private var collector: AnswerCollector
     private let reply: (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
+    /// Ends all answers of the request.
+    var giveUp = {}
 
     init(
         head: AnswerHead, options: GenerationOptions,
@@ -218,14 +226,29 @@ private final class HostCallRelay {
         self.reply = reply
     }
 
-    func receive(_ event: GenerationEvent) {
-        if case .failed(let error) = event { return reply(error.body, true, true) }
-        guard streams else {
-            if case .success(let body) = collector.add(event) { reply(body, true, false) }
-            return
+    func receive(_ event: GenerationEvent, _ choice: Int) {
+        if streams { receiveStreaming(event, choice) } else { receiveWhole(event, choice) }
+    }
+
+    private func receiveWhole(_ event: GenerationEvent, _ choice: Int) {
+        switch collector.add(event, choice: choice) {
+        case nil: return
+        case .failure(let error): fail(error)
+        case .success(let body): reply(body, true, false)
         }
-        for object in Self.objects(in: stream.write(event)) { reply(object, false, false) }
-        if event.isLast { reply([], true, false) }
+    }
+
+    private func receiveStreaming(_ event: GenerationEvent, _ choice: Int) {
+        guard !stream.isOver else { return }
+        let bytes = stream.write(event, choice: choice)
+        if case .failed(let error) = event { return fail(error) }
+        for object in Self.objects(in: bytes) { reply(object, false, false) }
+        if stream.isOver { reply([], true, false) }
+    }
+
+    private func fail(_ error: OpenAIError) {
+        reply(error.body, true, true)
+        giveUp()
     }
 
     /// The JSON objects of `data: {…}\n\n` events; JSON of ours holds no raw line feed.

@@ -55,20 +55,21 @@ package final class InferenceService: Sendable {
 
     // MARK: requests
 
-    package func chat(_ request: ChatRequest, tenant: String, deliver: @escaping GenerationSink) -> GenerationHandle {
+    /// Makes `options.choices` answers; `deliver` is told which one an event belongs to.
+    package func chat(_ request: ChatRequest, tenant: String, deliver: @escaping ChoiceSink) -> [GenerationHandle] {
         let prompt = GenerationRequest.Prompt.chat(request.messages)
-        return submit(
-            .generation(GenerationRequest(tenant: tenant, prompt: prompt, options: request.options)),
-            model: request.model, deliver: deliver)
+        return generate(
+            GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
+            deliver: deliver)
     }
 
     package func complete(
-        _ request: CompletionRequest, tenant: String, deliver: @escaping GenerationSink
-    ) -> GenerationHandle {
+        _ request: CompletionRequest, tenant: String, deliver: @escaping ChoiceSink
+    ) -> [GenerationHandle] {
         let prompt = GenerationRequest.Prompt.text(request.prompt)
-        return submit(
-            .generation(GenerationRequest(tenant: tenant, prompt: prompt, options: request.options)),
-            model: request.model, deliver: deliver)
+        return generate(
+            GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
+            deliver: deliver)
     }
 
     /// Asks a model for anything it may offer; its answer or refusal comes as events.
@@ -78,6 +79,16 @@ package final class InferenceService: Sendable {
         let id = GenerationID(nextID.wrappingAdd(1, ordering: .relaxed).oldValue)
         loop.submit { [catalogue] _ in catalogue.value.submit(id, model: model, request, sink: deliver) }
         return GenerationHandle(id: id, loop: loop, catalogue: catalogue)
+    }
+
+    private func generate(
+        _ request: GenerationRequest, model: String, deliver: @escaping ChoiceSink
+    ) -> [GenerationHandle] {
+        (0..<request.options.choices).map { choice in
+            var one = request
+            one.options = request.options.ofChoice(choice)
+            return submit(.generation(one), model: model) { deliver(choice, $0) }
+        }
     }
 
     /// Ends all workers; what runs fails.

@@ -99,7 +99,7 @@ SIZE(swiftlet_message, 32);
 AT(swiftlet_message, role, 0);
 AT(swiftlet_message, content, 16);
 
-SIZE(swiftlet_sampling_v1, 56);
+SIZE(swiftlet_sampling_v1, 72);
 AT(swiftlet_sampling_v1, size, 0);
 AT(swiftlet_sampling_v1, version, 4);
 AT(swiftlet_sampling_v1, seed, 8);
@@ -113,6 +113,8 @@ AT(swiftlet_sampling_v1, presence_penalty, 40);
 AT(swiftlet_sampling_v1, penalty_window, 44);
 AT(swiftlet_sampling_v1, top_logprobs, 48);
 AT(swiftlet_sampling_v1, want_logprobs, 52);
+AT(swiftlet_sampling_v1, grammar, 56);
+_Static_assert(SWIFTLET_SAMPLING_V1_FIRST_SIZE == offsetof(swiftlet_sampling_v1, grammar), "the first size changed");
 
 SIZE(swiftlet_step_item, 24);
 AT(swiftlet_step_item, sequence, 0);

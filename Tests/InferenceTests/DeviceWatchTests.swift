@@ -140,7 +140,7 @@ private final class ScriptedBackend: BackendConnection {
         func ask() throws {
             _ = service.chat(
                 try chatRequest(#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#), tenant: "t"
-            ) { event in
+            ) { _, event in
                 if case .failed(let error) = event { answers.withLock { $0.append(error) } }
             }
             while loop.step() {}

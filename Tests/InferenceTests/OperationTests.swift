@@ -14,12 +14,18 @@ import Testing
     options.wantLogprobs = true
     options.topLogprobs = 5
     let bytes = OperationPayload.start(slot: 9, options, seed: 0)
-    #expect(MemoryLayout<swiftlet_sampling_v1>.size == 56 && bytes.count == 60)
-    let read = unsafe bytes[4...].withUnsafeBytes { unsafe $0.loadUnaligned(as: swiftlet_sampling_v1.self) }
-    #expect(read.size == 56 && read.version == 1 && read.seed == 0x0102_0304_0506_0708)
-    #expect(read.temperature == 0.5 && read.top_p == 0.25 && read.min_p == 0 && read.top_k == 7)
-    #expect(read.repeat_penalty == 1 && read.frequency_penalty == 0 && read.presence_penalty == 0)
-    #expect(read.penalty_window == 64 && read.top_logprobs == 5 && read.want_logprobs == 1)
+    let size = unsafe MemoryLayout<swiftlet_sampling_v1>.size
+    #expect(size == 72 && bytes.count == 60)
+    // Its last field, the grammar, is a place in memory; its bytes follow on the wire.
+    options.grammar = "root ::= []"
+    let whole = OperationPayload.start(slot: 9, options, seed: 0)
+    #expect(Array(whole[60...]) == Array("root ::= []".utf8))
+    let padded = bytes[4...] + Array(repeating: 0, count: 16)
+    let read = unsafe padded.withUnsafeBytes { unsafe $0.loadUnaligned(as: swiftlet_sampling_v1.self) }
+    #expect(unsafe read.size == 56 && read.version == 1 && read.seed == 0x0102_0304_0506_0708)
+    #expect(unsafe read.temperature == 0.5 && read.top_p == 0.25 && read.min_p == 0 && read.top_k == 7)
+    #expect(unsafe read.repeat_penalty == 1 && read.frequency_penalty == 0 && read.presence_penalty == 0)
+    #expect(unsafe read.penalty_window == 64 && read.top_logprobs == 5 && read.want_logprobs == 1)
 }
 
 private func output(slot: UInt32, token: Int32, piece: [UInt8], top: [[UInt8]]) -> [UInt8] {

@@ -49,7 +49,8 @@ private func usage() -> TokenUsage {
 
 @Test func wholeAnswersReadBack() throws {
     let token = TokenLogprob(piece: [0xC3], logprob: -.infinity, top: [.init(piece: Array("a".utf8), logprob: -0.5)])
-    let bytes = OpenAIWriter.answer(head, text: nasty, reason: .length, usage: usage(), logprobs: [token])
+    let choice = AnswerChoice(text: nasty, logprobs: [token], reason: "length")
+    let bytes = OpenAIWriter.answer(head, [choice], usage: usage())
     let answer = try decode(Answer.self, bytes)
     #expect(answer.object == "chat.completion" && answer.model == "m\"x" && answer.created == 1_700_000_000)
     #expect(answer.choices.first?.message?.content == nasty)
@@ -106,6 +107,40 @@ private func streamed(_ events: [GenerationEvent], _ options: GenerationOptions,
     #expect(lines[0].contains("\"text_offset\":[0]") && lines[1].contains("\"text_offset\":[1]"))
     #expect(lines.last?.hasPrefix("{\"error\":{\"message\":\"model m: crashed\"") == true)
     #expect(lines.count == 3)
+}
+
+@Test func severalAnswersShareOneStreamAndOneUsage() throws {
+    var options = GenerationOptions()
+    options.includeUsage = true
+    options.choices = 2
+    let events: [(Int, GenerationEvent)] = [
+        (1, .started(promptTokens: 5)), (0, .started(promptTokens: 5)), (1, .text("b", logprobs: [])),
+        (0, .text("a", logprobs: [])), (1, .finished(.stop, usage(), GenerationTimings())),
+        (0, .text("A", logprobs: [])),
+        (0, .finished(.length, usage(), GenerationTimings())),
+    ]
+    var writer = StreamWriter(head, options: options)
+    var collector = AnswerCollector(head, options: options)
+    var bytes: [UInt8] = []
+    var whole: [UInt8] = []
+    for (choice, event) in events {
+        #expect(!writer.isOver && whole.isEmpty)
+        bytes += writer.write(event, choice: choice)
+        if case .success(let body)? = collector.add(event, choice: choice) { whole = body }
+    }
+    #expect(writer.isOver && writer.write(.failed(.modelFailed("m", "late"))).isEmpty)
+    let answer = try decode(Answer.self, whole)
+    #expect(answer.choices.map(\.index) == [0, 1] && answer.choices.map(\.message?.content) == ["aA", "b"])
+    #expect(answer.choices.map(\.finish_reason) == ["length", "stop"])
+    #expect(
+        answer.usage?.prompt_tokens == 5 && answer.usage?.completion_tokens == 14 && answer.usage?.total_tokens == 19)
+    let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n\n").map { String($0.dropFirst(6)) }
+    #expect(lines.last == "[DONE]" && lines.filter { $0 == "[DONE]" }.count == 1)
+    let chunks = try lines.dropLast().map { try decode(Answer.self, Array($0.utf8)) }
+    let texts = (0...1).map { index in
+        chunks.flatMap(\.choices).filter { $0.index == index }.compactMap(\.delta?.content).joined()
+    }
+    #expect(texts == ["aA", "b"] && chunks.last?.usage?.completion_tokens == 14)
 }
 
 @Test func errorsHaveAllFourFields() throws {

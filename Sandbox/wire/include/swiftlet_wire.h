@@ -271,7 +271,7 @@ enum {
     WIRE_OP_TOKENIZE = 1,
     /// u32 message count, then { u32 role size, u32 content size, role, content } -> u32 text size, text, i32 tokens
     WIRE_OP_CHAT = 2,
-    /// u32 sequence, then swiftlet_sampling_v1 (56 bytes, as in the ABI) -> nothing
+    /// u32 sequence, then the first 56 bytes of swiftlet_sampling_v1 as in the ABI, then the bytes of its grammar -> nothing
     WIRE_OP_SEQ_START = 3,
     /// u32 item count, u32 0; then { u32 sequence, u32 position, u32 count, u32 sample, i32 tokens[count] }
     /// -> u32 output count, u32 0, u64 step_ns; then wire_output + piece (+ tops) each

@@ -40,7 +40,7 @@ struct OperationPayload {
         return payload.bytes
     }
 
-    /// WIRE_OP_SEQ_START: the slot, then swiftlet_sampling_v1.
+    /// WIRE_OP_SEQ_START: the slot, the fixed part of swiftlet_sampling_v1, then the grammar.
     static func start(slot: UInt32, _ options: GenerationOptions, seed: UInt64) -> [UInt8] {
         let sampling = options.sampling
         var payload = OperationPayload()
@@ -58,6 +58,7 @@ struct OperationPayload {
         payload.append(sampling.penaltyWindow)
         payload.append(UInt32(options.topLogprobs))
         payload.append(UInt32(options.wantLogprobs ? 1 : 0))
+        if let grammar = options.grammar { payload.bytes.append(contentsOf: grammar.utf8) }
         return payload.bytes
     }
 

@@ -63,3 +63,6 @@ package enum GenerationEvent: Sendable {
 
 /// Receives the events of one request on the loop of the models: hand them on, don't work there.
 package typealias GenerationSink = @Sendable (GenerationEvent) -> Void
+
+/// The same for a request of several answers, with the number of the answer.
+package typealias ChoiceSink = @Sendable (_ choice: Int, GenerationEvent) -> Void

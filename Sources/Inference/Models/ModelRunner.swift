@@ -99,6 +99,10 @@ final class ModelRunner: ModelWork {
         guard canRun(request) else {
             return fail(id, .modelCannot(spec.name, request.isChat ? "chat" : "continue text"))
         }
+        // Never an answer without the shape that was asked for.
+        guard request.options.grammar == nil || info.capabilities & UInt32(SWIFTLET_CAN_GRAMMAR) != 0 else {
+            return fail(id, .modelCannot(spec.name, "hold an answer to a shape (response_format, tools)"))
+        }
         prompts.append(id)
         pump()
     }
@@ -282,6 +286,7 @@ final class ModelRunner: ModelWork {
         // Whatever it holds now is not what was asked for: it begins again, from its first token.
         answers[start.id]?.usage.cachedTokens = 0
         if let slot = planner.startOver(start.id) { drop(slot) }
+        mayReadAgain(start.id)
     }
 
     private func saved(_ id: GenerationID, _ status: Int32, _ payload: [UInt8]) {
@@ -289,6 +294,13 @@ final class ModelRunner: ModelWork {
         let fits = answers.values.reduce(payload.count) { $0 + $1.state.count } <= Self.savedBytes
         if status == 0, fits { answers[id]?.state = payload }
         planner.saved(id, status == 0 && fits)
+        if status != 0 || !fits { mayReadAgain(id) }
+    }
+
+    /// What a grammar has let through so far is in the engine's state only: an answer that is held to one can't be read again.
+    private func mayReadAgain(_ id: GenerationID) {
+        guard let answer = answers[id], answer.request.options.grammar != nil, answer.usage.completionTokens > 0 else { return }
+        fail(id, .modelFailed(spec.name, "it had to make way for others and its state could not be kept; send it again"))
     }
 
     // MARK: steps

@@ -1,32 +1,88 @@
 // Gathers the events of one request into one answer, as `stream: false` asks for.
+internal import Core
+
+/// One answer of a request, in the making or whole.
+struct AnswerChoice {
+    struct Call {
+        var id: String
+        var name: String
+        var arguments = ""
+    }
+
+    var text = ""
+    var call: Call?
+    var logprobs: [TokenLogprob]?
+    /// The word clients read; nil: still in the making.
+    var reason: String?
+    /// The quota that cut it.
+    var cutBy: QuotaMeter?
+}
 
 /// Feed it every event in order until it gives the answer.
-package struct AnswerCollector: EventCollector {
+package struct AnswerCollector {
     private let head: AnswerHead
-    private var text = ""
-    private var logprobs: [TokenLogprob]?
+    private var choices: [AnswerChoice]
+    private var readers: [ToolCallReader]
+    private var isOver = false
     /// Of the finished answer, for headers.
     package private(set) var usage = TokenUsage()
     package private(set) var timings = GenerationTimings()
 
     package init(_ head: AnswerHead, options: GenerationOptions) {
         self.head = head
-        logprobs = options.wantLogprobs ? [] : nil
+        choices = (0..<options.choices).map { _ in AnswerChoice(logprobs: options.wantLogprobs ? [] : nil) }
+        readers = choices.map { _ in ToolCallReader(options.form) }
     }
 
-    /// The body of the answer, or the error, once the last event came.
-    package mutating func add(_ event: GenerationEvent) -> Result<[UInt8], OpenAIError>? {
+    /// The body of the answer, or the error, once the last event came; what comes after it is nothing.
+    package mutating func add(_ event: GenerationEvent, choice: Int = 0) -> Result<[UInt8], OpenAIError>? {
+        guard !isOver else { return nil }
         switch event {
         case .queued, .started, .embedding, .tokens: return nil
-        case .text(let more, let moreLogprobs):
-            text += more
-            logprobs?.append(contentsOf: moreLogprobs)
+        case .text(let more, let logprobs):
+            add(more, logprobs, choice)
             return nil
         case .finished(let reason, let usage, let timings):
-            self.usage = usage
-            self.timings = timings
-            return .success(OpenAIWriter.answer(head, text: text, reason: reason, usage: usage, logprobs: logprobs))
-        case .failed(let error): return .failure(error)
+            choices[choice].reason = OpenAIWriter.word(for: reason, isCall: readers[choice].isComplete)
+            choices[choice].cutBy = usage.cutBy
+            self.usage.add(usage)
+            self.timings.widen(timings)
+            isOver = choices.allSatisfy { $0.reason != nil }
+            return isOver ? .success(OpenAIWriter.answer(head, choices, usage: self.usage)) : nil
+        case .failed(let error):
+            isOver = true
+            return .failure(error)
         }
+    }
+
+    private mutating func add(_ text: String, _ logprobs: [TokenLogprob], _ choice: Int) {
+        for part in readers[choice].push(text) {
+            switch part {
+            case .content(let more):
+                choices[choice].text += more
+                choices[choice].logprobs?.append(contentsOf: logprobs)
+            case .call(let name): choices[choice].call = AnswerChoice.Call(id: ToolCallReader.newID(), name: name)
+            case .arguments(let more): choices[choice].call?.arguments += more
+            }
+        }
+    }
+}
+
+extension TokenUsage {
+    /// Answers of one request share its prompt.
+    mutating func add(_ other: TokenUsage) {
+        promptTokens = max(promptTokens, other.promptTokens)
+        cachedTokens = max(cachedTokens, other.cachedTokens)
+        completionTokens += other.completionTokens
+    }
+}
+
+extension GenerationTimings {
+    /// Answers of one request are made beside each other: the longest time counts.
+    fileprivate mutating func widen(_ other: GenerationTimings) {
+        load = max(load, other.load)
+        queue = max(queue, other.queue)
+        prefill = max(prefill, other.prefill)
+        decode = max(decode, other.decode)
     }
 }

@@ -47,8 +47,21 @@ extension ChatRequest {
         }
         self.model = model
         user = try fields.string("user", maxBytes: RequestLimits.userBytes)
-        messages = try Self.messages(fields)
+        var history = try ChatHistory(fields)
         options = try GenerationOptions(fields)
+        try fields.refuse("functions", "use tools")
+        try fields.refuse("function_call", "use tool_choice")
+        let tools = try ToolUse(fields)
+        if let instructions = tools.instructions { history.instruct(instructions) }
+        messages = history.messages
+        options.form = tools.form
+        options.grammar = try ResponseFormat.grammar(fields)
+        if let grammar = tools.grammar {
+            guard options.grammar == nil else {
+                throw fields.wrong("response_format", "not offered together with tools; send tool_choice \"none\"")
+            }
+            options.grammar = grammar
+        }
         options.maxTokens = try Self.maxTokens(fields)
         options.wantLogprobs = try fields.bool("logprobs") ?? false
         if let top = try fields.integer("top_logprobs", in: 0...20) {
@@ -64,65 +77,5 @@ extension ChatRequest {
             throw fields.wrong("max_tokens", "max_completion_tokens says something else; send one of them")
         }
         return (new ?? old).map(Int.init)
-    }
-
-    private static func messages(_ fields: RequestFields) throws(OpenAIError) -> [ChatMessage] {
-        guard let value = fields["messages"] else { throw .missing("messages") }
-        guard value.kind == .array else { throw fields.wrong("messages", "must be an array") }
-        guard (1...RequestLimits.messages).contains(value.count) else {
-            throw fields.wrong("messages", "must hold from 1 to \(RequestLimits.messages) messages")
-        }
-        var messages: [ChatMessage] = []
-        messages.reserveCapacity(value.count)
-        try value.forEachChild { (_, element) throws(OpenAIError) in
-            messages.append(try message(RequestFields(element, path: "messages[\(messages.count)].")))
-        }
-        return messages
-    }
-
-    private static func message(_ fields: RequestFields) throws(OpenAIError) -> ChatMessage {
-        guard let role = try fields.string("role", maxBytes: 64) else { throw .missing(fields.name(of: "role")) }
-        try fields.refuse("tool_calls", "send text turns only")
-        try fields.refuse("function_call", "send text turns only")
-        switch role {
-        case "system", "user", "assistant", "tool": break
-        case "developer": return ChatMessage(role: "system", content: try content(fields, role))
-        default: throw fields.wrong("role", "must be system, developer, user, assistant or tool")
-        }
-        return ChatMessage(role: role, content: try content(fields, role))
-    }
-
-    private static func content(_ fields: RequestFields, _ role: String) throws(OpenAIError) -> String {
-        guard let value = fields["content"] else {
-            // An assistant turn may be empty; clients send null for it.
-            if role == "assistant" { return "" }
-            throw .missing(fields.name(of: "content"))
-        }
-        var text = ""
-        if value.kind == .array {
-            var index = 0
-            try value.forEachChild { (_, part) throws(OpenAIError) in
-                text += try self.text(of: part, path: fields.name(of: "content[\(index)]."))
-                index += 1
-            }
-        } else if let string = value.string {
-            text = string
-        } else {
-            throw fields.wrong("content", "must be a string or an array of parts")
-        }
-        guard text.utf8.count <= RequestLimits.contentBytes else {
-            throw fields.wrong("content", "longer than \(RequestLimits.contentBytes) bytes")
-        }
-        return text
-    }
-
-    private static func text(of part: JSONNode, path: String) throws(OpenAIError) -> String {
-        let fields = try RequestFields(part, path: path)
-        let type = try fields.string("type", maxBytes: 64)
-        guard type == "text" else { throw .notOffered(fields.name(of: "type"), "only parts of type \"text\" are") }
-        guard let text = try fields.string("text", maxBytes: RequestLimits.contentBytes) else {
-            throw .missing(fields.name(of: "text"))
-        }
-        return text
     }
 }

@@ -37,6 +37,10 @@ extension CompletionRequest {
             options.wantLogprobs = true
             options.topLogprobs = Int(top)
         }
+        try fields.refuse("tools", "use /v1/chat/completions")
+        guard try ResponseFormat.grammar(fields) == nil else {
+            throw .notOffered("response_format", "use /v1/chat/completions")
+        }
         if try fields.bool("echo") == true { throw .notOffered("echo", "leave it out") }
         if let best = try fields.integer("best_of", in: 0...20), best > 1 { throw .notOffered("best_of", "send 1") }
         if let suffix = try fields.string("suffix", maxBytes: RequestLimits.contentBytes), !suffix.isEmpty {

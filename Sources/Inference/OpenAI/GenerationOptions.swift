@@ -26,13 +26,20 @@ package struct GenerationOptions: Equatable, Sendable {
     package var stream = false
     package var includeUsage = false
     package var priority = Priority.interactive
+    /// How many answers to give.
+    package var choices = 1
+    /// What each answer must spell, as llama.cpp notes grammars; nil: anything.
+    package var grammar: String?
+    package var form = AnswerForm.text
 
     package init() {}
 }
 
 extension GenerationOptions {
-    static let maxStops = 16
-    static let maxStopBytes = 1024
+    static let maxStops = 4
+    /// Of all stop strings together.
+    static let maxStopBytes = 4096
+    static let maxChoices: Int64 = 8
 
     /// Reads the fields that both routes share.
     init(_ fields: RequestFields) throws(OpenAIError) {
@@ -45,9 +52,14 @@ extension GenerationOptions {
             includeUsage = try RequestFields(options, path: "stream_options.").bool("include_usage") ?? false
         }
         priority = try Self.priority(fields)
-        if let count = try fields.integer("n", in: 1...128), count != 1 {
-            throw .notOffered("n", "send one request for each answer")
-        }
+        choices = Int(try fields.integer("n", in: 1...Self.maxChoices) ?? 1)
+    }
+
+    /// Those of one answer of several: a seed gives each its own, and the same again next time.
+    func ofChoice(_ index: Int) -> GenerationOptions {
+        var options = self
+        options.sampling.seed = sampling.seed.map { $0 &+ UInt64(index) }
+        return options
     }
 
     /// OpenAI's name for it: `flex` waits for what others leave.
@@ -61,19 +73,9 @@ extension GenerationOptions {
 
     private static func refuseWhatIsNotOffered(_ fields: RequestFields) throws(OpenAIError) {
         try fields.refuse("logit_bias", "leave it out")
-        try fields.refuse("tools", "leave it out")
-        try fields.refuse("functions", "leave it out")
-        try fields.refuse("function_call", "leave it out")
         try fields.refuse("audio", "answers are text only")
         try fields.refuse("prediction", "leave it out")
         try fields.refuse("web_search_options", "leave it out")
-        if let choice = fields["tool_choice"], choice.string != "none" {
-            throw .notOffered("tool_choice", "leave it out or send \"none\"")
-        }
-        if let format = fields["response_format"] {
-            let type = try RequestFields(format, path: "response_format.").string("type", maxBytes: 64)
-            if type != "text" { throw .notOffered("response_format", "only type \"text\" is") }
-        }
         if let modalities = fields["modalities"] {
             var onlyText = modalities.kind == .array
             modalities.forEachChild { _, value in onlyText = onlyText && value.string == "text" }
@@ -97,9 +99,9 @@ extension GenerationOptions {
         }
         for text in stops {
             guard !text.isEmpty else { throw fields.wrong("stop", "an empty string would stop every answer at once") }
-            guard text.utf8.count <= maxStopBytes else {
-                throw fields.wrong("stop", "a string is longer than \(maxStopBytes) bytes")
-            }
+        }
+        guard stops.reduce(0, { $0 + $1.utf8.count }) <= maxStopBytes else {
+            throw fields.wrong("stop", "longer than \(maxStopBytes) bytes in all")
         }
         return stops
     }

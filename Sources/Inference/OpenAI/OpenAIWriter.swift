@@ -26,30 +26,47 @@ package struct AnswerHead: Sendable {
 /// Writes whole objects.
 package enum OpenAIWriter {
     /// `chat.completion` or `text_completion`
-    package static func answer(
-        _ head: AnswerHead, text: String, reason: FinishReason, usage: TokenUsage, logprobs: [TokenLogprob]?
-    ) -> [UInt8] {
-        var json = JSONWriter(reserving: 512 + text.utf8.count)
-        switch head.kind {
-        case .chat:
-            begin(&json, head, object: "chat.completion")
-            json.raw("{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":")
-            json.string(text)
-            json.raw(",\"refusal\":null},\"logprobs\":")
-            chatLogprobs(&json, logprobs)
-        case .text:
-            begin(&json, head, object: "text_completion")
-            json.raw("{\"index\":0,\"text\":")
-            json.string(text)
-            json.raw(",\"logprobs\":")
-            textLogprobs(&json, logprobs, offset: 0)
+    static func answer(_ head: AnswerHead, _ choices: [AnswerChoice], usage: TokenUsage) -> [UInt8] {
+        var json = JSONWriter(reserving: 512 + choices.reduce(0) { $0 + $1.text.utf8.count })
+        begin(&json, head, object: head.kind == .chat ? "chat.completion" : "text_completion")
+        for (index, choice) in choices.enumerated() {
+            json.raw(index > 0 ? ",{\"index\":" : "{\"index\":")
+            json.integer(index)
+            switch head.kind {
+            case .chat:
+                message(&json, choice)
+                json.raw(",\"logprobs\":")
+                chatLogprobs(&json, choice.call == nil ? choice.logprobs : nil)
+            case .text:
+                json.raw(",\"text\":")
+                json.string(choice.text)
+                json.raw(",\"logprobs\":")
+                textLogprobs(&json, choice.logprobs, offset: 0)
+            }
+            json.raw(",\"finish_reason\":")
+            finish(&json, choice.reason ?? "stop", choice.cutBy)
+            json.raw("}")
         }
-        json.raw(",\"finish_reason\":")
-        finish(&json, reason, usage)
-        json.raw("}],\"usage\":")
+        json.raw("],\"usage\":")
         self.usage(&json, usage)
         json.raw("}")
         return json.bytes
+    }
+
+    private static func message(_ json: inout JSONWriter, _ choice: AnswerChoice) {
+        json.raw(",\"message\":{\"role\":\"assistant\",\"content\":")
+        json.string(orNull: choice.call == nil ? choice.text : nil)
+        json.raw(",\"refusal\":null")
+        if let call = choice.call {
+            json.raw(",\"tool_calls\":[{\"id\":")
+            json.string(call.id)
+            json.raw(",\"type\":\"function\",\"function\":{\"name\":")
+            json.string(call.name)
+            json.raw(",\"arguments\":")
+            json.string(call.arguments)
+            json.raw("}}]")
+        }
+        json.raw("}")
     }
 
     /// `{"object":"list","data":[…]}`
@@ -79,7 +96,7 @@ package enum OpenAIWriter {
 
     // MARK: parts
 
-    /// Everything up to the one choice.
+    /// Everything up to the choices.
     static func begin(_ json: inout JSONWriter, _ head: AnswerHead, object: String) {
         json.raw("{\"id\":")
         json.string(head.id)
@@ -105,15 +122,17 @@ package enum OpenAIWriter {
     }
 
     /// The value of `finish_reason`; and which quota cut the answer, when one did: a field of ours.
-    static func finish(_ json: inout JSONWriter, _ reason: FinishReason, _ usage: TokenUsage) {
-        json.string(word(for: reason))
-        guard let meter = usage.cutBy else { return }
+    static func finish(_ json: inout JSONWriter, _ word: String, _ cutBy: QuotaMeter?) {
+        json.string(word)
+        guard let meter = cutBy else { return }
         json.raw(",\"swiftlet_quota\":")
         json.string(meter.rawValue)
     }
 
     /// The word OpenAI has for it. Nobody reads the answer of a cancelled request to its end.
-    static func word(for reason: FinishReason) -> String { reason == .length ? "length" : "stop" }
+    static func word(for reason: FinishReason, isCall: Bool) -> String {
+        isCall ? "tool_calls" : reason == .length ? "length" : "stop"
+    }
 
     static func chatLogprobs(_ json: inout JSONWriter, _ logprobs: [TokenLogprob]?) {
         guard let logprobs else { return json.raw("null") }

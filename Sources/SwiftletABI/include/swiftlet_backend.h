@@ -19,6 +19,7 @@ enum {
     SWIFTLET_CAN_INFER = 1u << 3,
     SWIFTLET_CAN_SAVE = 1u << 4,
     SWIFTLET_CAN_COPY_PREFIX = 1u << 5,
+    SWIFTLET_CAN_GRAMMAR = 1u << 6,
 };
 
 /// How to open a model. Lent for the call.
@@ -77,7 +78,12 @@ typedef struct swiftlet_sampling_v1 {
     int32_t penalty_window;  ///< how many of the last tokens the penalties look at; 0 = off, -1 = all
     uint32_t top_logprobs;   ///< 0 … 20 likeliest tokens to report with each token; see `want_logprobs`
     uint32_t want_logprobs;  ///< 1: report the log probability of each picked token
+    /// What the picked tokens must spell, in llama.cpp's grammar notation (GBNF) with the start symbol `root`; empty:
+    /// anything. Lent for the call; beyond `size` of an older host. Only with SWIFTLET_CAN_GRAMMAR; else INVALID.
+    swiftlet_bytes grammar;
 } swiftlet_sampling_v1;
+/// Bytes of a swiftlet_sampling_v1 of hosts that knew no grammar.
+#define SWIFTLET_SAMPLING_V1_FIRST_SIZE 56u
 
 /// The part of a step that advances one sequence. Tokens of all items in a step: at most `max_step_tokens`.
 typedef struct swiftlet_step_item {

@@ -21,7 +21,7 @@ extension Target {
     private static func checkPromises(_ request: ChatRequest) {
         require((1...4096).contains(request.messages.count), "there is a message, and not too many")
         for message in request.messages {
-            require(["system", "user", "assistant", "tool"].contains(message.role), "the role is one of ours")
+            require(["system", "user", "assistant"].contains(message.role), "the role is one of ours")
         }
         checkPromises(request.options, model: request.model)
     }
@@ -37,6 +37,8 @@ extension Target {
         require((0...20).contains(options.topLogprobs), "top_logprobs: \(options.topLogprobs)")
         require(
             options.maxTokens.map { (1...100_000_000).contains($0) } ?? true, "max_tokens: \(options.maxTokens ?? 0)")
-        require(options.stop.count <= 16 && !options.stop.contains(""), "stops are few and not empty")
+        require((1...8).contains(options.choices), "n: \(options.choices)")
+        require((options.grammar?.utf8.count ?? 0) <= 256 << 10, "a grammar is bounded")
+        require(options.stop.count <= 4 && !options.stop.contains(""), "stops are few and not empty")
     }
 }
