@@ -195,7 +195,9 @@ struct GrammarCheck {
     private static let maxDepth = 1_000
 
     /// All beginnings of a sequence, of up to `length` characters; nil: too many to look at.
-    private mutating func beginnings(_ parts: ArraySlice<GrammarExpression>, _ length: Int, _ depth: Int) -> [Beginning]? {
+    private mutating func beginnings(_ parts: ArraySlice<GrammarExpression>, _ length: Int, _ depth: Int)
+        -> [Beginning]?
+    {
         steps -= 1
         guard steps > 0, depth < Self.maxDepth else { return nil }
         guard length > 0, let first = parts.first else { return [Beginning(text: [], next: nil)] }
