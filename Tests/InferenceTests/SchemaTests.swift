@@ -204,7 +204,10 @@ private func schemasSpellWhatIsValid(_ one: Case) throws {
         ##"{"anyOf":[{"$ref":"#/$defs/A"}],"$defs":{"A":{"anyOf":[{"$ref":"#/$defs/A"},{"type":"null"}]}}}"##, "schema",
         "leads back"
     ),
-    (##"{"$ref":"#/$defs/A","$defs":{"A":{"allOf":[{"$ref":"#/$defs/A"},{"type":"object"}]}}}"##, "schema", "limit"),
+    (
+        ##"{"$ref":"#/$defs/A","$defs":{"A":{"allOf":[{"$ref":"#/$defs/A"},{"type":"object"}]}}}"##,
+        "schema.$defs.A.allOf.0", "object only"
+    ),
     (##"{"type":"array","items":7}"##, "schema.items", "object or true"),
 ])
 func whatCannotBeHonouredIsRefusedByName(_ schema: String, _ place: String, _ word: String) {

@@ -126,7 +126,8 @@ class Models(unittest.TestCase):
         for fields, param, code in [
             ({"max_tokens": 100_000}, "messages", "context_length_exceeded"),
             ({"temperature": 9}, "temperature", "invalid_value"),
-            ({"tools": [{"type": "function"}]}, "tools", "unsupported_parameter"),
+            ({"logit_bias": {"7": 1}}, "logit_bias", "unsupported_parameter"),
+            ({"response_format": {"type": "json_object"}}, "model", "unsupported_value"),
         ]:
             status, answer, _ = self.ask("plain", **fields)
             self.assertEqual((status, answer["error"]["param"], answer["error"]["code"]), (400, param, code))

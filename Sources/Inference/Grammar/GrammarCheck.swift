@@ -20,6 +20,8 @@ struct GrammarCheck {
 
     private let rules: [GrammarExpression]
     private var nullable: [Bool]
+    /// Steps of looking for beginnings that are left; when none are, what was not told apart yet counts as alike.
+    private var steps = 100_000
 
     init(_ rules: [GrammarExpression]) {
         self.rules = rules
@@ -111,8 +113,8 @@ struct GrammarCheck {
         case choice([Shape], together: Int?)
     }
 
-    private func refuseManyWays() throws(GrammarRefusal) {
-        let shapes = rules.map(shape)
+    private mutating func refuseManyWays() throws(GrammarRefusal) {
+        let shapes = shapes(rules)
         var ways = Array(repeating: 1, count: rules.count)
         // Each round settles one more level of nesting, unless a rule that can't be told apart nests in itself.
         for _ in 0...rules.count {
@@ -130,13 +132,19 @@ struct GrammarCheck {
         throw Self.tooManyWays
     }
 
-    private func shape(_ expression: GrammarExpression) -> Shape {
+    private mutating func shapes(_ expressions: [GrammarExpression]) -> [Shape] {
+        var shapes: [Shape] = []
+        for expression in expressions { shapes.append(shape(expression)) }
+        return shapes
+    }
+
+    private mutating func shape(_ expression: GrammarExpression) -> Shape {
         switch expression {
         case .literal, .scalar: .one
         case .rule(let index): .rule(index)
         case .repeated(let part, least: _, most: _): shape(part)
-        case .sequence(let parts): .most(parts.map(shape))
-        case .choice(let parts): .choice(parts.map(shape), together: together(parts))
+        case .sequence(let parts): .most(shapes(parts))
+        case .choice(let parts): .choice(shapes(parts), together: together(parts))
         }
     }
 
@@ -157,7 +165,7 @@ struct GrammarCheck {
             + "anyOf a first property with a const of their own, and make properties required")
 
     /// How many of the alternatives begin alike; nil: some can't be told apart by their beginnings.
-    private func together(_ parts: [GrammarExpression]) -> Int? {
+    private mutating func together(_ parts: [GrammarExpression]) -> Int? {
         // Most differ at once; looking further costs more, and goes on without end in what nests in itself.
         for length in [1, 16, 128] {
             if let count = together(parts, length) { return count }
@@ -165,7 +173,7 @@ struct GrammarCheck {
         return nil
     }
 
-    private func together(_ parts: [GrammarExpression], _ length: Int) -> Int? {
+    private mutating func together(_ parts: [GrammarExpression], _ length: Int) -> Int? {
         var all: [(part: Int, beginning: Beginning)] = []
         for (index, part) in parts.enumerated() {
             guard let some = beginnings([part], length, 0), all.count + some.count <= Self.maxBeginnings else {
@@ -187,8 +195,11 @@ struct GrammarCheck {
     private static let maxDepth = 1_000
 
     /// All beginnings of a sequence, of up to `length` characters; nil: too many to look at.
-    private func beginnings(_ parts: ArraySlice<GrammarExpression>, _ length: Int, _ depth: Int) -> [Beginning]? {
-        guard depth < Self.maxDepth else { return nil }
+    private mutating func beginnings(_ parts: ArraySlice<GrammarExpression>, _ length: Int, _ depth: Int)
+        -> [Beginning]?
+    {
+        steps -= 1
+        guard steps > 0, depth < Self.maxDepth else { return nil }
         guard length > 0, let first = parts.first else { return [Beginning(text: [], next: nil)] }
         let rest = parts.dropFirst()
         switch first {
@@ -206,7 +217,7 @@ struct GrammarCheck {
         }
     }
 
-    private func beginnings(
+    private mutating func beginnings(
         ofEach sequences: [ArraySlice<GrammarExpression>], _ length: Int, _ depth: Int
     ) -> [Beginning]? {
         var all: [Beginning] = []

@@ -19,28 +19,23 @@ indirect enum GrammarExpression: Hashable, Sendable {
 
     /// A choice of texts, where what they begin with in common is written once: an engine follows one way, not hundreds.
     static func texts(_ texts: [String]) -> GrammarExpression {
-        branch(Set(texts).map { Array($0.unicodeScalars) }.sorted { $0.lexicographicallyPrecedes($1) })
+        branch(Set(texts).map { Array($0.unicodeScalars)[...] }.sorted { $0.lexicographicallyPrecedes($1) })
     }
 
-    private static func branch(_ texts: [[Unicode.Scalar]]) -> GrammarExpression {
-        var shared: [Unicode.Scalar] = []
-        var rest = texts
-        while let next = rest.first?.first, rest.allSatisfy({ $0.first == next }) {
-            shared.append(next)
-            rest = rest.map { Array($0.dropFirst()) }
-        }
-        let prefix = GrammarExpression.literal(String(String.UnicodeScalarView(shared)))
-        guard rest.count > 1 else { return prefix }
-        var groups: [[[Unicode.Scalar]]] = []
-        for text in rest {
-            if let first = groups.last?.first, first.first == text.first {
+    private static func branch(_ texts: [ArraySlice<Unicode.Scalar>]) -> GrammarExpression {
+        // They are in order: what the first and the last share, all share.
+        let shared = zip(texts[0], texts[texts.count - 1]).prefix { $0 == $1 }.count
+        let prefix = GrammarExpression.literal(String(String.UnicodeScalarView(texts[0].prefix(shared))))
+        guard texts.count > 1 else { return prefix }
+        var groups: [[ArraySlice<Unicode.Scalar>]] = []
+        for text in texts.map({ $0.dropFirst(shared) }) {
+            if let last = groups.last, last[0].first == text.first {
                 groups[groups.count - 1].append(text)
             } else {
                 groups.append([text])
             }
         }
-        let choice = GrammarExpression.choice(groups.map(branch))
-        return shared.isEmpty ? choice : .sequence([prefix, choice])
+        return joined([prefix, .choice(groups.map(branch))])
     }
 
     /// One after the other, flat, with neighbouring texts put together.
