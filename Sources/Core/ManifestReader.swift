@@ -6,22 +6,26 @@ struct ManifestReader {
     /// "limits." for the members of `limits`.
     let prefix: String
     let members: [String: JSONValue]
+    private let docs: String
 
-    init(_ value: JSONValue, prefix: String = "", known: [String], step: String) throws(RuntimeError) {
+    init(
+        _ value: JSONValue, prefix: String = "", known: [String], step: String, docs: String = "docs/manifest.md"
+    ) throws(RuntimeError) {
         self.step = step
+        self.docs = docs
         self.prefix = prefix
         guard case .object(let members) = value else {
             let what = prefix.isEmpty ? "the manifest" : "'\(prefix.dropLast())'"
             throw RuntimeError(
                 .manifestInvalid, step: step, cause: "\(what) must be an object, found \(value.kind)",
-                next: "write { … }; see docs/manifest.md")
+                next: "write { … }; see \(docs)")
         }
         self.members = members
         for key in members.keys.sorted() where !known.contains(key) {
             let nearest = Self.nearest(to: key, in: known)
             throw RuntimeError(
                 .manifestInvalid, step: step, cause: "unknown key \(Names.quoted(prefix + key))",
-                next: nearest.map { "did you mean '\(prefix)\($0)'? Known keys are in docs/manifest.md" }
+                next: nearest.map { "did you mean '\(prefix)\($0)'? Known keys are in \(docs)" }
                     ?? "remove it; the known keys are \(known.sorted().joined(separator: ", "))")
         }
     }
@@ -34,7 +38,7 @@ struct ManifestReader {
         }
         return RuntimeError(
             .manifestInvalid, step: step, cause: "'\(prefix)\(key)' must be \(expected), found \(found.kind)",
-            next: "correct '\(prefix)\(key)'; see docs/manifest.md")
+            next: "correct '\(prefix)\(key)'; see \(docs)")
     }
 
     /// The string at `key`, nil when there is none.
@@ -82,6 +86,12 @@ struct ManifestReader {
 
     /// Seconds, which may have a fraction, as whole milliseconds.
     func milliseconds(_ key: String, upTo seconds: Int64) throws(RuntimeError) -> Int? {
+        try number(key, in: 0...Double(seconds), "a number of seconds from 0 to \(seconds)").map {
+            Int(($0 * 1000).rounded())
+        }
+    }
+
+    func number(_ key: String, in range: ClosedRange<Double>, _ expected: String) throws(RuntimeError) -> Double? {
         guard let value = members[key] else { return nil }
         let number: Double? =
             switch value {
@@ -89,10 +99,8 @@ struct ManifestReader {
             case .number(let number): number
             default: nil
             }
-        guard let number, number >= 0, number <= Double(seconds) else {
-            throw failure(key, expected: "a number of seconds from 0 to \(seconds)", found: value)
-        }
-        return Int((number * 1000).rounded())
+        guard let number, range.contains(number) else { throw failure(key, expected: expected, found: value) }
+        return number
     }
 
     func strings(_ key: String, atMost count: Int, _ expected: String, where isValid: (String) -> Bool)

@@ -42,12 +42,33 @@ extension Gateway {
                 text.sample(label: "model", model.name, MetricsText.seconds(model.values[keyPath: value]))
             }
         }
+        addTenants(models, to: &text)
         text.begin("swiftlet_model_running_sequences", .gauge, "Sequences in the batch.")
         for model in models { text.sample(label: "model", model.name, "\(model.values.running)") }
         text.begin("swiftlet_model_waiting_requests", .gauge, "Requests that wait for a place in the batch.")
         for model in models { text.sample(label: "model", model.name, "\(model.values.waiting)") }
         text.begin("swiftlet_model_loaded", .gauge, "1 while the model is in memory.")
         for model in models { text.sample(label: "model", model.name, model.values.phase == .ready ? "1" : "0") }
+    }
+
+    /// What each tenant got of each model. Device time adds up to `step_seconds_total`.
+    private func addTenants(_ models: [(name: String, values: ModelMetrics)], to text: inout MetricsText) {
+        let rows = models.flatMap { model in
+            model.values.tenants.byName.sorted { $0.key < $1.key }.map {
+                (labels: [("model", model.name), ("tenant", $0.key)], totals: $0.value)
+            }
+        }
+        guard !rows.isEmpty else { return }
+        text.begin(
+            "swiftlet_tenant_tokens_total", .counter,
+            "Tokens by tenant: of prompts, of those not read again, of answers.")
+        for (labels, totals) in rows {
+            text.sample(labels + [("kind", "prompt")], "\(totals.promptTokens)")
+            text.sample(labels + [("kind", "cached")], "\(totals.cachedTokens)")
+            text.sample(labels + [("kind", "generation")], "\(totals.completionTokens)")
+        }
+        text.begin("swiftlet_tenant_device_seconds_total", .counter, "Time of the model's device by tenant.")
+        for (labels, totals) in rows { text.sample(labels, MetricsText.seconds(totals.deviceNanoseconds)) }
     }
 
     private static var modelCounters: [(String, String, KeyPath<ModelMetrics, UInt64>)] {
@@ -63,6 +84,9 @@ extension Gateway {
             ("step_tokens_total", "Tokens over all steps.", \.stepTokens),
             ("embeddings_total", "Vectors made.", \.embeddings),
             ("first_tokens_total", "Answers that got a first token.", \.firstTokens),
+            ("preemptions_total", "Sequences that made way for others and came back.", \.preemptions),
+            ("prefix_queries_total", "Prompt tokens that were looked for in kept prefixes.", \.prefixQueries),
+            ("prefix_hits_total", "Prompt tokens that were found there and not read again.", \.prefixHits),
             ("loads_total", "Times the model was loaded.", \.loads),
             ("unloads_total", "Times the model was let go.", \.unloads),
             ("crashes_total", "Times its worker ended unasked.", \.crashes),
@@ -95,8 +119,11 @@ private struct MetricsText {
     }
 
     /// Label values are outcome names and model names: they hold nothing that needs escaping.
-    mutating func sample(label: String, _ labelValue: String, _ value: String) {
-        text += "\(name){\(label)=\"\(labelValue)\"} \(value)\n"
+    mutating func sample(label: String, _ labelValue: String, _ value: String) { sample([(label, labelValue)], value) }
+
+    mutating func sample(_ labels: [(name: String, value: String)], _ value: String) {
+        let list = labels.map { "\($0.name)=\"\($0.value)\"" }.joined(separator: ",")
+        text += "\(name){\(list)} \(value)\n"
     }
 
     mutating func add(_ name: String, _ kind: Kind, _ help: String, _ value: UInt64) {

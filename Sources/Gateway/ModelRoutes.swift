@@ -43,13 +43,24 @@ extension Gateway {
                 gateway: self)
             let own = LoopBound(answer, on: loop)
             let remote = loop.remote
-            let handle = work.start(shared.inference, "public") { event in
+            let handle = work.start(shared.inference, try tenant(of: exchange)) { event in
                 remote.submit { _ in own.value.receive(event) }
             }
             exchange.onClose = { handle.cancel() }
         } catch {
             answer(exchange, error, requestID)
         }
+    }
+
+    /// Whose request it is. Callers on this machine may say it, which is for proxies and tests; everybody else is `public`.
+    func tenant(of exchange: HTTPExchange) throws(OpenAIError) -> String {
+        guard exchange.request.peerIsLoopback, let name = exchange.request.headers.first("x-swiftlet-tenant") else {
+            return "public"
+        }
+        guard Names.isValid(name) else {
+            throw .invalid(nil, "x-swiftlet-tenant: not the name of a tenant; use \(Names.rule)", code: "invalid_value")
+        }
+        return name
     }
 
     /// A request that was read, whichever of the two shapes it had.
@@ -85,6 +96,9 @@ extension Gateway {
             _ = headers.append("retry-after", "\((wait + 999) / 1000)")
             _ = headers.append("retry-after-ms", "\(wait)")
         }
+        // What no waiting mends is not to be tried again, whatever the status says to a client.
+        if error.code == "insufficient_quota" { _ = headers.append("x-should-retry", "false") }
+        append(error.standing, to: &headers)
         exchange.respond(status: error.status, headers: headers, body: error.body)
     }
 
@@ -94,6 +108,15 @@ extension Gateway {
         throw OpenAIError(
             status: 403, type: "permission_error", code: "model_not_allowed", param: "model",
             message: "\(caller.key) may not call the model \(model); name it in `models` of its manifest")
+    }
+
+    /// OpenAI's rate-limit headers, of the quota that is nearest to its end.
+    func append(_ standing: QuotaStanding?, to headers: inout HTTPHeaders) {
+        guard let standing else { return }
+        _ = headers.append("x-ratelimit-limit-tokens", "\(standing.limit)")
+        _ = headers.append("x-ratelimit-remaining-tokens", "\(standing.remaining)")
+        guard let reset = standing.resetMilliseconds else { return }
+        _ = headers.append("x-ratelimit-reset-tokens", "\(Double(reset) / 1000)s")
     }
 
     /// Host call `model.chat`: the request is that of the OpenAI route. Returns how to give it up.
@@ -126,6 +149,7 @@ private final class ModelAnswer {
     private var stream: StreamWriter
     private var collector: AnswerCollector
     private unowned let gateway: Gateway
+    private var standing: QuotaStanding?
 
     init(_ exchange: HTTPExchange, head: AnswerHead, options: GenerationOptions, requestID: String, gateway: Gateway) {
         self.exchange = exchange
@@ -137,6 +161,7 @@ private final class ModelAnswer {
     }
 
     func receive(_ event: GenerationEvent) {
+        if case .started(_, let standing) = event { self.standing = standing }
         if streams { receiveStreaming(event) } else { receiveWhole(event) }
     }
 
@@ -148,6 +173,7 @@ private final class ModelAnswer {
                 // The total of a stream is the time until its first event.
                 var headers = gateway.standardHeaders(exchange, StreamWriter.contentType, requestID)
                 _ = headers.append("cache-control", "no-store")
+                gateway.append(standing, to: &headers)
                 exchange.start(status: 200, headers: headers)
             }
             exchange.write(bytes)
@@ -168,8 +194,9 @@ private final class ModelAnswer {
             timing.add("prefill", timings.prefill)
             timing.add("decode", timings.decode)
             timing.addTotal(exchange)
-            exchange.respond(
-                status: 200, headers: gateway.headers(timing, "application/json", requestID), body: body)
+            var headers = gateway.headers(timing, "application/json", requestID)
+            gateway.append(standing, to: &headers)
+            exchange.respond(status: 200, headers: headers, body: body)
         }
     }
 }

@@ -1,4 +1,5 @@
 // The door to the models for every thread: the gateway's loops and handlers' host calls ask here.
+package import Core
 package import Platform
 internal import Synchronization
 
@@ -16,10 +17,11 @@ package final class InferenceService: Sendable {
 
     /// - Parameters:
     ///   - loop: where the models' workers are read.
+    ///   - quotas: of all tenants; without it nobody has any.
     ///   - start: starts a worker, on that loop; see `BackendWorker.start`.
-    package init(loop: EventLoop, start: @escaping BackendStart) {
+    package init(loop: EventLoop, quotas: QuotaKeeper = QuotaKeeper(), start: @escaping BackendStart) {
         self.loop = loop.remote
-        catalogue = LoopBound(ModelCatalogue(loop: loop, start: start), on: loop)
+        catalogue = LoopBound(ModelCatalogue(loop: loop, quotas: quotas, start: start), on: loop)
     }
 
     // MARK: the catalogue
@@ -39,6 +41,11 @@ package final class InferenceService: Sendable {
             return directory.counters
         }
         loop.submit { [catalogue] _ in catalogue.value.replace(specs, counters: counters) }
+    }
+
+    /// Changes what tenants may take, from the next token on.
+    package func setPolicies(_ policies: TenantPolicies) {
+        loop.submit { [catalogue] _ in catalogue.value.replace(policies) }
     }
 
     /// The counters of every model that was ever in the catalogue, by name.

@@ -8,7 +8,8 @@ internal import CSQLite
     private let handle: OpaquePointer
     private let path: String
 
-    init(path: String) throws(RuntimeError) {
+    /// - Parameter survivesPowerLoss: false: what is written survives the program's end, and not the machine's.
+    init(path: String, survivesPowerLoss: Bool = true) throws(RuntimeError) {
         var handle: OpaquePointer?
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX
         let code = unsafe sqlite3_open_v2(path, &handle, flags, nil)
@@ -23,7 +24,7 @@ internal import CSQLite
         self.path = path
         unsafe sqlite3_busy_timeout(opened, 5000)
         try run("PRAGMA journal_mode=WAL")
-        try run("PRAGMA synchronous=FULL")
+        try run("PRAGMA synchronous=\(survivesPowerLoss ? "FULL" : "NORMAL")")
         try run("PRAGMA foreign_keys=ON")
     }
 

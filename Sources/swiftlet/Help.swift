@@ -17,7 +17,7 @@ enum Help {
             name: "serve", summary: "run the host",
             help: """
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
-                                      [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
+                                      [--tenants FILE] [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
@@ -25,6 +25,8 @@ enum Help {
                   --state DIR         registry and artefacts (default ./state)
                   --tls-cert FILE     PEM certificate chain: serve HTTPS (TLS 1.2 and 1.3, HTTP/2 by ALPN); SIGHUP reads it again
                   --tls-key FILE      PEM private key of the certificate
+                  --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
+                                      it again
                   --loops N           event loops, one a core (default: the number of cores)
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
                   --zygote-life SECONDS   a tenant that stays awake moves to a new zygote, and so to a new address
@@ -40,7 +42,7 @@ enum Help {
                 """,
             options: [
                 "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
-                "--restart-rate", "--uid",
+                "--restart-rate", "--uid", "--tenants",
                 "--require-layers", "--sandbox-without",
             ],
             flags: ["--json"], run: ServeCommand.run),

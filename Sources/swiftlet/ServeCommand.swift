@@ -22,6 +22,7 @@ enum ServeCommand {
         // Before root is dropped: keys are root's to read.
         let tls = try options.makeTLSContext()
         let registry = try Registry(stateDirectory: options.state)
+        let quotas = try Quotas(options)
         let store = try ArtefactStore(stateDirectory: options.state)
         store.sweep(keeping: registry.snapshot.digests)
         try requireLayers(options)
@@ -35,7 +36,7 @@ enum ServeCommand {
         let watching = try EventLoop(index: options.loops + 1)
         let (models, packets) = (loops[0], PacketBuffer())
         let devices = DeviceWatcher(loop: watching)
-        let inference = InferenceService(loop: models) { [unowned models] spec, sink in
+        let inference = InferenceService(loop: models, quotas: quotas.keeper) { [unowned models] spec, sink in
             BackendWorker.start(
                 spec.worker, host: host, loop: models, buffer: packets, watcher: devices, sink: sink)
         }
@@ -60,7 +61,10 @@ enum ServeCommand {
         try host.attach(to: loops[0])
         let bound = zip(loops, servers).map { LoopBound($1, on: $0) }
         let watcher = SignalWatcher(signals.raw) { signal in
-            if signal == SIGHUP { return reload(tls) }
+            if signal == SIGHUP {
+                reload(tls)
+                return quotas.reload(inference)
+            }
             beginDrain(shared, bound, loops.map(\.remote), drain)
         }
         _ = try loops[0].add(signals.raw, events: EPOLLIN.rawValue, handler: watcher)
@@ -167,7 +171,7 @@ enum ServeCommand {
 
     /// SIGHUP: a certificate that was renewed is served from now on; one that can't be read changes nothing.
     private static func reload(_ tls: TLSContext?) {
-        guard let tls else { return Log.info("SIGHUP: there is no certificate to read again") }
+        guard let tls else { return }
         do {
             try tls.reload()
             Log.info("SIGHUP: the certificate was read again")

@@ -22,6 +22,8 @@ struct ServeOptions {
     let requiredLayers: String?
     /// PEM files; nil serves plain HTTP.
     let tls: (certificate: String, key: String)?
+    /// The file of tenants' quotas and weights.
+    let tenants: String?
 
     init(_ arguments: Arguments) throws {
         let listen = arguments.value("--listen") ?? "127.0.0.1:8080"
@@ -39,6 +41,7 @@ struct ServeOptions {
         json = arguments.has("--json")
         withoutLayers = arguments.value("--sandbox-without")
         requiredLayers = arguments.value("--require-layers")
+        tenants = try arguments.value("--tenants").map(Self.absolute)
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {
         case (let certificate?, let key?): tls = (certificate, key)
         case (nil, nil): tls = nil
@@ -58,7 +61,7 @@ struct ServeOptions {
     }
 
     private static func absolute(_ path: String) throws -> String {
-        guard !path.isEmpty else { throw UsageError(text: "--state takes a directory") }
+        guard !path.isEmpty else { throw UsageError(text: "--state and --tenants take a path") }
         guard !path.hasPrefix("/") else { return path }
         guard let here = unsafe getcwd(nil, 0) else { throw SystemError(call: "getcwd", code: errno) }
         defer { unsafe free(here) }

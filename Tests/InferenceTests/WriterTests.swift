@@ -80,7 +80,8 @@ private func streamed(_ events: [GenerationEvent], _ options: GenerationOptions,
     options.includeUsage = true
     let lines = streamed(
         [
-            .queued(loading: true), .started(promptTokens: 5), .text(nasty, logprobs: []), .text("b", logprobs: []),
+            .queued(loading: true), .started(promptTokens: 5, standing: nil), .text(nasty, logprobs: []),
+            .text("b", logprobs: []),
             .finished(.stop, usage(), GenerationTimings()),
         ], options)
     #expect(lines.last == "[DONE]")
@@ -99,7 +100,7 @@ private func streamed(_ events: [GenerationEvent], _ options: GenerationOptions,
     let token = TokenLogprob(piece: Array("é".utf8), logprob: -1)
     let lines = streamed(
         [
-            .started(promptTokens: 1), .text("é", logprobs: [token]), .text("é", logprobs: [token]),
+            .started(promptTokens: 1, standing: nil), .text("é", logprobs: [token]), .text("é", logprobs: [token]),
             .failed(.modelFailed("m", "crashed")),
         ],
         options, kind: .text)

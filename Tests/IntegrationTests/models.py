@@ -25,7 +25,11 @@ assert len(whole.choices[0].logprobs.content[0].top_logprobs) == 2, whole
 chunks = list(client.chat.completions.create(
     model="plain", messages=messages, temperature=0, stream=True, stream_options={"include_usage": True}))
 assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "caf\u00e9 au lait"
-assert chunks[0].choices[0].delta.role == "assistant" and chunks[-1].usage == whole.usage, chunks
+assert chunks[0].choices[0].delta.role == "assistant", chunks
+assert chunks[-1].usage.total_tokens == whole.usage.total_tokens, (chunks[-1].usage, whole.usage)
+# All but the last token, behind which the answer begins: nobody asked before.
+assert whole.usage.prompt_tokens_details.cached_tokens == 0, whole.usage
+assert chunks[-1].usage.prompt_tokens_details.cached_tokens == whole.usage.prompt_tokens - 1, chunks[-1].usage
 text = client.completions.create(model="plain", prompt="abcdef", max_tokens=4, temperature=0, logprobs=1)
 assert text.choices[0].finish_reason == "length" and len(text.choices[0].logprobs.tokens) == 4, text
 for error, fields in [(openai.BadRequestError, {"temperature": 9}), (openai.NotFoundError, {"model": "nobody"})]:

@@ -40,4 +40,7 @@ package struct ModelInfo: Equatable, Sendable {
     package var load: UInt64 = 0
     package var seal: UInt64 = 0
     package var open: UInt64 = 0
+
+    /// One of SWIFTLET_CAN_*.
+    func can(_ capability: Int) -> Bool { Int(capabilities) & capability == capability }
 }

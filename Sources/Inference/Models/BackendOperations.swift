@@ -61,7 +61,24 @@ struct OperationPayload {
         return payload.bytes
     }
 
-    /// WIRE_OP_SEQ_DROP
+    /// WIRE_OP_SEQ_COPY
+    static func copy(from: UInt32, to: UInt32, tokens: Int) -> [UInt8] {
+        var payload = OperationPayload()
+        payload.append(from)
+        payload.append(to)
+        payload.append(UInt32(tokens))
+        return payload.bytes
+    }
+
+    /// WIRE_OP_SEQ_RESTORE
+    static func restore(slot: UInt32, _ state: [UInt8]) -> [UInt8] {
+        var payload = OperationPayload()
+        payload.append(slot)
+        payload.bytes.append(contentsOf: state)
+        return payload.bytes
+    }
+
+    /// WIRE_OP_SEQ_DROP, and WIRE_OP_SEQ_SAVE
     static func drop(slot: UInt32) -> [UInt8] {
         var payload = OperationPayload()
         payload.append(slot)

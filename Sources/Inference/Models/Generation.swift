@@ -1,5 +1,7 @@
 // What is asked of a model and what comes back, as values that cross threads; InferenceService takes and gives them.
 
+package import Core
+
 /// One answer to be made.
 package struct GenerationRequest: Sendable {
     package enum Prompt: Sendable, Equatable {
@@ -24,6 +26,8 @@ package struct TokenUsage: Equatable, Sendable {
     /// Prompt tokens that did not have to be read again.
     package var cachedTokens = 0
     package var completionTokens = 0
+    /// The quota that ended the answer at this very token.
+    package var cutBy: QuotaMeter?
 
     package init() {}
 }
@@ -47,7 +51,7 @@ package enum GenerationEvent: Sendable {
     /// It waits; `loading`: for the model to be loaded.
     case queued(loading: Bool)
     /// Its prompt is being read.
-    case started(promptTokens: Int)
+    case started(promptTokens: Int, standing: QuotaStanding?)
     case text(String, logprobs: [TokenLogprob])
     /// The vector of one input; they come in order.
     case embedding(index: Int, vector: [Float])

@@ -22,6 +22,11 @@ package struct ModelMetrics: Equatable, Sendable {
     package var embeddings: UInt64 = 0
     /// From sending the tokens of a text to the worker to its vector.
     package var embeddingNanoseconds: UInt64 = 0
+    /// Sequences that made way for others.
+    package var preemptions: UInt64 = 0
+    /// Prompt tokens that tenants' kept prefixes were asked for, and those that were there.
+    package var prefixQueries: UInt64 = 0
+    package var prefixHits: UInt64 = 0
     package var loads: UInt64 = 0
     package var loadNanoseconds: UInt64 = 0
     package var unloads: UInt64 = 0
@@ -30,11 +35,34 @@ package struct ModelMetrics: Equatable, Sendable {
     package var overBudget: UInt64 = 0
     package var timeToFirstTokenNanoseconds: UInt64 = 0
     package var firstTokens: UInt64 = 0
+    package var tenants = TenantTotals()
     package var running = 0
     package var waiting = 0
     package var phase = Phase.cold
 
     package init() {}
+}
+
+/// What tenants got of a model, for as many of them as labels are reasonable.
+package struct TenantTotals: Equatable, Sendable {
+    package struct Totals: Equatable, Sendable {
+        package var promptTokens: UInt64 = 0
+        package var cachedTokens: UInt64 = 0
+        package var completionTokens: UInt64 = 0
+        /// Its parts of the steps that it was in.
+        package var deviceNanoseconds: UInt64 = 0
+    }
+
+    /// The name that stands for all tenants beyond the first thousand.
+    package static let others = "_others"
+    private static let most = 1000
+
+    package private(set) var byName: [String: Totals] = [:]
+
+    mutating func add(_ tenant: String, _ change: (inout Totals) -> Void) {
+        let isNew = byName[tenant] == nil && byName.count >= Self.most
+        change(&byName[isNew ? Self.others : tenant, default: Totals()])
+    }
 }
 
 /// The counters of one model.

@@ -1,16 +1,19 @@
 // The models that can be named, each with its worker when it is awake. Loop-confined; InferenceService is its door.
+internal import Core
 internal import Platform
 internal import Workers
 
 final class ModelCatalogue {
     private let loop: EventLoop
     private let start: BackendStart
+    private let quotas: QuotaKeeper
     private var models: [String: ServedModel] = [:]
     /// Taken out of the catalogue, still answering what they had begun.
     private var leaving: [ObjectIdentifier: ServedModel] = [:]
     private var owners: [GenerationID: ServedModel] = [:]
 
-    init(loop: EventLoop, start: @escaping BackendStart) {
+    init(loop: EventLoop, quotas: QuotaKeeper, start: @escaping BackendStart) {
+        self.quotas = quotas
         self.loop = loop
         self.start = start
     }
@@ -22,7 +25,8 @@ final class ModelCatalogue {
             if let model = models[spec.name], model.spec.worker.directory == spec.worker.directory {
                 next[spec.name] = model
             } else if let counters = counters[spec.name] {
-                next[spec.name] = ServedModel(spec, loop: loop, counters: counters, start: start) { [weak self] model in
+                next[spec.name] = ServedModel(spec, loop: loop, counters: counters, quotas: quotas, start: start) {
+                    [weak self] model in
                     self?.leaving[ObjectIdentifier(model)] = nil
                 }
             }
@@ -37,14 +41,24 @@ final class ModelCatalogue {
 
     func submit(_ id: GenerationID, model name: String, _ request: ModelRequest, sink: @escaping GenerationSink) {
         guard let model = models[name] else { return sink(.failed(.modelNotFound(name))) }
+        do throws(OpenAIError) {
+            try quotas.enter(request.tenant)
+        } catch {
+            return sink(.failed(error))
+        }
         owners[id] = model
         let own = LoopBound(self, on: loop)
         model.submit(id, request) { event in
             // The sink runs on this loop, whoever it belongs to.
-            if event.isLast { own.value.owners[id] = nil }
+            if event.isLast {
+                own.value.owners[id] = nil
+                own.value.quotas.leave(request.tenant)
+            }
             sink(event)
         }
     }
+
+    func replace(_ policies: TenantPolicies) { quotas.replace(policies) }
 
     func cancel(_ id: GenerationID) { owners[id]?.cancel(id) }
 

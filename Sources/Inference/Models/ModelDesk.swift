@@ -8,14 +8,16 @@ final class ModelDesk: ModelWork {
 
     init(
         _ spec: ModelSpec, info: ModelInfo, connection: any BackendConnection, counters: ModelCounters,
-        started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
+        quotas: QuotaKeeper, started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
     ) {
         let switchboard = Switchboard(connection)
         self.switchboard = switchboard
         generations = ModelRunner(
-            spec, info: info, connection: switchboard.line(0), counters: counters, started: started, ended: ended)
+            spec, info: info, connection: switchboard.line(0), counters: counters, quotas: quotas, started: started,
+            ended: ended)
         embeddings = EmbeddingRunner(
-            spec, info: info, connection: switchboard.line(1), counters: counters, started: started, ended: ended)
+            spec, info: info, connection: switchboard.line(1), counters: counters, quotas: quotas, started: started,
+            ended: ended)
     }
 
     func submit(

@@ -1,4 +1,5 @@
 // Runs the requests of one loaded model: prompts to tokens, plans to steps, results to text. BatchPlanner decides.
+internal import Core
 internal import Platform
 internal import SwiftletABI
 internal import SwiftletWire
@@ -7,10 +8,15 @@ internal import SwiftletWire
 final class ModelRunner: ModelWork {
     /// Prompts that may be turned into tokens between two steps: a flood of arrivals must not hold running answers up.
     private static let promptsPerStep = 4
+    /// Bytes of states that wait outside the engine; beyond that a sequence is read again.
+    private static let savedBytes = 512 << 20
 
     private enum Operation {
         case prompt(GenerationID)
-        case start(GenerationID)
+        case start(SequenceStart)
+        /// The slot's sequence gets a prefix, or the state it had.
+        case fill(SequenceStart)
+        case save(GenerationID)
         case step(StepPlan)
 
         var isPrompt: Bool { if case .prompt = self { true } else { false } }
@@ -18,12 +24,18 @@ final class ModelRunner: ModelWork {
 
     /// One answer in the making.
     private struct Answer {
+        let id: GenerationID
         let request: GenerationRequest
         let sink: GenerationSink
         let arrived: MonotonicTime
         var assembler: TextAssembler
-        var prompt: [Int32] = []
-        var lastToken: Int32 = 0
+        /// Prompt and answer.
+        var tokens: [Int32] = []
+        var grant: TokenGrant?
+        /// What the engine held of it when it had to make way.
+        var state: [UInt8] = []
+        /// The same after it made way, so that the answer goes on as it would have.
+        let seed = UInt64.random(in: .min ... .max)
         var usage = TokenUsage()
         var timings = GenerationTimings()
         var startedAt: MonotonicTime?
@@ -34,6 +46,7 @@ final class ModelRunner: ModelWork {
     private let info: ModelInfo
     private let connection: any BackendConnection
     private let counters: ModelCounters
+    private let quotas: QuotaKeeper
     private let started: (GenerationID) -> Void
     private let ended: (GenerationID) -> Void
 
@@ -44,24 +57,30 @@ final class ModelRunner: ModelWork {
     private var operations: [UInt32: Operation] = [:]
     private var nextOperation: UInt32 = 1
     private var stepIsOut = false
+    /// Tenants of requests that ended while a step with them was out.
+    private var departed: [GenerationID: String] = [:]
 
     /// - Parameters:
     ///   - started: a request left the queue.
     ///   - ended: a request is over; not called by `fail`.
     init(
         _ spec: ModelSpec, info: ModelInfo, connection: any BackendConnection, counters: ModelCounters,
+        quotas: QuotaKeeper,
         started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
     ) {
         self.spec = spec
         self.info = info
         self.connection = connection
         self.counters = counters
+        self.quotas = quotas
         self.started = started
         self.ended = ended
-        planner = BatchPlanner(
-            limits: BatchPlanner.Limits(
-                maxSequences: info.maxSequences, maxStepTokens: info.maxStepTokens, contextTokens: info.contextTokens,
-                sequenceTokens: info.sequenceTokens))
+        var limits = BatchPlanner.Limits(
+            maxSequences: info.maxSequences, maxStepTokens: info.maxStepTokens, contextTokens: info.contextTokens,
+            sequenceTokens: info.sequenceTokens)
+        limits.copiesPrefixes = info.can(SWIFTLET_CAN_COPY_PREFIX)
+        limits.savesState = info.can(SWIFTLET_CAN_SAVE)
+        planner = BatchPlanner(limits: limits)
     }
 
     // MARK: requests
@@ -74,7 +93,7 @@ final class ModelRunner: ModelWork {
             return ended(id)
         }
         var answer = Answer(
-            request: request, sink: sink, arrived: .now, assembler: TextAssembler(stops: request.options.stop))
+            id: id, request: request, sink: sink, arrived: .now, assembler: TextAssembler(stops: request.options.stop))
         answer.timings.load = loadNanoseconds
         answers[id] = answer
         guard canRun(request) else {
@@ -105,7 +124,10 @@ final class ModelRunner: ModelWork {
             $0.failed += UInt64(lost.count)
             $0.running = 0
         }
-        for answer in lost.values { answer.sink(.failed(error)) }
+        for answer in lost.values {
+            settle(answer)
+            answer.sink(.failed(error))
+        }
         return Array(lost.keys)
     }
 
@@ -114,9 +136,10 @@ final class ModelRunner: ModelWork {
     /// Sends everything that can be sent now. At most one step is out at a time.
     private func pump() {
         sendPrompts()
-        for start in planner.admit() { sendStart(start) }
+        // Never while a step is out: it may be that of a sequence that must make way.
+        if !stepIsOut { for placement in planner.place() { perform(placement) } }
         // A start that the worker has not confirmed holds the next step back for one round trip, so that it can join.
-        if !stepIsOut, operations.isEmpty, let plan = planner.plan() { sendStep(plan) }
+        if !stepIsOut, operations.isEmpty, let plan = planner.plan(now: .now) { sendStep(plan) }
         let running = planner.running
         counters.update { $0.running = running }
     }
@@ -134,16 +157,45 @@ final class ModelRunner: ModelWork {
         }
     }
 
+    /// The worker takes operations in order, so that a slot is empty before it is given again.
+    private func perform(_ placement: Placement) {
+        switch placement {
+        case .swapOut(let id, let slot):
+            counters.update { $0.preemptions += 1 }
+            if planner.isSaving(id) {
+                send(WIRE_OP_SEQ_SAVE, OperationPayload.drop(slot: slot), .save(id))
+            }
+            drop(slot)
+        case .evict(let slot): drop(slot)
+        case .start(let start): sendStart(start)
+        }
+    }
+
+    private func drop(_ slot: UInt32) {
+        connection.send(operation: WIRE_OP_SEQ_DROP, request: 0, payload: OperationPayload.drop(slot: slot))
+    }
+
     private func sendStart(_ start: SequenceStart) {
-        guard let options = answers[start.id]?.request.options else { return }
-        let payload = OperationPayload.start(slot: start.slot, options, seed: .random(in: .min ... .max))
-        send(WIRE_OP_SEQ_START, payload, .start(start.id))
+        guard let answer = answers[start.id] else { return }
+        let seed = answer.seed
+        send(
+            WIRE_OP_SEQ_START, OperationPayload.start(slot: start.slot, answer.request.options, seed: seed),
+            .start(start))
+        switch start.source {
+        case .nothing: break
+        case .prefix(let from, let tokens):
+            answers[start.id]?.usage.cachedTokens = tokens
+            send(WIRE_OP_SEQ_COPY, OperationPayload.copy(from: from, to: start.slot, tokens: tokens), .fill(start))
+        case .savedState:
+            send(WIRE_OP_SEQ_RESTORE, OperationPayload.restore(slot: start.slot, answer.state), .fill(start))
+            answers[start.id]?.state = []
+        }
     }
 
     private func sendStep(_ plan: StepPlan) {
         let payload = OperationPayload.step(plan) { item in
             guard let answer = answers[item.id] else { preconditionFailure("a step for a request that is over") }
-            return item.isPrompt ? answer.prompt[item.position..<item.position + item.count] : [answer.lastToken]
+            return answer.tokens[item.position..<item.position + item.count]
         }
         stepIsOut = true
         promptsSinceStep = 0
@@ -162,7 +214,9 @@ final class ModelRunner: ModelWork {
         guard let operation = operations.removeValue(forKey: number) else { return connection.kill() }
         switch operation {
         case .prompt(let id): prompted(id, status, payload)
-        case .start(let id): confirmed(id, status, payload)
+        case .start(let start): confirmed(start, status, payload)
+        case .fill(let start): filled(start, status)
+        case .save(let id): saved(id, status, payload)
         case .step(let plan):
             stepIsOut = false
             stepped(plan, status, payload)
@@ -182,9 +236,18 @@ final class ModelRunner: ModelWork {
         guard planner.fits(promptTokens: tokens.count, maxTokens: maxTokens) else {
             return fail(id, .contextLength(prompt: tokens.count, answer: maxTokens, limit: planner.roomForOne))
         }
-        answers[id]?.prompt = tokens
+        let tenant = answer.request.tenant
+        do throws(OpenAIError) {
+            answers[id]?.grant = try quotas.begin(tenant, promptTokens: tokens.count)
+        } catch {
+            return fail(id, error)
+        }
+        answers[id]?.tokens = tokens
         answers[id]?.usage.promptTokens = tokens.count
-        planner.add(id, promptTokens: tokens.count, maxTokens: maxTokens)
+        var sequence = SequenceRequest(id: id, tenant: tenant, prompt: tokens, maxTokens: maxTokens)
+        sequence.weight = quotas.policy(of: tenant).weight
+        sequence.priority = answer.request.options.priority
+        planner.add(sequence)
     }
 
     private func promptError(_ status: Int32, _ payload: [UInt8]) -> OpenAIError {
@@ -196,17 +259,36 @@ final class ModelRunner: ModelWork {
         }
     }
 
-    private func confirmed(_ id: GenerationID, _ status: Int32, _ payload: [UInt8]) {
+    private func confirmed(_ start: SequenceStart, _ status: Int32, _ payload: [UInt8]) {
+        let id = start.id
         guard let answer = answers[id] else { return }
         guard status == 0 else {
             return fail(id, .modelFailed(spec.name, "start a sequence: \(String(decoding: payload, as: UTF8.self))"))
         }
+        if case .nothing = start.source { planner.started(id) }
+        // It may have been here before, and made way.
+        guard answer.startedAt == nil else { return }
         let now = MonotonicTime.now
-        planner.started(id)
         answers[id]?.startedAt = now
         answers[id]?.timings.queue = now.since(answer.arrived)
         started(id)
-        answer.sink(.started(promptTokens: answer.prompt.count))
+        answer.sink(
+            .started(promptTokens: answer.usage.promptTokens, standing: quotas.standing(of: answer.request.tenant)))
+    }
+
+    private func filled(_ start: SequenceStart, _ status: Int32) {
+        guard answers[start.id] != nil else { return }
+        if status == 0 { return planner.started(start.id) }
+        // Whatever it holds now is not what was asked for: it begins again, from its first token.
+        answers[start.id]?.usage.cachedTokens = 0
+        if let slot = planner.startOver(start.id) { drop(slot) }
+    }
+
+    private func saved(_ id: GenerationID, _ status: Int32, _ payload: [UInt8]) {
+        guard answers[id] != nil else { return }
+        let fits = answers.values.reduce(payload.count) { $0 + $1.state.count } <= Self.savedBytes
+        if status == 0, fits { answers[id]?.state = payload }
+        planner.saved(id, status == 0 && fits)
     }
 
     // MARK: steps
@@ -226,7 +308,27 @@ final class ModelRunner: ModelWork {
             $0.stepSequences += UInt64(plan.items.count)
             $0.stepTokens += UInt64(plan.tokens)
         }
+        planner.learn(plan, nanoseconds: result.nanoseconds)
+        let spent = bill(plan, nanoseconds: result.nanoseconds)
         for (item, output) in zip(plan.items, result.outputs) { advance(item, output) }
+        for (tenant, meter) in spent {
+            for (id, answer) in answers where answer.request.tenant == tenant && answer.startedAt != nil {
+                answers[id]?.usage.cutBy = meter
+                finish(id, .length)
+            }
+        }
+    }
+
+    /// Divides the time of a step among the tenants in it. Returns those whose device time is used up.
+    private func bill(_ plan: StepPlan, nanoseconds: UInt64) -> [(tenant: String, meter: QuotaMeter)] {
+        var shares: [String: UInt64] = [:]
+        for (item, share) in zip(plan.items, planner.shares(of: nanoseconds, plan)) {
+            // Who left while the step ran is served all the same; that it is cannot be helped, nor charged to others.
+            shares[answers[item.id]?.request.tenant ?? departed[item.id] ?? "", default: 0] += share
+        }
+        departed = [:]
+        counters.update { for (tenant, share) in shares { $0.tenants.add(tenant) { $0.deviceNanoseconds += share } } }
+        return shares.compactMap { tenant, share in quotas.useDevice(share, tenant).map { (tenant, $0) } }
     }
 
     private func advance(_ item: StepPlan.Item, _ output: StepOutput) {
@@ -245,13 +347,27 @@ final class ModelRunner: ModelWork {
 
     private func picked(_ id: GenerationID, _ output: StepOutput) {
         guard let answer = answers[id] else { return }
+        guard mayHaveToken(id, answer) else { return finish(id, .length) }
         if answer.firstTokenAt == nil { noteFirstToken(id, answer) }
-        answers[id]?.lastToken = output.token
+        answers[id]?.tokens.append(output.token)
         answers[id]?.usage.completionTokens += 1
         let logprob = answer.request.options.wantLogprobs ? output.picked : nil
         let assembled = answers[id]?.assembler.push(output.picked.piece, logprob: logprob) ?? AssembledText()
         if !assembled.text.isEmpty { answer.sink(.text(assembled.text, logprobs: assembled.logprobs)) }
         if assembled.stopped { finish(id, .stop, flush: false) }
+    }
+
+    /// False: the token is one too many for its tenant, and nobody gets it.
+    private func mayHaveToken(_ id: GenerationID, _ answer: Answer) -> Bool {
+        guard var grant = answer.grant else { return true }
+        do throws(OpenAIError) {
+            try quotas.take(&grant, answer.request.tenant)
+        } catch {
+            answers[id]?.usage.cutBy = error.standing?.meter ?? .tokensPerMinute
+            return false
+        }
+        answers[id]?.grant = grant
+        return true
     }
 
     private func noteFirstToken(_ id: GenerationID, _ answer: Answer) {
@@ -268,7 +384,7 @@ final class ModelRunner: ModelWork {
 
     private func finish(_ id: GenerationID, _ reason: FinishReason, flush: Bool = true) {
         guard var answer = answers.removeValue(forKey: id) else { return }
-        leave(id)
+        leave(id, keeping: answer.tokens)
         var reason = reason
         if flush, reason != .cancelled {
             let rest = answer.assembler.finish()
@@ -276,7 +392,15 @@ final class ModelRunner: ModelWork {
             if rest.stopped { reason = .stop }
         }
         answer.timings.decode = answer.firstTokenAt.map { MonotonicTime.now.since($0) } ?? 0
+        settle(answer)
         counters.update {
+            $0.tenants.add(answer.request.tenant) {
+                $0.promptTokens += UInt64(answer.usage.promptTokens)
+                $0.cachedTokens += UInt64(answer.usage.cachedTokens)
+                $0.completionTokens += UInt64(answer.usage.completionTokens)
+            }
+            $0.prefixQueries += UInt64(answer.usage.promptTokens)
+            $0.prefixHits += UInt64(answer.usage.cachedTokens)
             $0.promptTokens += UInt64(answer.usage.promptTokens)
             $0.completionTokens += UInt64(answer.usage.completionTokens)
         }
@@ -287,16 +411,23 @@ final class ModelRunner: ModelWork {
     private func fail(_ id: GenerationID, _ error: OpenAIError) {
         guard let answer = answers.removeValue(forKey: id) else { return }
         leave(id)
+        settle(answer)
         counters.update { if error.status < 500 { $0.refused += 1 } else { $0.failed += 1 } }
         answer.sink(.failed(error))
         ended(id)
     }
 
+    private func settle(_ answer: Answer) {
+        if stepIsOut { departed[answer.id] = answer.request.tenant }
+        guard let grant = answer.grant else { return }
+        quotas.settle(
+            grant, answer.request.tenant, promptTokens: answer.usage.promptTokens, wasRead: answer.startedAt != nil)
+    }
+
     /// Takes a request out of every queue. The drop may overtake nothing: the worker reads operations in order.
-    private func leave(_ id: GenerationID) {
+    private func leave(_ id: GenerationID, keeping tokens: [Int32]? = nil) {
         prompts.removeAll { $0 == id }
-        guard let slot = planner.remove(id) else { return }
-        connection.send(operation: WIRE_OP_SEQ_DROP, request: 0, payload: OperationPayload.drop(slot: slot))
+        for slot in planner.remove(id, keeping: tokens) { drop(slot) }
     }
 }
 

@@ -16,6 +16,7 @@ final class ServedModel {
     private let loop: EventLoop
     private let start: BackendStart
     private let counters: ModelCounters
+    private let quotas: QuotaKeeper
     private let cold: (ServedModel) -> Void
 
     private var lifecycle: ModelLifecycle
@@ -33,12 +34,13 @@ final class ServedModel {
 
     /// - Parameter cold: called whenever no worker is left.
     init(
-        _ spec: ModelSpec, loop: EventLoop, counters: ModelCounters, start: @escaping BackendStart,
-        cold: @escaping (ServedModel) -> Void
+        _ spec: ModelSpec, loop: EventLoop, counters: ModelCounters, quotas: QuotaKeeper,
+        start: @escaping BackendStart, cold: @escaping (ServedModel) -> Void
     ) {
         self.spec = spec
         self.loop = loop
         self.counters = counters
+        self.quotas = quotas
         self.start = start
         self.cold = cold
         lifecycle = ModelLifecycle(policy: spec.lifecyclePolicy)
@@ -168,7 +170,7 @@ final class ServedModel {
 
     private func makeWork(_ info: ModelInfo, _ connection: any BackendConnection) -> any ModelWork {
         ModelDesk(
-            spec, info: info, connection: connection, counters: counters,
+            spec, info: info, connection: connection, counters: counters, quotas: quotas,
             started: { [unowned self] id in room.leave(id) },
             ended: { [unowned self] id in
                 room.leave(id)

@@ -25,6 +25,7 @@ package struct GenerationOptions: Equatable, Sendable {
     package var topLogprobs = 0
     package var stream = false
     package var includeUsage = false
+    package var priority = Priority.interactive
 
     package init() {}
 }
@@ -43,8 +44,18 @@ extension GenerationOptions {
             guard stream else { throw fields.wrong("stream_options", "only allowed when stream is true") }
             includeUsage = try RequestFields(options, path: "stream_options.").bool("include_usage") ?? false
         }
+        priority = try Self.priority(fields)
         if let count = try fields.integer("n", in: 1...128), count != 1 {
             throw .notOffered("n", "send one request for each answer")
+        }
+    }
+
+    /// OpenAI's name for it: `flex` waits for what others leave.
+    private static func priority(_ fields: RequestFields) throws(OpenAIError) -> Priority {
+        switch try fields.string("service_tier", maxBytes: 64) {
+        case nil, "auto", "default", "priority": .interactive
+        case "flex": .batch
+        default: throw fields.wrong("service_tier", "must be auto, default, flex or priority")
         }
     }
 

@@ -11,6 +11,8 @@ package struct OpenAIError: Error, Equatable, Sendable, CustomStringConvertible 
     package var message: String
     /// When trying again makes sense; goes into `Retry-After` and `retry-after-ms`.
     package var retryAfterMilliseconds: UInt64?
+    /// Of the tenant, when a quota refused it.
+    package var standing: QuotaStanding?
 
     package init(
         status: Int, type: String, code: String? = nil, param: String? = nil, message: String,

@@ -45,7 +45,7 @@ package enum OpenAIWriter {
             textLogprobs(&json, logprobs, offset: 0)
         }
         json.raw(",\"finish_reason\":")
-        json.string(word(for: reason))
+        finish(&json, reason, usage)
         json.raw("}],\"usage\":")
         self.usage(&json, usage)
         json.raw("}")
@@ -102,6 +102,14 @@ package enum OpenAIWriter {
         json.raw(",\"prompt_tokens_details\":{\"cached_tokens\":")
         json.integer(usage.cachedTokens)
         json.raw("}}")
+    }
+
+    /// The value of `finish_reason`; and which quota cut the answer, when one did: a field of ours.
+    static func finish(_ json: inout JSONWriter, _ reason: FinishReason, _ usage: TokenUsage) {
+        json.string(word(for: reason))
+        guard let meter = usage.cutBy else { return }
+        json.raw(",\"swiftlet_quota\":")
+        json.string(meter.rawValue)
     }
 
     /// The word OpenAI has for it. Nobody reads the answer of a cancelled request to its end.

@@ -25,7 +25,7 @@ package struct StreamWriter {
             return head.kind == .chat ? chunk(delta: "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}") : []
         case .text(let text, let logprobs): return textChunk(text, logprobs)
         case .finished(let reason, let usage, _):
-            return finishChunk(reason) + (includeUsage ? usageChunk(usage) : []) + Array("data: [DONE]\n\n".utf8)
+            return finishChunk(reason, usage) + (includeUsage ? usageChunk(usage) : []) + Array("data: [DONE]\n\n".utf8)
         case .failed(let error): return sent(error.body)
         }
     }
@@ -57,11 +57,11 @@ package struct StreamWriter {
         return closed(json)
     }
 
-    private func finishChunk(_ reason: FinishReason) -> [UInt8] {
+    private func finishChunk(_ reason: FinishReason, _ usage: TokenUsage) -> [UInt8] {
         var json = opened()
         json.raw(head.kind == .chat ? "{\"index\":0,\"delta\":{}" : "{\"index\":0,\"text\":\"\"")
         json.raw(",\"logprobs\":null,\"finish_reason\":")
-        json.string(OpenAIWriter.word(for: reason))
+        OpenAIWriter.finish(&json, reason, usage)
         json.raw("}]")
         return closed(json)
     }
