@@ -31,6 +31,19 @@ private func id(_ value: UInt64) -> GenerationID { GenerationID(value) }
     #expect(turns.isEmpty && turns.next() == nil)
 }
 
+@Test func aTenantOfTwiceTheWeightGetsTwiceTheTokens() {
+    var turns = TenantTurns()
+    turns.add(id(1), tenant: "one")
+    turns.add(id(2), tenant: "two")
+    var served: [GenerationID: Int] = [:]
+    for _ in 0..<3000 {
+        guard let next = turns.next() else { return #expect(Bool(false), "somebody waits") }
+        turns.charge(next, tokens: 10, weight: next == id(2) ? 2 : 1)
+        served[next, default: 0] += 10
+    }
+    #expect(abs(served[id(2), default: 0] - 2 * served[id(1), default: 0]) <= 30)
+}
+
 @Test func leavingAndComingBackEarnsNothing() {
     var turns = TenantTurns()
     turns.add(id(1), tenant: "steady")
