@@ -9,25 +9,25 @@ extension Gateway {
     private static let wholeRequestLimit = 8 << 20
 
     func embeddings(_ exchange: HTTPExchange, requestID: String) {
-        readBody(exchange, requestID) { (gateway, bytes) throws(OpenAIError) in
+        readBody(exchange, requestID) { (gateway, bytes, tenant) throws(OpenAIError) in
             let body = try EmbeddingsBody(bytes.span, parser: &gateway.parser)
-            return WholeWork(body.model, .embedding(body.request(tenant: try gateway.tenant(of: exchange))), EmbeddingCollector(body))
+            return WholeWork(body.model, .embedding(body.request(tenant: tenant)), EmbeddingCollector(body))
         }
     }
 
     func rerank(_ exchange: HTTPExchange, requestID: String) {
-        readBody(exchange, requestID) { (gateway, bytes) throws(OpenAIError) in
+        readBody(exchange, requestID) { (gateway, bytes, tenant) throws(OpenAIError) in
             let body = try RerankBody(bytes.span, parser: &gateway.parser)
             let id =
                 "rerank-" + gateway.shared.requestIDs.name(nil, number: gateway.shared.requestIDs.number()).dropFirst(4)
-            return WholeWork(body.model, .embedding(body.request(tenant: try gateway.tenant(of: exchange))), RerankCollector(body, id: id))
+            return WholeWork(body.model, .embedding(body.request(tenant: tenant)), RerankCollector(body, id: id))
         }
     }
 
     func tokenize(_ exchange: HTTPExchange, requestID: String) {
-        readBody(exchange, requestID) { (gateway, bytes) throws(OpenAIError) in
+        readBody(exchange, requestID) { (gateway, bytes, tenant) throws(OpenAIError) in
             let body = try TokenizeBody(bytes.span, parser: &gateway.parser)
-            return WholeWork(body.model, .tokens(body.request(tenant: try gateway.tenant(of: exchange))), TokenCollector())
+            return WholeWork(body.model, .tokens(body.request(tenant: tenant)), TokenCollector())
         }
     }
 
@@ -40,7 +40,7 @@ extension Gateway {
             let body = try EmbeddingsBody(payload.span, parser: &parser)
             try checkAllowed(body.model, caller)
             let work = WholeWork(body.model, .embedding(body.request(tenant: caller.tenant)), EmbeddingCollector(body))
-            let handle = begin(work) { result, _ in
+            let handle = begin(work) { result, _, _ in
                 switch result {
                 case .success(let bytes): reply(bytes, true, false)
                 case .failure(let error): reply(error.body, true, true)
@@ -57,7 +57,7 @@ extension Gateway {
 
     private func readBody(
         _ exchange: HTTPExchange, _ requestID: String,
-        _ read: @escaping (Gateway, _ body: [UInt8]) throws(OpenAIError) -> WholeWork
+        _ read: @escaping (Gateway, _ body: [UInt8], _ tenant: String) throws(OpenAIError) -> WholeWork
     ) {
         guard exchange.request.method == "POST" else {
             return answer(
@@ -75,7 +75,7 @@ extension Gateway {
                     requestID)
             case .success(let body):
                 do throws(OpenAIError) {
-                    try serve(exchange, read(self, body), requestID)
+                    try serve(exchange, read(self, body, tenant(of: exchange)), requestID)
                 } catch {
                     answer(exchange, error, requestID)
                 }
@@ -84,7 +84,7 @@ extension Gateway {
     }
 
     private func serve(_ exchange: HTTPExchange, _ work: WholeWork, _ requestID: String) {
-        let handle = begin(work) { [weak self] result, timings in
+        let handle = begin(work) { [weak self] result, timings, standing in
             guard let self else { return }
             switch result {
             case .failure(let error): answer(exchange, error, requestID)
@@ -94,7 +94,9 @@ extension Gateway {
                 if timings.load > 0 { timing.add("load", timings.load) }
                 timing.add("model", timings.prefill)
                 timing.addTotal(exchange)
-                exchange.respond(status: 200, headers: headers(timing, "application/json", requestID), body: body)
+                var headers = headers(timing, "application/json", requestID)
+                append(standing, to: &headers)
+                exchange.respond(status: 200, headers: headers, body: body)
             }
         }
         exchange.onClose = { handle.cancel() }
@@ -102,7 +104,7 @@ extension Gateway {
 
     /// Asks the model; `done` is called on this loop, once.
     private func begin(
-        _ work: WholeWork, done: @escaping (Result<[UInt8], OpenAIError>, GenerationTimings) -> Void
+        _ work: WholeWork, done: @escaping WholeAnswer.Done
     ) -> GenerationHandle {
         let own = LoopBound(WholeAnswer(work.collector, done), on: loop)
         let remote = loop.remote
@@ -127,18 +129,20 @@ private struct WholeWork {
 
 /// The answer of one request in the making.
 private final class WholeAnswer {
-    private var collector: any EventCollector
-    private let done: (Result<[UInt8], OpenAIError>, GenerationTimings) -> Void
+    typealias Done = (Result<[UInt8], OpenAIError>, GenerationTimings, QuotaStanding?) -> Void
 
-    init(
-        _ collector: any EventCollector, _ done: @escaping (Result<[UInt8], OpenAIError>, GenerationTimings) -> Void
-    ) {
+    private var collector: any EventCollector
+    private var standing: QuotaStanding?
+    private let done: Done
+
+    init(_ collector: any EventCollector, _ done: @escaping Done) {
         self.collector = collector
         self.done = done
     }
 
     func receive(_ event: GenerationEvent) {
+        if case .started(_, let standing) = event { self.standing = standing }
         guard let result = collector.add(event) else { return }
-        done(result, collector.timings)
+        done(result, collector.timings, standing)
     }
 }

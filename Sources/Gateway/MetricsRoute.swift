@@ -51,7 +51,7 @@ extension Gateway {
         for model in models { text.sample(label: "model", model.name, model.values.phase == .ready ? "1" : "0") }
     }
 
-    /// What each tenant got of each model. Device time adds up to `step_seconds_total`.
+    /// What each tenant got of each model. Device time adds up to `step_seconds_total` and `embedding_seconds_total`.
     private func addTenants(_ models: [(name: String, values: ModelMetrics)], to text: inout MetricsText) {
         let rows = models.flatMap { model in
             model.values.tenants.byName.sorted { $0.key < $1.key }.map {

@@ -103,6 +103,14 @@ extension Gateway {
         exchange.respond(status: error.status, headers: headers, body: error.body)
     }
 
+    /// A handler may call the models that its manifest names.
+    func checkAllowed(_ model: String, _ caller: Deployment) throws(OpenAIError) {
+        guard !caller.manifest.models.contains(model) else { return }
+        throw OpenAIError(
+            status: 403, type: "permission_error", code: "model_not_allowed", param: "model",
+            message: "\(caller.key) may not call the model \(model); name it in `models` of its manifest")
+    }
+
     /// OpenAI's rate-limit headers, of the quota that is nearest to its end.
     func append(_ standing: QuotaStanding?, to headers: inout HTTPHeaders) {
         guard let standing else { return }
@@ -110,14 +118,6 @@ extension Gateway {
         _ = headers.append("x-ratelimit-remaining-tokens", "\(standing.remaining)")
         guard let reset = standing.resetMilliseconds else { return }
         _ = headers.append("x-ratelimit-reset-tokens", "\(Double(reset) / 1000)s")
-    }
-
-    /// A handler may call the models that its manifest names.
-    func checkAllowed(_ model: String, _ caller: Deployment) throws(OpenAIError) {
-        guard !caller.manifest.models.contains(model) else { return }
-        throw OpenAIError(
-            status: 403, type: "permission_error", code: "model_not_allowed", param: "model",
-            message: "\(caller.key) may not call the model \(model); name it in `models` of its manifest")
     }
 
     /// Host call `model.chat`: the request is that of the OpenAI route. Returns how to give it up.

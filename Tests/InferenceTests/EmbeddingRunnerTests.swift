@@ -53,7 +53,9 @@ private struct Bench {
         let info = ModelInfo(
             capabilities: capabilities, vocabulary: 256, contextTokens: 16, sequenceTokens: 16, maxSequences: 1,
             maxStepTokens: 16, embeddingSize: 2, bytesPerToken: 0, modelBytes: 0)
-        desk = ModelDesk(spec, info: info, connection: line, counters: counters, started: { _ in }, ended: { _ in })
+        desk = ModelDesk(
+            spec, info: info, connection: line, counters: counters, quotas: QuotaKeeper(), started: { _ in },
+            ended: { _ in })
     }
 
     func ask(_ id: UInt64, _ tenant: String, _ inputs: [EmbeddingInput], dimensions: Int? = nil) -> Events {

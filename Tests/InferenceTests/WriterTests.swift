@@ -81,7 +81,8 @@ private func streamed(_ events: [GenerationEvent], _ options: GenerationOptions,
     options.includeUsage = true
     let lines = streamed(
         [
-            .queued(loading: true), .started(promptTokens: 5, standing: nil), .text(nasty, logprobs: []), .text("b", logprobs: []),
+            .queued(loading: true), .started(promptTokens: 5, standing: nil), .text(nasty, logprobs: []),
+            .text("b", logprobs: []),
             .finished(.stop, usage(), GenerationTimings()),
         ], options)
     #expect(lines.last == "[DONE]")

@@ -13,7 +13,7 @@ import threading
 import time
 import unittest
 
-from run import PREFIX, ROOT, Host, wait_for
+from run import PREFIX, ROOT, Host, make_work, wait_for
 
 CLIENTS = ROOT / ".deps/clients/bin/python"
 CONVERTER = ROOT / ".deps/converter/bin/python"
@@ -374,6 +374,34 @@ class Handlers(Caller, unittest.TestCase):
         self.assertLess(after, before + 600, "the flood was over before the others asked")
         # Ten vectors of its own, and few of the others' long ones between.
         self.assertLess(between, 40)
+
+
+class Quotas(Caller, unittest.TestCase):
+    def test_embeddings_count_and_nothing_overshoots(self):
+        work = make_work()
+        (work / "tenants.json5").write_text("{ acme: { tokens_total: 100 }, brief: { device_seconds_per_day: 0.05 } }")
+        self.host = Host("--tenants", str(work / "tenants.json5"), work=work)
+        self.addCleanup(self.host.stop)
+        self.host.cli("deploy", str(PREFIX / "plugins/minilm"))
+
+        def ask(tenant, texts):
+            body = json.dumps({"model": "minilm", "input": texts})
+            status, text, headers = self.host.request("POST", "/v1/embeddings", body, {"x-swiftlet-tenant": tenant})
+            return status, json.loads(text), headers
+
+        status, answer, headers = ask("acme", ["hello"] * 30)
+        self.assertEqual((status, answer["usage"]["prompt_tokens"]), (200, 90), answer)
+        self.assertEqual((headers["x-ratelimit-limit-tokens"], headers["x-ratelimit-remaining-tokens"]), ("100", "10"))
+        status, answer, _ = ask("acme", ["hello"] * 4)
+        self.assertEqual((status, answer["error"]["code"]), (429, "insufficient_quota"))
+        self.assertEqual(ask("acme", ["hello"] * 3)[0], 200)
+        self.assertEqual(ask("acme", ["hello"])[0], 429)
+        status, answer, _ = ask("brief", ["word " * 300] * 200)
+        self.assertEqual((status, answer["error"]["code"]), (429, "rate_limit_exceeded"))
+        self.assertLess(self.metric("embeddings_total", "minilm"), 60)
+        self.assertEqual(ask("others", ["hello"])[0], 200)
+        metrics = self.host.request("GET", "/metrics")[1].decode()
+        self.assertIn('swiftlet_tenant_tokens_total{model="minilm",tenant="acme",kind="prompt"} 99', metrics)
 
 
 if __name__ == "__main__":

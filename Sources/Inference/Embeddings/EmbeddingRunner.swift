@@ -1,4 +1,5 @@
 // Runs the requests of one loaded model that need no sequence: texts to tokens, tokens to vectors. TenantTurns decides.
+internal import Core
 internal import Platform
 internal import SwiftletABI
 internal import SwiftletWire
@@ -7,8 +8,8 @@ internal import SwiftletWire
 final class EmbeddingRunner: ModelWork {
     /// One request under way. Its texts all become tokens first, so that one too long is found before work is spent.
     private final class Job {
-        var inputs: [EmbeddingInput]
         let tenant: String
+        var inputs: [EmbeddingInput]
         let names: InputNames
         let embeds: Bool
         let addSpecial: Bool
@@ -19,13 +20,16 @@ final class EmbeddingRunner: ModelWork {
         var startedAt: MonotonicTime?
         var usage = TokenUsage()
         var timings = GenerationTimings()
+        /// The quota's reservation of all its tokens.
+        var grant: TokenGrant?
+        var tokensRead = 0
 
         init(
-            _ inputs: [EmbeddingInput], _ names: InputNames, tenant: String, embeds: Bool, addSpecial: Bool,
+            _ tenant: String, _ inputs: [EmbeddingInput], _ names: InputNames, embeds: Bool, addSpecial: Bool,
             sink: @escaping GenerationSink
         ) {
-            self.inputs = inputs
             self.tenant = tenant
+            self.inputs = inputs
             self.names = names
             self.embeds = embeds
             self.addSpecial = addSpecial
@@ -46,6 +50,7 @@ final class EmbeddingRunner: ModelWork {
         let number: UInt32
         let id: GenerationID
         let tokenizes: Bool
+        let tenant: String
         let sentAt: MonotonicTime
     }
 
@@ -66,8 +71,8 @@ final class EmbeddingRunner: ModelWork {
     ///   - started: a request left the queue.
     ///   - ended: a request is over; not called by `failAll`.
     init(
-        _ spec: ModelSpec, info: ModelInfo, connection: any BackendConnection, counters: ModelCounters, quotas: QuotaKeeper,
-        started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
+        _ spec: ModelSpec, info: ModelInfo, connection: any BackendConnection, counters: ModelCounters,
+        quotas: QuotaKeeper, started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
     ) {
         self.spec = spec
         self.info = info
@@ -86,10 +91,11 @@ final class EmbeddingRunner: ModelWork {
         let job: Job
         switch request {
         case .embedding(let request):
-            job = Job(request.inputs, request.names, tenant: request.tenant, embeds: true, addSpecial: true, sink: sink)
+            job = Job(request.tenant, request.inputs, request.names, embeds: true, addSpecial: true, sink: sink)
         case .tokens(let request):
             job = Job(
-                [.text(request.text)], InputNames(one: "content"), tenant: request.tenant, embeds: false, addSpecial: request.addSpecial,
+                request.tenant, [.text(request.text)], InputNames(one: "content"), embeds: false,
+                addSpecial: request.addSpecial,
                 sink: sink)
         default: preconditionFailure("a request of another runner")
         }
@@ -159,7 +165,10 @@ final class EmbeddingRunner: ModelWork {
         turns = TenantTurns()
         out = nil
         counters.update { $0.failed += UInt64(lost.count) }
-        for job in lost.values { job.sink(.failed(error)) }
+        for job in lost.values {
+            settle(job)
+            job.sink(.failed(error))
+        }
         return Array(lost.keys)
     }
 
@@ -174,35 +183,41 @@ final class EmbeddingRunner: ModelWork {
                 job.timings.queue = MonotonicTime.now.since(job.arrived)
                 started(id)
             }
-            send(id, job)
+            do throws(OpenAIError) {
+                try send(id, job)
+            } catch {
+                fail(id, error)
+            }
         }
     }
 
     /// Sends one operation of a request; inputs that are tokens already need none to become them.
-    private func send(_ id: GenerationID, _ job: Job) {
+    private func send(_ id: GenerationID, _ job: Job) throws(OpenAIError) {
+        let weight = quotas.policy(of: job.tenant).weight
         while job.tokens.count < job.inputs.count {
             switch job.inputs[job.tokens.count] {
             case .tokens(let tokens): job.add(tokens)
             case .text(let text):
-                turns.charge(id, tokens: text.utf8.count / Self.bytesPerCharge)
-                return send(WIRE_OP_TOKENIZE, OperationPayload.tokenize(text, start: job.addSpecial), id)
+                turns.charge(id, tokens: text.utf8.count / Self.bytesPerCharge, weight: weight)
+                return send(WIRE_OP_TOKENIZE, OperationPayload.tokenize(text, start: job.addSpecial), id, job)
             }
         }
-        let tokens = job.tokens[job.embedded]
-        do throws(OpenAIError) {
-            try quotas.use(job.tenant, tokens: tokens.count)
-        } catch {
-            return fail(id, error)
+        if job.grant == nil {
+            job.grant = try quotas.begin(job.tenant, textTokens: job.usage.promptTokens)
+            job.sink(.started(promptTokens: job.usage.promptTokens, standing: quotas.standing(of: job.tenant)))
         }
-        turns.charge(id, tokens: tokens.count)
-        send(WIRE_OP_EMBED, OperationPayload.embed(tokens), id)
+        let tokens = job.tokens[job.embedded]
+        turns.charge(id, tokens: tokens.count, weight: weight)
+        job.tokensRead += tokens.count
+        send(WIRE_OP_EMBED, OperationPayload.embed(tokens), id, job)
     }
 
     /// Bytes whose reading costs about what computing one token does.
     private static let bytesPerCharge = 1024
 
-    private func send(_ code: Int, _ payload: [UInt8], _ id: GenerationID) {
-        out = Operation(number: nextNumber, id: id, tokenizes: code == WIRE_OP_TOKENIZE, sentAt: .now)
+    private func send(_ code: Int, _ payload: [UInt8], _ id: GenerationID, _ job: Job) {
+        out = Operation(
+            number: nextNumber, id: id, tokenizes: code == WIRE_OP_TOKENIZE, tenant: job.tenant, sentAt: .now)
         connection.send(operation: code, request: nextNumber, payload: payload)
         nextNumber = nextNumber == .max ? 1 : nextNumber + 1
     }
@@ -210,6 +225,7 @@ final class EmbeddingRunner: ModelWork {
     func received(_ number: UInt32, status: Int32, payload: [UInt8]) {
         guard let operation = out, operation.number == number else { return connection.kill() }
         out = nil
+        let spent = operation.tokenizes ? nil : bill(operation)
         // Its caller may have left while it ran.
         if let job = jobs[operation.id] {
             if operation.tokenizes {
@@ -218,7 +234,18 @@ final class EmbeddingRunner: ModelWork {
                 embedded(operation, job, status, payload)
             }
         }
+        if let spent { for (id, job) in jobs where job.tenant == operation.tenant && job.embeds { fail(id, spent) } }
         pump()
+    }
+
+    /// Books the time of an embedding. Returns the refusal for a tenant that has used up its device time.
+    private func bill(_ operation: Operation) -> OpenAIError? {
+        let took = MonotonicTime.now.since(operation.sentAt)
+        counters.update {
+            $0.embeddingNanoseconds += took
+            $0.tenants.add(operation.tenant) { $0.deviceNanoseconds += took }
+        }
+        return quotas.useDevice(took, operation.tenant).flatMap { _ in quotas.refusal(of: operation.tenant) }
     }
 
     private func tokenized(_ id: GenerationID, _ job: Job, _ status: Int32, _ payload: [UInt8]) {
@@ -241,17 +268,7 @@ final class EmbeddingRunner: ModelWork {
             return fail(
                 operation.id, .modelFailed(spec.name, "embed: the vector of \(name) holds a number that is not finite"))
         }
-        let took = MonotonicTime.now.since(operation.sentAt)
-        counters.update {
-            $0.embeddings += 1
-            $0.embeddingNanoseconds += took
-            $0.tenants.add(job.tenant) {
-                $0.deviceNanoseconds += took
-                $0.promptTokens += UInt64(job.tokens[job.embedded].count)
-            }
-        }
-        // Of a request that uses the rest up, the vectors that are there are given.
-        _ = quotas.useDevice(took, job.tenant)
+        counters.update { $0.embeddings += 1 }
         job.sink(.embedding(index: job.embedded, vector: vector))
         job.embedded += 1
         if job.isOver { finish(operation.id) }
@@ -273,11 +290,7 @@ final class EmbeddingRunner: ModelWork {
         guard let job = take(id) else { return }
         job.timings.prefill = job.startedAt.map { MonotonicTime.now.since($0) } ?? 0
         let usage = job.usage
-        if job.embeds {
-            counters.update { $0.promptTokens += UInt64(usage.promptTokens) }
-        } else {
-            job.sink(.tokens(job.tokens[0], limit: info.sequenceTokens))
-        }
+        if !job.embeds { job.sink(.tokens(job.tokens[0], limit: info.sequenceTokens)) }
         job.sink(.finished(.stop, usage, job.timings))
         ended(id)
     }
@@ -291,6 +304,18 @@ final class EmbeddingRunner: ModelWork {
 
     private func take(_ id: GenerationID) -> Job? {
         turns.remove(id)
-        return jobs.removeValue(forKey: id)
+        let job = jobs.removeValue(forKey: id)
+        if let job { settle(job) }
+        return job
+    }
+
+    /// Counts what was read, and gives back what wasn't.
+    private func settle(_ job: Job) {
+        guard let grant = job.grant else { return }
+        quotas.settle(grant, job.tenant, promptTokens: job.usage.promptTokens - job.tokensRead, wasRead: false)
+        counters.update {
+            $0.promptTokens += UInt64(job.tokensRead)
+            $0.tenants.add(job.tenant) { $0.promptTokens += UInt64(job.tokensRead) }
+        }
     }
 }

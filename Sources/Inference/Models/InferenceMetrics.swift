@@ -19,14 +19,14 @@ package struct ModelMetrics: Equatable, Sendable {
     /// Sequences over all steps; divided by `steps` it is the mean batch size.
     package var stepSequences: UInt64 = 0
     package var stepTokens: UInt64 = 0
+    package var embeddings: UInt64 = 0
+    /// From sending the tokens of a text to the worker to its vector.
+    package var embeddingNanoseconds: UInt64 = 0
     /// Sequences that made way for others.
     package var preemptions: UInt64 = 0
     /// Prompt tokens that tenants' kept prefixes were asked for, and those that were there.
     package var prefixQueries: UInt64 = 0
     package var prefixHits: UInt64 = 0
-    package var embeddings: UInt64 = 0
-    /// From sending the tokens of a text to the worker to its vector.
-    package var embeddingNanoseconds: UInt64 = 0
     package var loads: UInt64 = 0
     package var loadNanoseconds: UInt64 = 0
     package var unloads: UInt64 = 0

@@ -7,8 +7,8 @@ final class ModelDesk: ModelWork {
     private let switchboard: Switchboard
 
     init(
-        _ spec: ModelSpec, info: ModelInfo, connection: any BackendConnection, counters: ModelCounters, quotas: QuotaKeeper,
-        started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
+        _ spec: ModelSpec, info: ModelInfo, connection: any BackendConnection, counters: ModelCounters,
+        quotas: QuotaKeeper, started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
     ) {
         let switchboard = Switchboard(connection)
         self.switchboard = switchboard

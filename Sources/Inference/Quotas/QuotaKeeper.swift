@@ -51,7 +51,7 @@ package final class QuotaKeeper {
         let policy = policy(of: tenant)
         let own = running[tenant, default: 0]
         if let most = policy.requestsAtOnce, own >= most { throw .tooManyAtOnce(tenant, most) }
-        if let refusal = ledger.exhausted(tenant, policy, now: now) { throw .quota(refusal, standing(of: tenant)) }
+        if let refusal = refusal(of: tenant) { throw refusal }
         running[tenant] = own + 1
         entries += 1
         if entries.isMultiple(of: 4096) { ledger.forgetOld(now: now) }
@@ -75,6 +75,18 @@ package final class QuotaKeeper {
             throw error
         }
         return grant
+    }
+
+    /// Reserves texts that get no answer; what is not read of them is given back by `settle`.
+    func begin(_ tenant: String, textTokens: Int) throws(OpenAIError) -> TokenGrant {
+        var grant = TokenGrant()
+        grant.prompt = try reserve(Int64(textTokens), least: Int64(textTokens), tenant)
+        return grant
+    }
+
+    /// What keeps a tenant from going on, when something does.
+    func refusal(of tenant: String) -> OpenAIError? {
+        ledger.exhausted(tenant, policy(of: tenant), now: now).map { .quota($0, standing(of: tenant)) }
     }
 
     /// Takes one token of an answer. False: the quota ends here.
@@ -103,11 +115,6 @@ package final class QuotaKeeper {
             case .notStored(let cause): throw .quotaNotStored(cause)
             }
         }
-    }
-
-    /// Takes tokens that are read at once and answered by none.
-    func use(_ tenant: String, tokens: Int) throws(OpenAIError) {
-        _ = try reserve(Int64(tokens), least: Int64(tokens), tenant)
     }
 
     /// An answer is over.
