@@ -70,13 +70,13 @@ def ttft(prefix):
 
 def flood(prefix):
     """A tenant with one short chat after the other beside a tenant that keeps 32 prompts of 1,000 tokens on their way."""
-    seconds = 60.0
+    seconds = 90.0
     gaps, firsts = {}, {}
     with both(prefix) as (streams, *servers):
         for turn in rounds(3):
             for server in servers:
                 # Lane 0 is the one that is given time for a first token.
-                lanes = [Lane(STORY, 48, 0, "light", delay_ms=3000)] + [Lane(text_of(1000), 16, 0, "heavy")] * 32
+                lanes = [Lane(STORY, 48, 0, "light", delay_ms=3000)] + [Lane(text_of(1000), 16, 0, "heavy")] * SEQUENCES
                 answers = streams.run(server, lanes, seconds, seed=turn + 1)
                 chats = [a for a in answers if a.lane == 0]
                 gaps.setdefault(server.what, []).append(percentile(gaps_of(chats, seconds), 0.99))
