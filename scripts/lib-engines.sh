@@ -124,15 +124,15 @@ with zipfile.ZipFile(wheel) as archive:
 PYTHON
 }
 
-# The C library, the processor's plugin and the readers of ONNX and IR; no other device, no other reader.
+# The C library, the processor's plugin and the readers of ONNX and IR; no other device, no other reader, and nothing that
+# binds memory to nodes, which a worker could not do.
 make_openvino() {
     local new=$BUILD/openvino.new libs=openvino/libs
     rm -rf "$new"
     run "unpack OpenVINO" unpack_wheel "$BUILD"/wheels/openvino-*.whl "$new" \
         'openvino/include/openvino/c/*=include/openvino/c' 'openvino-*.dist-info/licenses/LICENSE' \
         "$libs/libopenvino_c.so.*=lib" "$libs/libopenvino.so.*=lib" "$libs/libopenvino_intel_cpu_plugin.so=lib" \
-        "$libs/libopenvino_onnx_frontend.so.*=lib" "$libs/libopenvino_ir_frontend.so.*=lib" "$libs/libtbb.so.*=lib" \
-        "$libs/libtbbbind_2_5.so.*=lib" "$libs/libhwloc.so.*=lib"
+        "$libs/libopenvino_onnx_frontend.so.*=lib" "$libs/libopenvino_ir_frontend.so.*=lib" "$libs/libtbb.so.*=lib"
     replace "$new" "$DEPS/openvino"
 }
 

@@ -166,6 +166,8 @@ int root_path(int proc, int directory, char *path, size_t room);
 void root_find_libraries(void);
 /// Those directories, for Landlock; NULL-terminated.
 const char *const *root_library_directories(void);
+/// What engines read of /proc.
+#define PROCESSORS "/proc/cpuinfo"
 
 // ---- devices.c: the nodes of a backend's device ------------------------------------------------------------------------
 
