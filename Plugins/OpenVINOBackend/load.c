@@ -50,7 +50,7 @@ static int32_t compile(openvino_model *m, const char *path) {
     if (status == OK) return SWIFTLET_OK;
     return refuse(SWIFTLET_FAILED,
         "compile model file %s: %s; the engine makes machine code and starts threads: the manifest needs jit: true and limits.threads of %lld or more",
-        path, last_words(), (long long)m->threads + 3);
+        path, last_words(), (long long)m->threads + 7);
 }
 
 int32_t model_open(const swiftlet_open_v1 *options, void **model) {

@@ -64,11 +64,22 @@ package final class InferenceService: Sendable {
             deliver: deliver)
     }
 
+    /// Asks a model that works on tensors.
+    package func infer(_ request: TensorRequest, model: String, deliver: @escaping GenerationSink) -> GenerationHandle {
+        submit(.inference(request), model: model, deliver: deliver)
+    }
+
     private func generate(
         _ request: GenerationRequest, model: String, deliver: @escaping GenerationSink
     ) -> GenerationHandle {
+        submit(.generation(request), model: model, deliver: deliver)
+    }
+
+    private func submit(
+        _ request: ModelRequest, model: String, deliver: @escaping GenerationSink
+    ) -> GenerationHandle {
         let id = GenerationID(nextID.wrappingAdd(1, ordering: .relaxed).oldValue)
-        loop.submit { [catalogue] _ in catalogue.value.submit(id, model: model, .generation(request), sink: deliver) }
+        loop.submit { [catalogue] _ in catalogue.value.submit(id, model: model, request, sink: deliver) }
         return GenerationHandle(id: id, loop: loop, catalogue: catalogue)
     }
 

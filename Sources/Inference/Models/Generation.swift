@@ -42,7 +42,7 @@ package struct GenerationTimings: Equatable, Sendable {
     package init() {}
 }
 
-/// What happens to a request. `.finished` or `.failed` comes last, once.
+/// What happens to a request. `.finished`, `.inferred` or `.failed` comes last, once.
 package enum GenerationEvent: Sendable {
     /// It waits; `loading`: for the model to be loaded.
     case queued(loading: Bool)
@@ -50,6 +50,8 @@ package enum GenerationEvent: Sendable {
     case started(promptTokens: Int)
     case text(String, logprobs: [TokenLogprob])
     case finished(FinishReason, TokenUsage, GenerationTimings)
+    /// What a request on tensors came to.
+    case inferred(TensorResult)
     case failed(OpenAIError)
 }
 

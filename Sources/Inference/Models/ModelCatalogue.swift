@@ -58,7 +58,7 @@ final class ModelCatalogue {
 extension GenerationEvent {
     package var isLast: Bool {
         switch self {
-        case .finished, .failed: true
+        case .finished, .inferred, .failed: true
         case .queued, .started, .text: false
         }
     }

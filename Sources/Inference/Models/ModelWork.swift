@@ -3,10 +3,12 @@
 /// One request for a model.
 package enum ModelRequest: Sendable {
     case generation(GenerationRequest)
+    case inference(TensorRequest)
 
     package var tenant: String {
         switch self {
         case .generation(let request): request.tenant
+        case .inference(let request): request.tenant
         }
     }
 }

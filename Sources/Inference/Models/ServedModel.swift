@@ -1,5 +1,6 @@
 // One model of the catalogue at work: does what ModelLifecycle decides, and gives loaded models their ModelWork.
 internal import Platform
+internal import SwiftletABI
 
 /// Starts a worker for a model, or returns nil and sends `.exited` later. Events never come before it has returned.
 package typealias BackendStart = (ModelSpec, _ sink: @escaping (BackendEvent) -> Void) -> (any BackendConnection)?
@@ -167,7 +168,16 @@ final class ServedModel {
     }
 
     private func makeWork(_ info: ModelInfo, _ connection: any BackendConnection) -> any ModelWork {
-        ModelRunner(
+        if Int(info.capabilities) & Int(SWIFTLET_CAN_INFER) != 0 {
+            return TensorRunner(
+                spec, loop: loop, connection: connection, counters: counters,
+                started: { [unowned self] id in room.leave(id) },
+                ended: { [unowned self] id in
+                    room.leave(id)
+                    handle(.finished)
+                })
+        }
+        return ModelRunner(
             spec, info: info, connection: connection, counters: counters,
             started: { [unowned self] id in room.leave(id) },
             ended: { [unowned self] id in

@@ -17,7 +17,7 @@ package struct AnswerCollector {
     /// The body of the answer, or the error, once the last event came.
     package mutating func add(_ event: GenerationEvent) -> Result<[UInt8], OpenAIError>? {
         switch event {
-        case .queued, .started: return nil
+        case .queued, .started, .inferred: return nil
         case .text(let more, let moreLogprobs):
             text += more
             logprobs?.append(contentsOf: moreLogprobs)

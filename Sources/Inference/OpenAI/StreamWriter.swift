@@ -20,7 +20,7 @@ package struct StreamWriter {
     /// can still be answered with its own status instead.
     package mutating func write(_ event: GenerationEvent) -> [UInt8] {
         switch event {
-        case .queued: return []
+        case .queued, .inferred: return []
         case .started:
             return head.kind == .chat ? chunk(delta: "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}") : []
         case .text(let text, let logprobs): return textChunk(text, logprobs)
