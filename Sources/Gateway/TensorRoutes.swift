@@ -3,11 +3,12 @@ internal import Core
 internal import HTTP
 internal import Inference
 internal import Platform
+internal import Workers
 
 extension Gateway {
     /// The largest body, whatever the model's `limits.body_mb` says: what a worker takes in one piece.
     private static let largestBody: UInt64 = 60 << 20
-    private static let headerLength = "inference-header-content-length"
+    private static var headerLength: StaticString { "inference-header-content-length" }
 
     func tensors(_ exchange: HTTPExchange, requestID: String) {
         let parts = exchange.request.path.split(separator: "/", omittingEmptySubsequences: false).dropFirst(2)

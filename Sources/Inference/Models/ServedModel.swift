@@ -1,6 +1,7 @@
 // One model of the catalogue at work: does what ModelLifecycle decides, and gives loaded models their ModelWork.
 internal import Platform
 internal import SwiftletABI
+internal import Workers
 
 /// Starts a worker for a model, or returns nil and sends `.exited` later. Events never come before it has returned.
 package typealias BackendStart = (ModelSpec, _ sink: @escaping (BackendEvent) -> Void) -> (any BackendConnection)?
@@ -108,6 +109,7 @@ final class ServedModel {
         incarnation += 1
         overuse = nil
         loadBegan = .now
+        if spec.worker.makesCode { Log.info("a model's worker may write machine code (jit)", [("model", spec.name)]) }
         connection = start(spec) { [weak self, incarnation] event in
             guard let self, self.incarnation == incarnation else { return }
             received(event)

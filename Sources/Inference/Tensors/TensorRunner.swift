@@ -155,7 +155,8 @@ final class TensorRunner: ModelWork {
         let now = MonotonicTime.now
         for id in ids {
             started(id)
-            answers[id]?.queue = answers[id].map { now.since($0.arrived) } ?? 0
+            guard let arrived = answers[id]?.arrived else { continue }
+            answers[id]?.queue = now.since(arrived)
         }
         let payload = TensorPayload.infer(Self.join(batch))
         let parts = ids.map { Part(id: $0, rows: answers[$0]?.rows ?? 0) }
