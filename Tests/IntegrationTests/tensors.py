@@ -1,4 +1,5 @@
 """Models on tensors behind the Open Inference Protocol v2, and a real one that knows files. Usage: tensors.py PREFIX"""
+import http.client
 import json
 import pathlib
 import shutil
@@ -175,8 +176,14 @@ class Tensors(unittest.TestCase):
         for body in [b"", b"{", b"\x00" * 100, b"[]", b'{"inputs":7}', b'{"inputs":[7]}', b'{"inputs":[{}]}', b"[" * 5000,
                      b'{"inputs":[{"name":"x","datatype":"FP32","shape":[4294967296,4294967296],"data":[]}]}']:
             self.refused(400, "", body)
-        status, answer, _ = self.host.request("POST", "/v2/models/honest/infer", b"x" * (7 << 20))
-        self.assertEqual((status, "larger" in json.loads(answer)["error"]), (413, True))
+        # Announced, and answered before it is sent.
+        connection = http.client.HTTPConnection("127.0.0.1", self.host.port, timeout=30)
+        connection.putrequest("POST", "/v2/models/honest/infer")
+        connection.putheader("Content-Length", str(7 << 20))
+        connection.endheaders()
+        answer = connection.getresponse()
+        self.assertEqual((answer.status, "larger" in json.loads(answer.read())["error"]), (413, True))
+        connection.close()
         status, _, _ = self.host.request("GET", "/v2/models/honest/infer")
         self.assertEqual(status, 405)
         self.assertEqual(self.host.request("GET", "/v2/nowhere")[0], 404)
