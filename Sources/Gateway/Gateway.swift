@@ -43,7 +43,9 @@ package final class Gateway: HTTPService {
                 exchange,
                 RuntimeError(
                     .notFound, step: "route \(exchange.request.method) \(path)", cause: "there is no such route",
-                    next: "functions are at /fn/{tenant}/{function}/, models at /v1/chat/completions and /v2/models/{model}/infer"),
+                    next:
+                        "functions are at /fn/{tenant}/{function}/, models at /v1/chat/completions and /v2/models/{model}/infer"
+                ),
                 requestID: requestID)
         }
     }

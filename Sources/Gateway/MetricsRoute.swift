@@ -62,6 +62,8 @@ extension Gateway {
             ("step_sequences_total", "Sequences over all steps; over steps it is the mean batch.", \.stepSequences),
             ("step_tokens_total", "Tokens over all steps.", \.stepTokens),
             ("first_tokens_total", "Answers that got a first token.", \.firstTokens),
+            ("tensor_rows_total", "Rows of requests on tensors.", \.tensors.rows),
+            ("tensor_runs_total", "Runs on tensors; rows over runs is the mean batch.", \.tensors.executions),
             ("loads_total", "Times the model was loaded.", \.loads),
             ("unloads_total", "Times the model was let go.", \.unloads),
             ("crashes_total", "Times its worker ended unasked.", \.crashes),
@@ -72,6 +74,7 @@ extension Gateway {
     private static var modelTimes: [(String, String, KeyPath<ModelMetrics, UInt64>)] {
         [
             ("step_seconds_total", "Time inside the engine's steps.", \.stepNanoseconds),
+            ("tensor_run_seconds_total", "Time inside the engine's runs on tensors.", \.tensors.infer.nanoseconds),
             ("load_seconds_total", "Time spent loading.", \.loadNanoseconds),
             ("time_to_first_token_seconds_total", "From request to first token.", \.timeToFirstTokenNanoseconds),
         ]

@@ -89,8 +89,8 @@ private func ids(_ numbers: UInt64...) -> TensorBatcher.Decision { .run(numbers.
         var batcher = batcher(delay: 0)
         batcher.add(entry(1, "a"))
         batcher.add(entry(2, "a"))
-        #expect(batcher.remove(GenerationID(1)))
-        #expect(!batcher.remove(GenerationID(1)))
+        let removed = [batcher.remove(GenerationID(1)), batcher.remove(GenerationID(1))]
+        #expect(removed == [true, false])
         #expect(batcher.next(now: time(0)) == ids(2))
     }
 
@@ -116,8 +116,11 @@ private func ids(_ numbers: UInt64...) -> TensorBatcher.Decision { .run(numbers.
                 waiting[next] = added
                 next += 1
             }
-            if let gone = waiting.keys.sorted().randomElement(using: &random), Bool.random(using: &random), seed % 2 == 0 {
-                #expect(batcher.remove(GenerationID(gone)))
+            if let gone = waiting.keys.sorted().randomElement(using: &random), Bool.random(using: &random),
+                seed % 2 == 0
+            {
+                let removed = batcher.remove(GenerationID(gone))
+                #expect(removed)
                 waiting[gone] = nil
             }
             switch batcher.next(now: time(now)) {

@@ -23,15 +23,16 @@ private func input(_ datatype: String, _ shape: String, _ data: String) -> Strin
 }
 
 @Suite struct TensorTests {
-    @Test(arguments: [
-        ("FP32", "[2]", "[1, -0.5]", [0, 0, 128, 63, 0, 0, 0, 191]),
-        ("UINT64", "[1]", "[18446744073709551615]", [255, 255, 255, 255, 255, 255, 255, 255]),
-        ("INT16", "[2,1]", "[[-2],[3.0]]", [254, 255, 3, 0]),
-        ("BOOL", "[3]", "[true,false,1]", [1, 0, 1]),
-        ("BYTES", "[2]", #"["é",""]"#, [2, 0, 0, 0, 0xc3, 0xa9, 0, 0, 0, 0]),
-        ("FP64", "[]", "[2]", [0, 0, 0, 0, 0, 0, 0, 64]),
-        ("INT8", "[0]", "[]", []),
-    ] as [(String, String, String, [UInt8])])
+    @Test(
+        arguments: [
+            ("FP32", "[2]", "[1, -0.5]", [0, 0, 128, 63, 0, 0, 0, 191]),
+            ("UINT64", "[1]", "[18446744073709551615]", [255, 255, 255, 255, 255, 255, 255, 255]),
+            ("INT16", "[2,1]", "[[-2],[3.0]]", [254, 255, 3, 0]),
+            ("BOOL", "[3]", "[true,false,1]", [1, 0, 1]),
+            ("BYTES", "[2]", #"["é",""]"#, [2, 0, 0, 0, 0xc3, 0xa9, 0, 0, 0, 0]),
+            ("FP64", "[]", "[2]", [0, 0, 0, 0, 0, 0, 0, 64]),
+            ("INT8", "[0]", "[]", []),
+        ] as [(String, String, String, [UInt8])])
     func elementsBecomeBytes(type: String, shape: String, data: String, bytes: [UInt8]) throws {
         #expect(try read(input(type, shape, data)).inputs.first?.data == bytes)
     }

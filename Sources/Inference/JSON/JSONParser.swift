@@ -28,7 +28,8 @@ package struct JSONFailure: Error, Equatable, CustomStringConvertible {
 
     /// Parses `text` and lends its root to `body`; no value may be kept after `body` returns.
     package mutating func read<Result, Failure: Error>(
-        _ text: Span<UInt8>, maxValues: Int = Self.maxValues, refuse: (JSONFailure) -> Failure, _ body: (JSONNode) throws(Failure) -> Result
+        _ text: Span<UInt8>, maxValues: Int = Self.maxValues, refuse: (JSONFailure) -> Failure,
+        _ body: (JSONNode) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         var failure = unsafe csimdjson_failure(offset: 0, message: emptyMessage())
         let nodes = unsafe text.withUnsafeBufferPointer { bytes in

@@ -44,7 +44,8 @@ package struct InferRequest: Sendable {
             let length = Int(text), length <= size
         else {
             throw .invalid(
-                nil, "Inference-Header-Content-Length: must be from 0 to the \(size) bytes of the body, not "
+                nil,
+                "Inference-Header-Content-Length: must be from 0 to the \(size) bytes of the body, not "
                     + "'\(text.prefix(40))'")
         }
         return length

@@ -35,7 +35,8 @@ package struct Tensor: Equatable, Sendable {
         guard let size = type.size else { return bytesFault(count) }
         let (needed, overflow) = count.multipliedReportingOverflow(by: size)
         guard !overflow, data.count == needed else {
-            return "has \(data.count) bytes, and \(count) elements of \(type.name) have \(overflow ? "too many" : "\(needed)")"
+            return
+                "has \(data.count) bytes, and \(count) elements of \(type.name) have \(overflow ? "too many" : "\(needed)")"
         }
         guard type != .bool || data.allSatisfy({ $0 <= 1 }) else { return "has a BOOL that is neither 0 nor 1" }
         return nil

@@ -69,6 +69,9 @@ package struct TensorMetrics: Equatable, Sendable {
     package var input = Times()
     package var infer = Times()
     package var output = Times()
+    /// Runs of more rows are counted, but not apart: a client chooses their number.
+    package static let mostRowsApart = 4096
+
     /// Time inside the engine by the rows of a run.
     package var byRows: [Int: Times] = [:]
     /// Milliseconds since 1970; 0: none yet.

@@ -48,6 +48,8 @@ final class TensorRunner: ModelWork {
     private var alone: [GenerationID] = []
     private var operations: [UInt32: Operation] = [:]
     private var nextOperation: UInt32 = 1
+    /// It is being ended, and gets nothing any more.
+    private var isBroken = false
     private var joinTimer: TimerToken?
     private var runTimer: TimerToken?
 
@@ -74,7 +76,9 @@ final class TensorRunner: ModelWork {
     func submit(_ id: GenerationID, _ request: ModelRequest, loadNanoseconds: UInt64, sink: @escaping GenerationSink) {
         guard case .inference(let request) = request else {
             counters.update { $0.refused += 1 }
-            sink(.failed(.modelCannot(spec.name, "chat or continue text: it works on tensors, at /v2/models/\(spec.name)")))
+            sink(
+                .failed(
+                    .modelCannot(spec.name, "chat or continue text: it works on tensors, at /v2/models/\(spec.name)")))
             return ended(id)
         }
         answers[id] = Answer(tenant: request.tenant, sink: sink, arrived: .now, load: loadNanoseconds)
@@ -140,7 +144,7 @@ final class TensorRunner: ModelWork {
     private func pump() {
         if let joinTimer { loop.cancel(joinTimer) }
         joinTimer = nil
-        guard signature != nil, operations.isEmpty else { return }
+        guard signature != nil, operations.isEmpty, !isBroken else { return }
         if !alone.isEmpty { return run([alone.removeFirst()]) }
         switch batcher.next(now: .now) {
         case .idle: counters.update { $0.running = 0 }
@@ -199,6 +203,7 @@ final class TensorRunner: ModelWork {
     /// Fails what the worker has, and ends it; what waits behind fails when it is gone.
     private func giveUp(_ cause: String) {
         Log.error("a model's worker broke its contract and is ended", [("model", spec.name), ("cause", cause)])
+        isBroken = true
         let broken = operations.values
         operations = [:]
         for case .run(let parts) in broken {
@@ -253,7 +258,9 @@ final class TensorRunner: ModelWork {
             $0.tensors.rows += UInt64(rows)
             $0.tensors.infer.add(result.nanoseconds)
             $0.tensors.output.add(took)
-            $0.tensors.byRows[rows, default: TensorMetrics.Times()].add(result.nanoseconds)
+            if rows <= TensorMetrics.mostRowsApart {
+                $0.tensors.byRows[rows, default: TensorMetrics.Times()].add(result.nanoseconds)
+            }
             $0.tensors.lastMilliseconds = UInt64(Date().timeIntervalSince1970 * 1000)
         }
     }
