@@ -170,7 +170,8 @@ final class ServedModel {
     }
 
     private func makeWork(_ info: ModelInfo, _ connection: any BackendConnection) -> any ModelWork {
-        if Int(info.capabilities) & Int(SWIFTLET_CAN_INFER) != 0 {
+        // What can do both is served as a language model.
+        if Int(info.capabilities) & Int(SWIFTLET_CAN_INFER | SWIFTLET_CAN_GENERATE) == Int(SWIFTLET_CAN_INFER) {
             return TensorRunner(
                 spec, loop: loop, connection: connection, counters: counters,
                 started: { [unowned self] id in room.leave(id) },
