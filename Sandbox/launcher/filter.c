@@ -220,6 +220,11 @@ int filters_build(filter_set *set) {
         COUNT(TEMPLATE_SERVING), COUNT(LOADING), COUNT(CORE), COUNT(PROBED), COUNT(FORBIDDEN)};
     const policy_line *template_serve[] = {TEMPLATE_SERVING, HANDLER_SERVING, CORE, PROBED};
     const size_t template_serve_counts[] = {COUNT(TEMPLATE_SERVING), COUNT(HANDLER_SERVING), COUNT(CORE), COUNT(PROBED)};
+    const policy_line *jit_load[] = {JIT_USING, BACKEND_LOADING, LOADING, CORE, PROBED, FORBIDDEN};
+    const size_t jit_load_counts[] = {
+        COUNT(JIT_USING), COUNT(BACKEND_LOADING), COUNT(LOADING), COUNT(CORE), COUNT(PROBED), COUNT(FORBIDDEN)};
+    const policy_line *jit_serve[] = {JIT_USING, BACKEND_SERVING, CORE, PROBED};
+    const size_t jit_serve_counts[] = {COUNT(JIT_USING), COUNT(BACKEND_SERVING), COUNT(CORE), COUNT(PROBED)};
     int status = build(&set->handler_load, handler_load, handler_load_counts, COUNT(handler_load));
     if (status == 0) status = build(&set->handler_serve, handler_serve, handler_serve_counts, COUNT(handler_serve));
     if (status == 0) status = build(&set->backend_load, backend_load, backend_load_counts, COUNT(backend_load));
@@ -229,6 +234,8 @@ int filters_build(filter_set *set) {
     if (status == 0) status = build(&set->template_serve, template_serve, template_serve_counts, COUNT(template_serve));
     if (status == 0) status = build(&set->device_load, device_load, device_load_counts, COUNT(device_load));
     if (status == 0) status = build(&set->device_serve, device_serve, device_serve_counts, COUNT(device_serve));
+    if (status == 0) status = build(&set->jit_load, jit_load, jit_load_counts, COUNT(jit_load));
+    if (status == 0) status = build(&set->jit_serve, jit_serve, jit_serve_counts, COUNT(jit_serve));
     const policy load = {handler_load, handler_load_counts, COUNT(handler_load)};
     const policy serve = {handler_serve, handler_serve_counts, COUNT(handler_serve)};
     const policy template = {template_serve, template_serve_counts, COUNT(template_serve)};
@@ -257,6 +264,10 @@ int filter_load_backend(const confine *c) {
     return load(c->devices->count > 0 ? &c->filters->device_load : &c->filters->backend_load, 0);
 }
 
+int filter_load_jit(const confine *c) {
+    return load(&c->filters->jit_load, 0);
+}
+
 int filter_load_template(const confine *c) {
     return load(&c->filters->template_load, 0);
 }
@@ -267,6 +278,7 @@ int filter_serve(const confine *c) {
     // An engine has started threads by now; none of them may stay behind on the wider filter.
     if (c->job->kind == WIRE_KIND_BACKEND)
         return load(c->devices->count > 0 ? &c->filters->device_serve : &c->filters->backend_serve, SECCOMP_FILTER_FLAG_TSYNC);
+    if (c->job->kind == WIRE_KIND_JIT) return load(&c->filters->jit_serve, SECCOMP_FILTER_FLAG_TSYNC);
     if (c->fresh) return load(&c->filters->fresh_seal, 0); // on top of its template's serve filter
     // Without the load filter below it, the seal alone would allow the rest.
     bool loaded = (c->have & STEP_LOAD_FILTER) != 0;

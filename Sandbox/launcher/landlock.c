@@ -82,8 +82,16 @@ static int allow_devices(const confine *c) {
     return status;
 }
 
+/// Engines ask how many cores there are. Where there is no such file they do without.
+static int allow_processors(const confine *c) {
+    if (c->job->kind != WIRE_KIND_BACKEND && c->job->kind != WIRE_KIND_JIT) return 0;
+    int status = add_rule(ruleset, PROCESSORS, O_NOFOLLOW, LANDLOCK_ACCESS_FS_READ_FILE);
+    return status == -ENOENT || status == -ENOTDIR ? 0 : status;
+}
+
 int landlock_confine(const confine *c) {
     int status = allow(ruleset, c->directory);
+    if (status == 0) status = allow_processors(c);
     if (status == 0) status = allow_devices(c);
     if (status == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0) status = -errno;
     close(ruleset);

@@ -48,7 +48,7 @@ int rlimits_job(const confine *c) {
     int status = 0;
     // NPROC counts every process and thread of a user: it holds a constructor that forks even where filters and
     // cgroups are missing. Without a user of its own the siblings count too, so only "none at all" can be said.
-    bool threads = job->kind == WIRE_KIND_BACKEND && job->pids > 1, forks = job->kind == WIRE_KIND_FRESH;
+    bool threads = (job->kind == WIRE_KIND_BACKEND || job->kind == WIRE_KIND_JIT) && job->pids > 1, forks = job->kind == WIRE_KIND_FRESH;
     // One more than the group allows where there is one: that one must refuse first, since it counts what it refused.
     rlim_t processes = job->pids + ((c->have & WIRE_LAYER_CGROUP_PIDS) != 0 ? 1 : 0);
     if (forks) status = (c->have & WIRE_LAYER_USER) != 0 ? limit(RLIMIT_NPROC, TEMPLATE_FORKS_MAX, TEMPLATE_FORKS_MAX) : 0;

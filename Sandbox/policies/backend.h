@@ -23,6 +23,12 @@ static const policy_line DEVICE_USING[] = {
     LINE(eventfd2, ALLOW, ALWAYS, "drivers announce the end of work"),
 };
 
+// A backend whose manifest says `jit: true` has these as well, while loading and computing, and goes without mdwe. Its
+// engine is the platform team's; what a tenant could make of a hole in it is still held by everything else.
+static const policy_line JIT_USING[] = {
+    LINE(mprotect, ALLOW, ALWAYS, "the engine writes machine code for a model's shapes, and some are known with a request only"),
+};
+
 // Computing is CORE + PROBED and these:
 static const policy_line BACKEND_SERVING[] = {
     LINE(clone, ALLOW, THREAD_ONLY, "compute threads that an engine starts for each step"),

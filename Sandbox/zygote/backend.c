@@ -1,11 +1,9 @@
 // Serves the host's operations on one model: takes requests apart, calls the engine, puts results together.
-#include "worker.h"
+#include "operation.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { REQUEST_MAX = 16 << 20, RESULT_MAX = 256 << 20 };
 
 static const swiftlet_backend_v1 *table;
 static void *model;
@@ -19,7 +17,7 @@ static struct {
     size_t size, room; ///< of the payload, behind the head
 } result;
 
-static void *result_grow(size_t size) {
+void *result_grow(size_t size) {
     if (result.size + size > result.room) {
         size_t room = result.room == 0 ? 65536 : result.room;
         while (room < result.size + size) room *= 2;
@@ -33,16 +31,16 @@ static void *result_grow(size_t size) {
     return at;
 }
 
-static void result_put(const void *bytes, size_t size) {
+void result_put(const void *bytes, size_t size) {
     void *at = result_grow(size);
     if (size > 0) memcpy(at, bytes, size);
 }
 
-static void result_put_u32(uint32_t number) {
+void result_put_u32(uint32_t number) {
     result_put(&number, sizeof number);
 }
 
-static void result_put_bytes(swiftlet_bytes text) {
+void result_put_bytes(swiftlet_bytes text) {
     result_put(text.data, text.data == NULL ? 0 : text.size);
 }
 
@@ -59,14 +57,7 @@ static bool result_send(uint32_t id) {
 
 // ---- requests ------------------------------------------------------------------------------------------------------------
 
-typedef struct request {
-    uint32_t id, operation;
-    const uint8_t *bytes; ///< aligned to 4
-    size_t size;
-} request;
-
-/// Takes `size` bytes off the front; NULL when they are not there.
-static const void *take(request *r, size_t size) {
+const void *take(request *r, size_t size) {
     if (size > r->size) return NULL;
     const void *at = r->bytes;
     r->bytes += size;
@@ -74,7 +65,7 @@ static const void *take(request *r, size_t size) {
     return at;
 }
 
-static bool take_u32(request *r, uint32_t *number) {
+bool take_u32(request *r, uint32_t *number) {
     const void *at = take(r, sizeof *number);
     if (at != NULL) memcpy(number, at, sizeof *number);
     return at != NULL;
@@ -268,6 +259,8 @@ static int32_t operate(request *r) {
     case WIRE_OP_EMBED: return embed(r);
     case WIRE_OP_SEQ_SAVE: return seq_save(r);
     case WIRE_OP_SEQ_RESTORE: return seq_restore(r);
+    case WIRE_OP_INFER: return operate_infer(table, model, r);
+    case WIRE_OP_TENSORS: return operate_tensors(table, model);
     default: return SWIFTLET_UNSUPPORTED;
     }
 }
@@ -316,7 +309,7 @@ static bool answer_long(frame *first) {
     request r = {.id = first->head.id, .operation = first->head.call};
     for (frame *f = first;;) {
         if (f->head.type != WIRE_OP || f->head.id != r.id || size + f->head.size > REQUEST_MAX)
-            worker_cannot("operation", "a request of several frames is interrupted, or over 16 MiB");
+            worker_cannot("operation", "a request of several frames is interrupted, or over 64 MiB");
         if (size + f->head.size > room) {
             room = (size + f->head.size) * 2;
             gathered = realloc(gathered, room);

@@ -223,7 +223,7 @@ void worker_never_started(uint32_t number, const char *why) {
 static worker *worker_for(uint32_t kind) {
     worker *waiting = NULL;
     // Only handlers and probes come from the pool: a backend's load filter allows threads, so it is chosen at the fork.
-    for (uint32_t i = 0; kind != WIRE_KIND_BACKEND && i < live_count; i++) {
+    for (uint32_t i = 0; kind != WIRE_KIND_BACKEND && kind != WIRE_KIND_JIT && i < live_count; i++) {
         if (!live[i]->counted || live[i]->job != 0 || live[i]->meant_for != NULL) continue;
         if (live[i]->state == READY) return live[i];
         if (live[i]->state == PREPARING && waiting == NULL) waiting = live[i];

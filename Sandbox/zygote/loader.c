@@ -48,7 +48,9 @@ loaded loader_open(const job *j) {
         worker_cannot("load", "the library exports no " SWIFTLET_PLUGIN_ENTRY_NAME "; declare it with SWIFTLET_EXPORT");
     loaded l = {.plugin = entry(SWIFTLET_ABI_VERSION)};
     check_plugin(l.plugin);
-    uint32_t kind = l.plugin->kind, wanted = j->start.kind == WIRE_KIND_FRESH ? WIRE_KIND_HANDLER : j->start.kind;
+    uint32_t kind = l.plugin->kind, wanted = j->start.kind == WIRE_KIND_FRESH ? WIRE_KIND_HANDLER
+        : j->start.kind == WIRE_KIND_JIT                                    ? WIRE_KIND_BACKEND
+                                                                            : j->start.kind;
     if (kind != SWIFTLET_KIND_HANDLER && kind != SWIFTLET_KIND_BACKEND)
         refuse("the plugin is of kind %u; this host knows kinds 1 and %u", kind, SWIFTLET_KIND_BACKEND);
     if (wanted != WIRE_KIND_PROBE && kind != wanted)

@@ -87,7 +87,7 @@ const char *job_read(job *j, const char *app, const uint8_t *payload, size_t siz
     const wire_start *s = &j->start;
     uint64_t total = (uint64_t)s->directory_size + s->library_size + s->model_size + s->config_size;
     if (total != size - sizeof *s) return "start: sizes disagree";
-    if (s->kind < WIRE_KIND_HANDLER || s->kind > WIRE_KIND_FRESH) return "start: unknown kind of worker";
+    if (s->kind < WIRE_KIND_HANDLER || s->kind > WIRE_KIND_JIT) return "start: unknown kind of worker";
     if (s->device_count > WIRE_DEVICES_MAX) return "start: too many devices";
     if (s->kind != WIRE_KIND_BACKEND && (s->device_count > 0 || s->device_bytes > 0)) return "start: only a backend may have devices";
     if (s->directory_size > 400 || s->library_size > 400 || s->model_size > 400) return "start: a name is too long";
@@ -169,7 +169,7 @@ _Noreturn static void run(const zygote *z, const confine *c, const job *j, bool 
         worker_ready(&l, ready, false);
         _exit(0);
     }
-    if (j->start.kind == WIRE_KIND_BACKEND) {
+    if (j->start.kind == WIRE_KIND_BACKEND || j->start.kind == WIRE_KIND_JIT) {
         // The model is opened before the seal, since opening reads files and starts threads.
         backend_open(&l, j);
         ready->init_ns = now_ns() - at_load;

@@ -31,6 +31,11 @@ package struct Manifest: Sendable, Equatable {
     package var contextTokens: UInt32
     package var maxSequences: UInt32
     package var maxStepTokens: UInt32
+    /// The engine makes machine code while it works, so that its worker may.
+    package var makesCode: Bool
+    /// Rows of a run on tensors that is joined from several requests, and how long one waits for others.
+    package var batchRows: UInt32
+    package var batchDelayMicroseconds: UInt32
     /// How long an idle model stays loaded.
     package var keepAliveMilliseconds: Int
 
@@ -53,6 +58,9 @@ package struct Manifest: Sendable, Equatable {
         contextTokens = 4096
         maxSequences = 8
         maxStepTokens = 512
+        makesCode = false
+        batchRows = 1
+        batchDelayMicroseconds = 0
         keepAliveMilliseconds = 300_000
     }
 

@@ -4,11 +4,13 @@ extension Manifest {
     private static let keys = [
         "name", "kind", "version", "library", "language", "handler", "sources", "limits", "reuse", "idle_timeout_s",
         "models", "config", "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s",
+        "jit", "batch",
     ]
     private static let handlerKeys = ["handler", "models", "reuse", "idle_timeout_s"]
     private static let backendKeys = [
-        "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s",
+        "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s", "jit", "batch",
     ]
+    private static let batchKeys = ["max_size", "max_delay_us"]
     private static let longestRest: Int64 = 604_800
     private static let largestConfig = 32 << 10
 
@@ -107,6 +109,17 @@ extension Manifest {
         maxSequences = UInt32(try reader.integer("max_sequences", in: 1...1024) ?? Int64(maxSequences))
         maxStepTokens = UInt32(try reader.integer("max_step_tokens", in: 1...65_536) ?? Int64(maxStepTokens))
         keepAliveMilliseconds = try reader.milliseconds("keep_alive_s", upTo: Self.longestRest) ?? keepAliveMilliseconds
+        makesCode = try reader.bool("jit") ?? makesCode
+        guard !makesCode || device == nil else {
+            throw RuntimeError(
+                .manifestInvalid, step: reader.step, cause: "'jit' is true and 'device' is given",
+                next: "remove one of them: no worker may make code and hold a device")
+        }
+        guard let value = reader.members["batch"] else { return }
+        let batch = try ManifestReader(value, prefix: "batch.", known: Self.batchKeys, step: reader.step)
+        batchRows = UInt32(try batch.integer("max_size", in: 1...4096) ?? Int64(batchRows))
+        batchDelayMicroseconds = UInt32(
+            try batch.integer("max_delay_us", in: 0...1_000_000) ?? Int64(batchDelayMicroseconds))
     }
 
     /// A device is shared by those who know how much of it is theirs, so each of the two needs the other.

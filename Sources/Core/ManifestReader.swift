@@ -84,6 +84,12 @@ struct ManifestReader {
         return number
     }
 
+    func bool(_ key: String) throws(RuntimeError) -> Bool? {
+        guard let value = members[key] else { return nil }
+        guard case .bool(let truth) = value else { throw failure(key, expected: "true or false", found: value) }
+        return truth
+    }
+
     /// Seconds, which may have a fraction, as whole milliseconds.
     func milliseconds(_ key: String, upTo seconds: Int64) throws(RuntimeError) -> Int? {
         try number(key, in: 0...Double(seconds), "a number of seconds from 0 to \(seconds)").map {

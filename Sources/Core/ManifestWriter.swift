@@ -24,6 +24,12 @@ extension Manifest {
             members["context_tokens"] = .integer(Int64(contextTokens))
             members["max_sequences"] = .integer(Int64(maxSequences))
             members["max_step_tokens"] = .integer(Int64(maxStepTokens))
+            if makesCode { members["jit"] = .bool(true) }
+            if batchRows > 1 || batchDelayMicroseconds > 0 {
+                members["batch"] = .object([
+                    "max_size": .integer(Int64(batchRows)), "max_delay_us": .integer(Int64(batchDelayMicroseconds)),
+                ])
+            }
             members["keep_alive_s"] = .number(Double(keepAliveMilliseconds) / 1000)
         }
         return JSONValue.object(members).text

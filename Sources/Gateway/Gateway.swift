@@ -28,6 +28,7 @@ package final class Gateway: HTTPService {
         let path = exchange.request.path
         if path.hasPrefix("/fn/") { return callFunction(exchange, number: number, requestID: requestID) }
         if path.hasPrefix("/admin/v1/") { return admin(exchange, requestID: requestID) }
+        if path == "/v2" || path.hasPrefix("/v2/") { return tensors(exchange, requestID: requestID) }
         switch path {
         case "/v1/chat/completions": completions(exchange, kind: .chat, requestID: requestID)
         case "/v1/completions": completions(exchange, kind: .text, requestID: requestID)
@@ -45,7 +46,9 @@ package final class Gateway: HTTPService {
                 exchange,
                 RuntimeError(
                     .notFound, step: "route \(exchange.request.method) \(path)", cause: "there is no such route",
-                    next: "functions are at /fn/{tenant}/{function}/, models at /v1/chat/completions"),
+                    next:
+                        "functions are at /fn/{tenant}/{function}/, models at /v1/chat/completions and /v2/models/{model}/infer"
+                ),
                 requestID: requestID)
         }
     }
@@ -124,6 +127,7 @@ package final class Gateway: HTTPService {
     ) -> () -> Void {
         if name == "model.chat" { return callModel(payload, caller: caller, reply: reply) }
         if name == "model.embed" { return callEmbed(payload, caller: caller, reply: reply) }
+        if name == "model.infer" { return callTensors(payload, caller: caller, reply: reply) }
         let message = jsonObject([
             ("type", .text("unknown_call")), ("message", .text("this host offers no call named \(name)")),
         ])

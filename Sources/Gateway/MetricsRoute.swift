@@ -87,6 +87,8 @@ extension Gateway {
             ("preemptions_total", "Sequences that made way for others and came back.", \.preemptions),
             ("prefix_queries_total", "Prompt tokens that were looked for in kept prefixes.", \.prefixQueries),
             ("prefix_hits_total", "Prompt tokens that were found there and not read again.", \.prefixHits),
+            ("tensor_rows_total", "Rows of requests on tensors.", \.tensors.rows),
+            ("tensor_runs_total", "Runs on tensors; rows over runs is the mean batch.", \.tensors.executions),
             ("loads_total", "Times the model was loaded.", \.loads),
             ("unloads_total", "Times the model was let go.", \.unloads),
             ("crashes_total", "Times its worker ended unasked.", \.crashes),
@@ -98,6 +100,7 @@ extension Gateway {
         [
             ("step_seconds_total", "Time inside the engine's steps.", \.stepNanoseconds),
             ("embedding_seconds_total", "Time until a text's vector is there.", \.embeddingNanoseconds),
+            ("tensor_run_seconds_total", "Time inside the engine's runs on tensors.", \.tensors.infer.nanoseconds),
             ("load_seconds_total", "Time spent loading.", \.loadNanoseconds),
             ("time_to_first_token_seconds_total", "From request to first token.", \.timeToFirstTokenNanoseconds),
         ]

@@ -72,6 +72,11 @@ package final class InferenceService: Sendable {
             deliver: deliver)
     }
 
+    /// Asks a model that works on tensors.
+    package func infer(_ request: TensorRequest, model: String, deliver: @escaping GenerationSink) -> GenerationHandle {
+        submit(.inference(request), model: model, deliver: deliver)
+    }
+
     /// Asks a model for anything it may offer; its answer or refusal comes as events.
     package func submit(
         _ request: ModelRequest, model: String, deliver: @escaping GenerationSink

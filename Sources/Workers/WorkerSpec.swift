@@ -48,24 +48,27 @@ package final class WorkerSpec: Sendable {
     package let contextTokens: UInt32
     package let maxSequences: UInt32
     package let maxStepTokens: UInt32
+    /// A backend whose engine makes machine code: its worker has a policy of its own.
+    package let makesCode: Bool
 
     /// - Parameter sharesPool: its workers serve every function of the same trust key and artefact.
     package convenience init(
         purpose: Purpose, key: FunctionKey, trust: String, root: String, directory: String, sharesPool: Bool = false,
         library: String, model: String = "", config: String = "{}", limits: Limits, device: Device? = nil,
-        contextTokens: UInt32 = 0, maxSequences: UInt32 = 0, maxStepTokens: UInt32 = 0
+        contextTokens: UInt32 = 0, maxSequences: UInt32 = 0, maxStepTokens: UInt32 = 0, makesCode: Bool = false
     ) {
         self.init(
             purpose: purpose, key: key, trust: trust, root: root, directory: directory,
             pool: Pool(sharesPool ? "\(trust)@\(directory)" : "\(trust)/\(key.name)@\(directory)"), library: library,
             model: model, config: config, limits: limits, device: device, nodes: [], contextTokens: contextTokens,
-            maxSequences: maxSequences, maxStepTokens: maxStepTokens)
+            maxSequences: maxSequences, maxStepTokens: maxStepTokens,
+            makesCode: makesCode)
     }
 
     private init(
         purpose: Purpose, key: FunctionKey, trust: String, root: String, directory: String, pool: Pool,
         library: String, model: String, config: String, limits: Limits, device: Device?, nodes: [DeviceNode],
-        contextTokens: UInt32, maxSequences: UInt32, maxStepTokens: UInt32
+        contextTokens: UInt32, maxSequences: UInt32, maxStepTokens: UInt32, makesCode: Bool
     ) {
         self.purpose = purpose
         self.key = key
@@ -82,6 +85,7 @@ package final class WorkerSpec: Sendable {
         self.contextTokens = contextTokens
         self.maxSequences = maxSequences
         self.maxStepTokens = maxStepTokens
+        self.makesCode = makesCode
     }
 
     /// The same with what its device is on this machine.
@@ -89,7 +93,8 @@ package final class WorkerSpec: Sendable {
         WorkerSpec(
             purpose: purpose, key: key, trust: trust, root: root, directory: directory, pool: pool, library: library,
             model: model, config: config, limits: limits, device: device, nodes: nodes, contextTokens: contextTokens,
-            maxSequences: maxSequences, maxStepTokens: maxStepTokens)
+            maxSequences: maxSequences, maxStepTokens: maxStepTokens,
+            makesCode: makesCode)
     }
 
     /// Workers with the same key come from one zygote. Its nodes are part of it, because a zygote takes them once, for all.
@@ -101,7 +106,7 @@ package final class WorkerSpec: Sendable {
     func startPacket(worker: UInt32, prepared: UInt32 = 0) -> [UInt8] {
         var frame = FrameBuilder(FrameHead(Int(WIRE_START), id: prepared), capacity: 256 + config.utf8.count)
         frame.append(worker)
-        frame.append(purpose.rawValue)
+        frame.append(makesCode ? UInt32(WIRE_KIND_JIT) : purpose.rawValue)
         frame.append(limits.memoryBytes)
         frame.append(limits.threads)
         frame.append(limits.cpuPercent)

@@ -31,6 +31,24 @@ private func refusal(_ text: String) -> RuntimeError? {
         #expect(swift.libraryFile == "plugin.so" && swift.handlerType == "A.B_1")
     }
 
+    @Test func modelsOnTensorsSayHowTheyAreServed() throws {
+        let read = try manifest(backend("jit: true, batch: {max_size: 8, max_delay_us: 2000},"))
+        #expect(read.makesCode && read.batchRows == 8 && read.batchDelayMicroseconds == 2000)
+        #expect(try manifest(read.canonicalJSON) == read)
+        let plain = try manifest(backend())
+        #expect(!plain.makesCode && plain.batchRows == 1 && plain.batchDelayMicroseconds == 0)
+        #expect(try manifest(backend("batch: {}")) == plain)
+        for (more, words) in [
+            ("jit: 1", "'jit' must be true or false"), ("batch: 8", "'batch' must be an object"),
+            ("batch: {max_size: 0}", "'batch.max_size'"), ("batch: {max_delay_us: -1}", "'batch.max_delay_us'"),
+            ("batch: {size: 1}", "unknown key"),
+            ("jit: true, device: 'gpu:0', limits: {device_memory_mb: 1}", "'jit' is true and 'device' is given"),
+        ] {
+            #expect(refusal(backend(more))?.cause.contains(words) == true, "\(more)")
+        }
+        #expect(refusal(handler("jit: true"))?.cause.contains("belongs to a backend") == true)
+    }
+
     @Test func everyKeyIsTaken() throws {
         let text = handler(
             """
@@ -108,7 +126,7 @@ private func refusal(_ text: String) -> RuntimeError? {
         #expect(refusal(handler("limits: {memory: 5}"))?.cause == "unknown key 'limits.memory'")
         #expect(refusal(handler("Config: {}"))?.next.contains("did you mean 'config'?") == true)
         let far = refusal(handler("something_else_entirely: 1"))
-        #expect(far?.next.contains("the known keys are config, context_tokens") == true)
+        #expect(far?.next.contains("the known keys are batch, config, context_tokens") == true)
         // A key from outside is shown safely.
         let long = refusal(handler("'\(String(repeating: "k", count: 5000))\\n': 1"))
         #expect((long?.cause.utf8.count ?? 0) < 200)

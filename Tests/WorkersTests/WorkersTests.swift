@@ -106,11 +106,12 @@ private struct Cursor {
         limits.cpuWeight = 400
         limits.files = 77
         limits.deviceMemoryBytes = 8 << 30
-        func spec(_ device: Device?) -> WorkerSpec {
+        func spec(_ device: Device?, makesCode: Bool = false) -> WorkerSpec {
             WorkerSpec(
                 purpose: .backend, key: FunctionKey(tenant: "platform", name: "m"), trust: "platform:m", root: "/r",
                 directory: "dir", library: "lib.so", model: "m.gguf", config: #"{"a":1}"#, limits: limits,
-                device: device, contextTokens: 4096, maxSequences: 8, maxStepTokens: 512)
+                device: device, contextTokens: 4096, maxSequences: 8, maxStepTokens: 512,
+                makesCode: makesCode)
         }
         let node = DeviceNode(path: "nvidia1", major: 195, minor: 1)
         let packet = spec(.gpu(1)).with([node]).startPacket(worker: 42)
@@ -128,6 +129,10 @@ private struct Cursor {
             unsafe $0.loadUnaligned(fromByteOffset: Int(WIRE_HEAD_SIZE), as: wire_start.self)
         }
         #expect(without.device_bytes == 0, "a budget without a device is no device to an engine")
+        let code = unsafe spec(nil, makesCode: true).startPacket(worker: 42).withUnsafeBytes {
+            unsafe $0.loadUnaligned(fromByteOffset: Int(WIRE_HEAD_SIZE), as: wire_start.self)
+        }
+        #expect(code.kind == UInt32(WIRE_KIND_JIT))
         let strings = packet[(Int(WIRE_HEAD_SIZE) + MemoryLayout<wire_start>.size)...]
         #expect(String(decoding: strings, as: UTF8.self) == #"dirlib.som.gguf{"a":1}"#)
     }

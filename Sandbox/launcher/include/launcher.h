@@ -140,6 +140,7 @@ typedef struct filter {
 typedef struct filter_set {
     filter handler_load, handler_serve, handler_seal, backend_load, backend_serve, probe_serve, template_load, template_serve;
     filter fresh_seal; ///< on top of template_serve, for what a template forks
+    filter jit_load, jit_serve; ///< of backends that make machine code
     filter device_load, device_serve; ///< of backends that were assigned a device
 } filter_set;
 
@@ -165,6 +166,8 @@ int root_path(int proc, int directory, char *path, size_t room);
 void root_find_libraries(void);
 /// Those directories, for Landlock; NULL-terminated.
 const char *const *root_library_directories(void);
+/// What engines read of /proc.
+#define PROCESSORS "/proc/cpuinfo"
 
 // ---- devices.c: the nodes of a backend's device ------------------------------------------------------------------------
 
@@ -242,6 +245,7 @@ int landlock_confine(const confine *c);
 int landlock_abi(void);
 int filter_load_handler(const confine *c);
 int filter_load_backend(const confine *c);
+int filter_load_jit(const confine *c);
 int filter_load_template(const confine *c);
 int filter_serve(const confine *c);
 

@@ -97,7 +97,8 @@ enum {
 
 /// What a worker is for; chooses its policy.
 /// WIRE_KIND_FRESH serves one invocation and ends: it is forked from a confined template that has loaded the plugin.
-enum { WIRE_KIND_HANDLER = 1, WIRE_KIND_BACKEND = 2, WIRE_KIND_PROBE = 3, WIRE_KIND_FRESH = 4 };
+/// WIRE_KIND_JIT is a backend whose engine makes machine code while it works, and so has a policy of its own.
+enum { WIRE_KIND_HANDLER = 1, WIRE_KIND_BACKEND = 2, WIRE_KIND_PROBE = 3, WIRE_KIND_FRESH = 4, WIRE_KIND_JIT = 5 };
 
 /// Layers of confinement in force; bits of wire_layers.have.
 enum {
@@ -286,12 +287,28 @@ enum {
     WIRE_OP_SEQ_SAVE = 8,
     /// u32 sequence, state bytes -> nothing
     WIRE_OP_SEQ_RESTORE = 9,
+    /// u32 tensor count, u32 0, tensors -> u32 tensor count, u32 0, u64 infer_ns, tensors
+    WIRE_OP_INFER = 20,
+    /// nothing -> u32 input count, u32 output count, tensors without data
+    WIRE_OP_TENSORS = 21,
 };
 
 typedef struct wire_op_result {
     int32_t status;   ///< SWIFTLET_*; a failure is followed by its text
     uint32_t reserved;
 } wire_op_result;
+
+/// A tensor: then i64 shape[rank], name, zeros up to a multiple of 8, data, zeros up to a multiple of 8, counted from the
+/// first byte of the payload (in a result, behind wire_op_result).
+typedef struct wire_tensor {
+    uint32_t name_size, type, rank, reserved;
+    uint64_t data_size;
+} wire_tensor;
+_Static_assert(sizeof(wire_tensor) == 24, "wire_tensor has padding");
+/// Bounds of one request or result; its size has bounds of its own.
+#define WIRE_TENSORS_MAX 256u
+#define WIRE_RANK_MAX 16u
+#define WIRE_TENSOR_NAME_MAX 1024u
 
 /// Then the piece; then `top_count` times { i32 token, f32 logprob, u32 piece size, piece }.
 typedef struct wire_output {

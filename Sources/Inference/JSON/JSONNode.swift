@@ -39,6 +39,12 @@ internal import CSimdJSON
         kind == .integer || kind == .number ? unsafe nodes[Int(index)].number : nil
     }
 
+    /// A number as it was written, which keeps what a Double can't.
+    package var digits: String? {
+        guard kind == .integer || kind == .number else { return nil }
+        return unsafe Self.text(nodes[Int(index)].text, nodes[Int(index)].text_size)
+    }
+
     package var string: String? {
         guard kind == .string else { return nil }
         return unsafe Self.text(nodes[Int(index)].text, nodes[Int(index)].text_size)

@@ -28,12 +28,13 @@ package struct JSONFailure: Error, Equatable, CustomStringConvertible {
 
     /// Parses `text` and lends its root to `body`; no value may be kept after `body` returns.
     package mutating func read<Result, Failure: Error>(
-        _ text: Span<UInt8>, refuse: (JSONFailure) -> Failure, _ body: (JSONNode) throws(Failure) -> Result
+        _ text: Span<UInt8>, maxValues: Int = Self.maxValues, refuse: (JSONFailure) -> Failure,
+        _ body: (JSONNode) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         var failure = unsafe csimdjson_failure(offset: 0, message: emptyMessage())
         let nodes = unsafe text.withUnsafeBufferPointer { bytes in
             unsafe csimdjson_parse(
-                parser, bytes.baseAddress, bytes.count, UInt32(Self.maxDepth), UInt32(Self.maxValues), &failure)
+                parser, bytes.baseAddress, bytes.count, UInt32(Self.maxDepth), UInt32(maxValues), &failure)
         }
         guard let nodes = unsafe nodes else {
             throw refuse(

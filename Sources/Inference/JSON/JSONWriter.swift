@@ -52,6 +52,11 @@ package struct JSONWriter {
         bytes.append(UInt8(ascii: "\""))
     }
 
+    /// A number with its shortest text; JSON has neither infinities nor not-a-number, and null stands for them.
+    mutating func real(_ value: Double, _ text: String) {
+        if value.isFinite { bytes.append(contentsOf: text.utf8) } else { raw("null") }
+    }
+
     package mutating func bool(_ value: Bool) {
         if value { raw("true") } else { raw("false") }
     }

@@ -46,7 +46,7 @@ package struct GenerationTimings: Equatable, Sendable {
     package init() {}
 }
 
-/// What happens to a request. `.finished` or `.failed` comes last, once.
+/// What happens to a request. `.finished`, `.inferred` or `.failed` comes last, once.
 package enum GenerationEvent: Sendable {
     /// It waits; `loading`: for the model to be loaded.
     case queued(loading: Bool)
@@ -58,6 +58,8 @@ package enum GenerationEvent: Sendable {
     /// The tokens of a text; `limit`: how many the model reads of one.
     case tokens([Int32], limit: Int)
     case finished(FinishReason, TokenUsage, GenerationTimings)
+    /// What a request on tensors came to.
+    case inferred(TensorResult)
     case failed(OpenAIError)
 }
 

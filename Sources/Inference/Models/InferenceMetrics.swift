@@ -39,6 +39,7 @@ package struct ModelMetrics: Equatable, Sendable {
     package var running = 0
     package var waiting = 0
     package var phase = Phase.cold
+    package var tensors = TensorMetrics()
 
     package init() {}
 }

@@ -72,7 +72,7 @@ final class ModelCatalogue {
 extension GenerationEvent {
     package var isLast: Bool {
         switch self {
-        case .finished, .failed: true
+        case .finished, .inferred, .failed: true
         case .queued, .started, .text, .embedding, .tokens: false
         }
     }

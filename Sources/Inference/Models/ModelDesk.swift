@@ -25,7 +25,7 @@ final class ModelDesk: ModelWork {
     ) {
         let runner: any ModelWork =
             switch request {
-            case .generation: generations
+            case .generation, .inference: generations
             case .embedding, .tokens: embeddings
             }
         runner.submit(id, request, loadNanoseconds: loadNanoseconds, sink: sink)

@@ -299,8 +299,11 @@ final class ModelRunner: ModelWork {
 
     /// What a grammar has let through so far is in the engine's state only: an answer that is held to one can't be read again.
     private func mayReadAgain(_ id: GenerationID) {
-        guard let answer = answers[id], answer.request.options.grammar != nil, answer.usage.completionTokens > 0 else { return }
-        fail(id, .modelFailed(spec.name, "it had to make way for others and its state could not be kept; send it again"))
+        guard let answer = answers[id], answer.request.options.grammar != nil, answer.usage.completionTokens > 0 else {
+            return
+        }
+        fail(
+            id, .modelFailed(spec.name, "it had to make way for others and its state could not be kept; send it again"))
     }
 
     // MARK: steps

@@ -9,6 +9,10 @@ package struct ModelSpec: Sendable {
     package var created: Int64
     package var worker: WorkerSpec
     package var keepAliveMilliseconds: UInt64
+    /// What the platform team calls this version of it.
+    package var version = ""
+    /// How requests on tensors are joined; one row: not at all.
+    package var batching = TensorBatching(maxRows: 1, maxDelayMicroseconds: 0)
     package var loadTimeoutMilliseconds: UInt64 = 120_000
     /// Requests that may wait for this model, and how many of them one tenant may have.
     package var maxWaiting = 256
@@ -32,10 +36,13 @@ package struct ModelSpec: Sendable {
             directory: deployment.directoryName, library: manifest.libraryFile, model: manifest.model ?? "",
             config: manifest.config, limits: manifest.limits, device: manifest.device,
             contextTokens: manifest.contextTokens, maxSequences: manifest.maxSequences,
-            maxStepTokens: manifest.maxStepTokens)
+            maxStepTokens: manifest.maxStepTokens, makesCode: manifest.makesCode)
         self.init(
             name: deployment.name, created: deployment.createdAt / 1000, worker: worker,
             keepAliveMilliseconds: UInt64(max(0, manifest.keepAliveMilliseconds)))
+        version = manifest.version
+        batching = TensorBatching(
+            maxRows: Int(manifest.batchRows), maxDelayMicroseconds: UInt64(manifest.batchDelayMicroseconds))
     }
 
     var lifecyclePolicy: ModelLifecycle.Policy {

@@ -5,12 +5,14 @@ package enum ModelRequest: Sendable {
     case generation(GenerationRequest)
     case embedding(EmbeddingRequest)
     case tokens(TokenizeRequest)
+    case inference(TensorRequest)
 
     package var tenant: String {
         switch self {
         case .generation(let request): request.tenant
         case .embedding(let request): request.tenant
         case .tokens(let request): request.tenant
+        case .inference(let request): request.tenant
         }
     }
 }

@@ -1,5 +1,7 @@
 // One model of the catalogue at work: does what ModelLifecycle decides, and gives loaded models their ModelWork.
 internal import Platform
+internal import SwiftletABI
+internal import Workers
 
 /// Starts a worker for a model, or returns nil and sends `.exited` later. Events never come before it has returned.
 package typealias BackendStart = (ModelSpec, _ sink: @escaping (BackendEvent) -> Void) -> (any BackendConnection)?
@@ -109,6 +111,7 @@ final class ServedModel {
         incarnation += 1
         overuse = nil
         loadBegan = .now
+        if spec.worker.makesCode { Log.info("a model's worker may write machine code (jit)", [("model", spec.name)]) }
         connection = start(spec) { [weak self, incarnation] event in
             guard let self, self.incarnation == incarnation else { return }
             received(event)
@@ -169,7 +172,17 @@ final class ServedModel {
     }
 
     private func makeWork(_ info: ModelInfo, _ connection: any BackendConnection) -> any ModelWork {
-        ModelDesk(
+        // What can do both is served as a language model.
+        if Int(info.capabilities) & Int(SWIFTLET_CAN_INFER | SWIFTLET_CAN_GENERATE) == Int(SWIFTLET_CAN_INFER) {
+            return TensorRunner(
+                spec, loop: loop, connection: connection, counters: counters, quotas: quotas,
+                started: { [unowned self] id in room.leave(id) },
+                ended: { [unowned self] id in
+                    room.leave(id)
+                    handle(.finished)
+                })
+        }
+        return ModelDesk(
             spec, info: info, connection: connection, counters: counters, quotas: quotas,
             started: { [unowned self] id in room.leave(id) },
             ended: { [unowned self] id in

@@ -38,7 +38,7 @@ package struct AnswerCollector {
     package mutating func add(_ event: GenerationEvent, choice: Int = 0) -> Result<[UInt8], OpenAIError>? {
         guard !isOver else { return nil }
         switch event {
-        case .queued, .started, .embedding, .tokens: return nil
+        case .queued, .started, .embedding, .tokens, .inferred: return nil
         case .text(let more, let logprobs):
             add(more, logprobs, choice)
             return nil

@@ -34,7 +34,7 @@ package struct StreamWriter {
     package mutating func write(_ event: GenerationEvent, choice: Int = 0) -> [UInt8] {
         guard !isOver else { return [] }
         switch event {
-        case .queued, .embedding, .tokens: return []
+        case .queued, .embedding, .tokens, .inferred: return []
         case .started:
             guard head.kind == .chat else { return [] }
             return delta(choice) { json in

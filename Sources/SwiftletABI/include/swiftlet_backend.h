@@ -123,7 +123,7 @@ typedef struct swiftlet_tensor {
     const int64_t *SWIFTLET_NULLABLE shape; ///< `rank` extents
     uint32_t rank;
     uint32_t type; ///< element type
-    swiftlet_bytes data;
+    swiftlet_bytes data; ///< little-endian, aligned to 8; a string is its length in 4 bytes, then its bytes
 } swiftlet_tensor;
 
 /// What a backend plugin offers. A function that is NULL is not offered. `model` is what `open` stored.
@@ -180,13 +180,21 @@ typedef struct swiftlet_backend_v1 {
         void *SWIFTLET_NULLABLE model, const int32_t *SWIFTLET_NONNULL tokens, size_t count,
         float *SWIFTLET_NONNULL vector);
 
-    /// Runs the model on named tensors; `*outputs` lends `*output_count` tensors until the next call.
+    /// Runs the model on named tensors; `*outputs` lends `*output_count` tensors until the next call. Returns OK, INVALID
+    /// (a name, type, shape or size that the model does not take; nothing ran) or FAILED.
     int32_t (*SWIFTLET_NULLABLE infer)(
         void *SWIFTLET_NULLABLE model, const swiftlet_tensor *SWIFTLET_NONNULL inputs, size_t input_count,
         const swiftlet_tensor *SWIFTLET_NULLABLE *SWIFTLET_NONNULL outputs, size_t *SWIFTLET_NONNULL output_count);
 
     /// Called once before the process ends in an orderly way. May be NULL.
     void (*SWIFTLET_NULLABLE close)(void *SWIFTLET_NULLABLE model);
+
+    /// Lends what `infer` takes and gives: names, types and shapes, -1 for any extent, and no data. They live as long as
+    /// the model. Whoever offers `infer` offers this.
+    int32_t (*SWIFTLET_NULLABLE tensors)(
+        void *SWIFTLET_NULLABLE model, const swiftlet_tensor *SWIFTLET_NULLABLE *SWIFTLET_NONNULL inputs,
+        size_t *SWIFTLET_NONNULL input_count, const swiftlet_tensor *SWIFTLET_NULLABLE *SWIFTLET_NONNULL outputs,
+        size_t *SWIFTLET_NONNULL output_count);
 } swiftlet_backend_v1;
 
 #ifdef __cplusplus

@@ -39,6 +39,16 @@ extension Target {
         if let step = StepResult(payload) {
             require(step.outputs.count * 32 + 16 <= payload.count, "each output has its bytes")
         }
+        if let run = TensorRun(payload) {
+            require(run.outputs.count * 24 + 16 <= payload.count, "each tensor has its bytes")
+            for output in run.outputs where output.fault == nil {
+                _ = output.elements
+                require(Tensor.count(output.shape) != nil, "a tensor without fault can be counted")
+            }
+        }
+        if let signature = TensorSignature(payload) {
+            require(!signature.outputs.isEmpty, "a model gives something")
+        }
         let tokens = PromptTokens.parse(payload, isChat: head.has(1))
         require((tokens?.count ?? 0) * 4 <= payload.count, "each token has its bytes")
     }
