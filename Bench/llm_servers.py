@@ -93,7 +93,8 @@ class Ours:
         try:
             self.host.deploy(
                 prefix / "plugins/smollm2", model, context_tokens=str(context), max_sequences=str(sequences),
-                keep_alive_s=str(keep_alive), threads=str(THREADS), memory_mb=f"3072, cpu_percent: {100 * THREADS}")
+                keep_alive_s=str(keep_alive), threads=str(THREADS), memory_mb=f"3072, cpu_percent: {100 * THREADS}",
+                config="{ kv_unified: 0 ")  # the closing brace stands there
         except BaseException:
             self.host.stop()
             raise

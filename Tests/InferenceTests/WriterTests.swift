@@ -115,7 +115,8 @@ private func streamed(_ events: [GenerationEvent], _ options: GenerationOptions,
     options.includeUsage = true
     options.choices = 2
     let events: [(Int, GenerationEvent)] = [
-        (1, .started(promptTokens: 5, standing: nil)), (0, .started(promptTokens: 5, standing: nil)), (1, .text("b", logprobs: [])),
+        (1, .started(promptTokens: 5, standing: nil)), (0, .started(promptTokens: 5, standing: nil)),
+        (1, .text("b", logprobs: [])),
         (0, .text("a", logprobs: [])), (1, .finished(.stop, usage(), GenerationTimings())),
         (0, .text("A", logprobs: [])),
         (0, .finished(.length, usage(), GenerationTimings())),

@@ -148,10 +148,19 @@ final class ModelRunner: ModelWork {
         counters.update { $0.running = running }
     }
 
+    /// Whose prompt becomes tokens next: the tenant's that got least, so that a flood of prompts is nobody else's wait.
+    private func nextPrompt() -> Int {
+        func rank(_ index: Int) -> (Priority, Double, Int) {
+            guard let request = answers[prompts[index]]?.request else { return (.interactive, 0, index) }
+            return (request.options.priority, planner.fair.counter(of: request.tenant), index)
+        }
+        return prompts.indices.min { rank($0) < rank($1) } ?? 0
+    }
+
     private func sendPrompts() {
         if planner.running == 0, !operations.values.contains(where: \.isPrompt) { promptsSinceStep = 0 }
         while promptsSinceStep < Self.promptsPerStep, !prompts.isEmpty {
-            let id = prompts.removeFirst()
+            let id = prompts.remove(at: nextPrompt())
             guard let request = answers[id]?.request else { continue }
             promptsSinceStep += 1
             switch request.prompt {

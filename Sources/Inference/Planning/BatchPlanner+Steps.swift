@@ -5,6 +5,9 @@ extension BatchPlanner {
     /// Prompt tokens that a tenant gets before the next one has its turn, and the fewest in a step.
     private static var quantum: Int { 32 }
     private static var fewestReads: Int { 16 }
+    private static var fewestDecodes: Int { 4 }
+    /// Of a tenant whose prompts are read at once.
+    private static var fewPlaces: Int { 2 }
     /// How long running answers may be left out, in nanoseconds.
     private static var patience: UInt64 { 300_000_000 }
     /// The part of an express step that carries answers on.
@@ -53,13 +56,26 @@ extension BatchPlanner {
     // MARK: kinds of steps
 
     private func fullStep(_ decoders: [Int], _ readers: [Int]) -> [StepPlan.Item] {
-        var items = decoders.prefix(limits.maxStepTokens).map { item($0, count: 1) }
+        var items = together(decoders).prefix(limits.maxStepTokens).map { item($0, count: 1) }
         let time = decoders.isEmpty ? limits.longestRead : limits.stall
         let reads = max(Self.fewestReads, cost.reads(within: time, decodes: decoders.count))
         for (index, count) in shares(of: min(limits.maxStepTokens - items.count, reads), among: readers) {
             items.append(item(index, count: count))
         }
         return items
+    }
+
+    /// Those of the running answers that a step carries on: all of them, unless other tenants' would have to wait too long for
+    /// that. Then those who got least come first, and a tenant's own take turns.
+    private func together(_ decoders: [Int]) -> [Int] {
+        let room = max(Self.fewestDecodes, Int(limits.stall / cost.perDecode))
+        guard decoders.count > room, Set(decoders.map { sequences[$0].request.tenant }).count > 1 else {
+            return decoders
+        }
+        let order = decoders.enumerated().sorted {
+            (counter($0.element), $0.offset) < (counter($1.element), $1.offset)
+        }
+        return order.prefix(room).map(\.element)
     }
 
     /// Prompts of tenants that have nothing in the engine yet, while others' answers run: they are read at once, and the answers
@@ -70,7 +86,9 @@ extension BatchPlanner {
         let lowest = busy.map { fair.counter(of: $0) }.min() ?? 0
         return readers.filter { index in
             let (request, charged) = (sequences[index].request, sequences[index].charged)
-            guard request.priority == .interactive, !busy.contains(request.tenant) else { return false }
+            guard request.priority == .interactive, !busy.contains(request.tenant),
+                placesHeld(by: request.tenant) <= Self.fewPlaces
+            else { return false }
             let before = fair.counter(of: request.tenant) - Double(charged) * fair.costs.input / request.weight
             return before <= lowest + fair.costs.localityDeficit
         }

@@ -18,7 +18,8 @@ package struct BatchPlanner {
         package var copiesPrefixes = false
         /// The engine can save a sequence and restore it.
         package var savesState = false
-        /// What prompts may add to a step that carries answers on, in nanoseconds.
+        /// What prompts may add to a step that carries answers on, and what answers of several tenants may take of one, in
+        /// nanoseconds.
         package var stall = 50e6
         /// The longest step that reads prompts only: whoever comes next waits that long.
         package var longestRead = 250e6
@@ -208,20 +209,19 @@ package struct BatchPlanner {
         guard theirs.priority == mine.priority, theirs.tenant != mine.tenant else { return false }
         let lead = fair.counter(of: mine.tenant) - fair.counter(of: theirs.tenant)
         if lead > limits.preemptionLead { return true }
-        return lead > 0 && placesHeld(by: theirs.tenant) == 0 && placesHeld(by: mine.tenant) > 1
+        return lead >= 0 && placesHeld(by: theirs.tenant) == 0 && placesHeld(by: mine.tenant) > 1
     }
 
-    private func placesHeld(by tenant: String) -> Int {
+    func placesHeld(by tenant: String) -> Int {
         sequences.count { $0.slot != nil && $0.request.tenant == tenant }
     }
 
-    /// Of those that may go: the least urgent, of whoever got most, the one that came last.
+    /// Of those that may go: the least urgent, of whoever got most, the one that holds least and is saved soonest.
     private func furthestAhead(where mayGo: (TokenSequence) -> Bool) -> Int? {
         sequences.indices.filter { sequences[$0].phase == .running && mayGo(sequences[$0]) }.max {
-            let (left, right) = (sequences[$0].request, sequences[$1].request)
-            return (left.priority, fair.counter(of: left.tenant), $0) < (
-                right.priority, fair.counter(of: right.tenant), $1
-            )
+            let (left, right) = (sequences[$0], sequences[$1])
+            return (left.request.priority, fair.counter(of: left.request.tenant), -left.held, $0)
+                < (right.request.priority, fair.counter(of: right.request.tenant), -right.held, $1)
         }
     }
 
