@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(app, "/app", 4);
     app[size % 2 == 0 ? 4 : sizeof app - 1] = 0;
     if (job_read(&j, app, data, size) != NULL) return 0;
-    require(j.start.kind >= WIRE_KIND_HANDLER && j.start.kind <= WIRE_KIND_FRESH, "the kind is known");
+    require(j.start.kind >= WIRE_KIND_HANDLER && j.start.kind <= WIRE_KIND_JIT, "the kind is known");
     require(j.start.device_count <= WIRE_DEVICES_MAX, "there is room for the devices");
     require(j.start.kind == WIRE_KIND_BACKEND || (j.start.device_count == 0 && j.start.device_bytes == 0), "only a backend has devices");
     require(below(j.directory, app) && stays(j.directory + strlen(app)), "the directory is the tenant's");

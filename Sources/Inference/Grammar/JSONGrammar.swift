@@ -50,7 +50,10 @@ struct JSONGrammar {
     }
 
     /// A whole number without its sign.
-    static let whole = GrammarExpression.choice([
-        .literal("0"), .sequence([.scalar(ScalarSet([0x31...0x39])), .repeated(.scalar(.digits), least: 0, most: 15)]),
-    ])
+    static var whole: GrammarExpression {
+        .choice([
+            .literal("0"),
+            .sequence([.scalar(ScalarSet([0x31...0x39])), .repeated(.scalar(.digits), least: 0, most: 15)]),
+        ])
+    }
 }
