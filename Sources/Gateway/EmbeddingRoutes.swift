@@ -5,9 +5,6 @@ internal import Inference
 internal import Platform
 
 extension Gateway {
-    /// The largest body of one of these requests.
-    private static let wholeRequestLimit = 8 << 20
-
     func embeddings(_ exchange: HTTPExchange, requestID: String) {
         readBody(exchange, requestID) { (gateway, bytes, tenant) throws(OpenAIError) in
             let body = try EmbeddingsBody(bytes.span, parser: &gateway.parser)
@@ -59,26 +56,11 @@ extension Gateway {
         _ exchange: HTTPExchange, _ requestID: String,
         _ read: @escaping (Gateway, _ body: [UInt8], _ tenant: String) throws(OpenAIError) -> WholeWork
     ) {
-        guard exchange.request.method == "POST" else {
-            return answer(
-                exchange, OpenAIError(status: 405, type: "invalid_request_error", message: "use POST"), requestID)
-        }
-        exchange.collectBody(limit: Self.wholeRequestLimit) { [weak self] result in
-            guard let self else { return }
-            switch result {
-            case .failure(.interrupted): return
-            case .failure(.tooLarge(let limit)):
-                answer(
-                    exchange,
-                    OpenAIError(
-                        status: 413, type: "invalid_request_error", message: "the body is larger than \(limit) bytes"),
-                    requestID)
-            case .success(let body):
-                do throws(OpenAIError) {
-                    try serve(exchange, read(self, body, tenant(of: exchange)), requestID)
-                } catch {
-                    answer(exchange, error, requestID)
-                }
+        readPost(exchange, requestID) { gateway, body in
+            do throws(OpenAIError) {
+                try gateway.serve(exchange, read(gateway, body, gateway.tenant(of: exchange)), requestID)
+            } catch {
+                gateway.answer(exchange, error, requestID)
             }
         }
     }

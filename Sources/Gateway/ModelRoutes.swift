@@ -16,6 +16,13 @@ extension Gateway {
     }
 
     func completions(_ exchange: HTTPExchange, kind: AnswerHead.Kind, requestID: String) {
+        readPost(exchange, requestID) { $0.begin(exchange, kind: kind, body: $1, requestID: requestID) }
+    }
+
+    /// Takes in the body of a request for a model; what is none is answered here.
+    func readPost(
+        _ exchange: HTTPExchange, _ requestID: String, then serve: @escaping (Gateway, _ body: [UInt8]) -> Void
+    ) {
         guard exchange.request.method == "POST" else {
             return answer(
                 exchange, OpenAIError(status: 405, type: "invalid_request_error", message: "use POST"), requestID)
@@ -30,7 +37,7 @@ extension Gateway {
                     OpenAIError(
                         status: 413, type: "invalid_request_error", message: "the body is larger than \(limit) bytes"),
                     requestID)
-            case .success(let body): begin(exchange, kind: kind, body: body, requestID: requestID)
+            case .success(let body): serve(self, body)
             }
         }
     }

@@ -201,11 +201,7 @@ extension Gateway {
         do throws(OpenAIError) {
             let request = try InferRequest(payload, headerLength: nil, parser: &parser)
             guard let name = request.model else { throw .missing("model") }
-            guard caller.manifest.models.contains(name) else {
-                throw OpenAIError(
-                    status: 403, type: "permission_error", code: "model_not_allowed", param: "model",
-                    message: "\(caller.key) may not call the model \(name); name it in `models` of its manifest")
-            }
+            try checkAllowed(name, caller)
             let version = shared.inference.model(named: name)?.version ?? ""
             let relay = LoopBound(
                 TensorRelay(request: request, model: name, version: version, reply: reply), on: loop)

@@ -60,9 +60,6 @@ package struct BatchPlanner {
     package var running: Int { sequences.count - waiting }
     package var isEmpty: Bool { sequences.isEmpty }
 
-    /// Tokens that the engine holds, kept prefixes included.
-    package var heldTokens: Int { sequences.reduce(prefixes.tokens) { $0 + ($1.slot == nil ? 0 : $1.held) } }
-
     /// True when prompt and answer fit into one sequence, and so also into an otherwise empty engine.
     package func fits(promptTokens: Int, maxTokens: Int) -> Bool {
         promptTokens >= 1 && maxTokens >= 1 && promptTokens + maxTokens <= roomForOne

@@ -54,6 +54,4 @@ struct PrefixCache {
         entries.removeAll { $0.slot == oldest.slot }
         return oldest.slot
     }
-
-    mutating func remove(_ slot: UInt32) { entries.removeAll { $0.slot == slot } }
 }
