@@ -31,19 +31,23 @@ llhttp_version() {
 }
 
 # The library and nothing else, with ggml's own thread pool: OpenMP would add a library and gain nothing.
-LLAMA_FLAGS="-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DGGML_NATIVE=ON -DGGML_OPENMP=OFF
+# Libraries look for each other beside themselves only: deploy refuses a plugin whose libraries look elsewhere.
+# $ORIGIN is for the loader, not for this shell.
+# shellcheck disable=SC2016
+LLAMA_RPATH='-DCMAKE_INSTALL_RPATH=$ORIGIN'
+LLAMA_FLAGS="$LLAMA_RPATH -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DGGML_NATIVE=ON -DGGML_OPENMP=OFF
     -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF
     -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_COMMIT=0c1e57098
     -DCMAKE_INSTALL_LIBDIR=lib"
 
 # llama-server as those build it who use it: OpenMP, which is llama.cpp's default, and no pages for a browser.
 LLAMA_PEER_FLAGS="$LLAMA_FLAGS -DGGML_OPENMP=ON -DLLAMA_BUILD_COMMON=ON -DLLAMA_BUILD_TOOLS=ON -DLLAMA_BUILD_SERVER=ON
-    -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_TOOLS_INSTALL=OFF -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON"
+    -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_TOOLS_INSTALL=OFF -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON
+    $LLAMA_RPATH/../lib"
 
 configure_llama() {
-    # $ORIGIN is for the loader, not for this shell.
-    # shellcheck disable=SC2016,SC2086
-    cmake -S "$1" -B "$BUILD/llama-objects" -G Ninja $2 -DCMAKE_INSTALL_RPATH='$ORIGIN;$ORIGIN/../lib'
+    # shellcheck disable=SC2086
+    cmake -S "$1" -B "$BUILD/llama-objects" -G Ninja $2
 }
 
 compile_llama() { nice -n 10 cmake --build "$BUILD/llama-objects" -j "$JOBS" --target "$1"; }
