@@ -206,7 +206,7 @@ package struct BatchPlanner {
     private func placesKept(from tenant: String) -> Int {
         guard !kept.isEmpty, !isLight(tenant) else { return 0 }
         let absent = kept.count { other, until in
-            until > steps && other != tenant && !sequences.contains { $0.request.tenant == other }
+            until > steps && other != tenant && placesHeld(by: other) == 0
         }
         return min(absent, limits.maxSequences / 8)
     }
