@@ -20,6 +20,7 @@ static const policy_line BACKEND_LOADING[] = {
 static const policy_line DEVICE_USING[] = {
     LINE(ioctl, ALLOW, ALWAYS, "how a driver is asked for anything; the only devices it can open are its own"),
     LINE(openat, ALLOW, NOT_CREATING, "nodes are opened for reading and writing"),
+    LINE(newfstatat, ALLOW, EMPTY_PATH, "fstat, as glibc spells it: drivers look at the nodes they opened"),
     LINE(eventfd2, ALLOW, ALWAYS, "drivers announce the end of work"),
 };
 
@@ -35,7 +36,6 @@ static const policy_line BACKEND_SERVING[] = {
     LINE(sched_setaffinity, ALLOW, ALWAYS, "engines bind compute threads to cores"),
     LINE(mmap, ALLOW, NOT_EXEC_FILE_OK, "malloc; parts of the model that are mapped late"),
     LINE(mprotect, ALLOW, NOT_EXEC, "malloc; stacks of threads"),
-    LINE(newfstatat, ALLOW, EMPTY_PATH, "fstat, as glibc spells it: the size of the model"),
     LINE(pread64, ALLOW, ALWAYS, "parts of the model that are read late"),
     LINE(fadvise64, ALLOW, ALWAYS, "as pread64"),
 };

@@ -3,16 +3,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../Sandbox/attempts/attempts.h"
 #include "check.h"
 
-static worker backend_of(host *h, uint32_t kind, const char *config) {
+static worker engine_of(host *h, const char *library, uint32_t kind, const char *config) {
     wire_start job = job_default();
     job.kind = kind;
     job.pids = 4;
     job.threads = 2;
     job.max_sequences = 4;
     job.max_step_tokens = 64;
-    return host_worker(h, job, "engine.so", config);
+    return host_worker(h, job, library, config);
+}
+
+static worker backend_of(host *h, uint32_t kind, const char *config) {
+    return engine_of(h, "engine.so", kind, config);
 }
 
 static worker backend(host *h, const char *config) {
@@ -113,13 +118,17 @@ static void test_long(host *h) {
 }
 
 /// The words with which opening failed.
-static const char *open_words(host *h, uint32_t kind, const char *config) {
+static const char *words_of(host *h, const char *library, uint32_t kind, const char *config) {
     static packet p;
-    worker w = backend_of(h, kind, config);
+    worker w = engine_of(h, library, kind, config);
     p = receive_type(w.channel, WIRE_FAILED);
     host_exited(h, w.number);
     close(w.channel);
     return p.ended ? "nothing" : text_of(&p);
+}
+
+static const char *open_words(host *h, uint32_t kind, const char *config) {
+    return words_of(h, "engine.so", kind, config);
 }
 
 typedef struct __attribute__((packed)) one_tensor {
@@ -185,6 +194,39 @@ static void test_code(host *h) {
     }
 }
 
+static bool is_among(const char *const *names, const char *name, size_t size) {
+    for (; *names != NULL; names++)
+        if (strlen(*names) == size && memcmp(*names, name, size) == 0) return true;
+    return false;
+}
+
+/// What is refused to a handler is refused to an engine too, also to one that may make code, but for what engines live by.
+static void test_hostile(host *h) {
+    static const char *const COMPUTING[] = {"affinity", "share-memory", NULL};
+    static const char *const CODING[] = {"affinity", "share-memory", "mprotect-rx", "stack-rwx", "code-writable", NULL};
+    const struct { uint32_t kind; const char *const *may; } CASES[] = {{WIRE_KIND_BACKEND, COMPUTING}, {WIRE_KIND_JIT, CODING}};
+    for (size_t i = 0; i < 2; i++) {
+        const char *words = strstr(words_of(h, "hostile.so", CASES[i].kind, "acts"), "worked: ");
+        CHECK(words != NULL, "opening did not come to its end");
+        for (const char *name = words == NULL ? "" : words + 8; *name != 0;) {
+            size_t size = strcspn(name, " ");
+            CHECK(size == 0 || is_among(CASES[i].may, name, size), "%.*s worked while loading (kind %u)", (int)size, name, CASES[i].kind);
+            name += size + (name[size] != 0);
+        }
+        worker w = engine_of(h, "hostile.so", CASES[i].kind, "{}");
+        packet p = operate(w, 1, WIRE_OP_TOKENIZE, "\0\0\0\0\1\0\0\0acts", 12);
+        CHECK(!p.ended && status_of(&p) == 0, "serving did not come to its end");
+        for (size_t at = 8; !p.ended && at + 4 <= p.size; at += 4) {
+            int32_t index;
+            memcpy(&index, p.bytes + at, 4);
+            const attempt *a = attempt_at((size_t)index);
+            CHECK(a != NULL && is_among(CASES[i].may, a->name, strlen(a->name)), "%s worked while serving (kind %u)",
+                a == NULL ? "?" : a->name, CASES[i].kind);
+        }
+        leave(h, w);
+    }
+}
+
 static void test_processors(host *h) {
     char expected[64];
     snprintf(expected, sizeof expected, "processors %ld, self absent", sysconf(_SC_NPROCESSORS_ONLN));
@@ -195,6 +237,7 @@ static void test_processors(host *h) {
 const test BACKEND_TESTS[] = {
     {"open", test_open},
     {"open fails", test_open_fails},
+    {"hostile", test_hostile},
     {"operations", test_operations},
     {"long request, long result", test_long},
     {"tensors", test_tensors},
