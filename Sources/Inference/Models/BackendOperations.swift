@@ -116,12 +116,13 @@ struct StepResult: Equatable {
     var outputs: [StepOutput]
 
     /// Nil when the bytes don't hold exactly what they announce.
-    init?(_ payload: [UInt8]) {
+    /// - Parameter most: nanoseconds that the step can have taken, whatever the worker says.
+    init?(_ payload: [UInt8], atMost most: UInt64 = .max) {
         var reader = ByteReader(payload)
         guard let count = reader.u32(), reader.u32() != nil, let nanoseconds = reader.u64(), count <= 65_536 else {
             return nil
         }
-        self.nanoseconds = nanoseconds
+        self.nanoseconds = min(nanoseconds, most)
         outputs = []
         outputs.reserveCapacity(Int(count))
         for _ in 0..<count {
