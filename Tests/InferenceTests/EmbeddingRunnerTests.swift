@@ -58,7 +58,7 @@ private struct Bench {
         desk = ModelDesk(
             LoadedModel(
                 spec, info: info, connection: line, counters: counters, quotas: QuotaKeeper(), loop: loop,
-                leases: DeviceLeases(cores: 1), started: { _ in }, ended: { _ in }, broken: { _ in }))
+                leases: DeviceLeases(loop: loop, cores: 1), started: { _ in }, ended: { _ in }, broken: { _ in }))
     }
 
     func ask(_ id: UInt64, _ tenant: String, _ inputs: [EmbeddingInput], dimensions: Int? = nil) -> Events {

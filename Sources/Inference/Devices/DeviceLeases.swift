@@ -1,16 +1,22 @@
 // The devices of the machine, lent to models from step to step. DeviceShares decides; all models of a host share one.
 package import Core
-internal import Platform
+package import Platform
 
 /// Lends every device to the models that compute on it. Loop-confined.
 package final class DeviceLeases {
+    private let loop: EventLoop
     private let cores: Int
     /// Nil: the processor.
     private var shares: [Device?: DeviceShares] = [:]
+    /// For those that wait behind one that hangs.
+    private var timers: [Device?: TimerToken] = [:]
     private var granted: [Device?: [DeviceShares.Party: () -> Void]] = [:]
 
     /// - Parameter cores: threads that may compute at the same time on the processor.
-    package init(cores: Int = Processors.usable) { self.cores = cores }
+    package init(loop: EventLoop, cores: Int = Processors.usable) {
+        self.loop = loop
+        self.cores = cores
+    }
 
     /// A part in a device for a model that was loaded.
     ///
@@ -29,7 +35,9 @@ package final class DeviceLeases {
     }
 
     fileprivate func take(_ device: Device?, _ party: DeviceShares.Party) -> Bool {
-        shares[device]?.take(party, now: .now) ?? false
+        let isHis = shares[device]?.take(party, now: .now) ?? false
+        if !isHis { watchOver(device) }
+        return isHis
     }
 
     fileprivate func giveBack(_ device: Device?, _ party: DeviceShares.Party) -> UInt64 {
@@ -38,6 +46,15 @@ package final class DeviceLeases {
 
     fileprivate func passOn(_ device: Device?) {
         for party in shares[device]?.next(now: .now) ?? [] { granted[device]?[party]?() }
+        watchOver(device)
+    }
+
+    private func watchOver(_ device: Device?) {
+        guard timers[device] == nil, let time = shares[device]?.nextOverdue else { return }
+        timers[device] = loop.schedule(at: time) { [weak self] in
+            self?.timers[device] = nil
+            self?.passOn(device)
+        }
     }
 
     fileprivate func end(_ device: Device?, _ party: DeviceShares.Party) {

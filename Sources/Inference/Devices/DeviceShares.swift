@@ -7,8 +7,10 @@ package import Platform
 /// the lowest is next. So two models that always have more to do differ, in that measure, by no more than their longest
 /// steps. A model that had nothing to do comes back no lower than the lowest of those that had: idling earns no credit.
 ///
-/// Whoever fits is served while the first in turn needs more threads than are free, so that no core idles. That ends when the first
-/// has waited for `patience`: from then on nobody goes before it. A model that wants more threads than there are gets all.
+/// Whoever fits is served while the first in turn needs more threads than are free, so that no core idles. That ends when it
+/// has been first for `patience`: from then on nobody goes before it. A model that wants more threads than there are gets all.
+///
+/// Who holds the device for `longest` keeps it from nobody any more: a worker that hangs must not hang its neighbours, too.
 package struct DeviceShares: Sendable {
     /// One model's worker.
     package struct Party: Hashable, Sendable {
@@ -19,6 +21,8 @@ package struct DeviceShares: Sendable {
         case resting
         case waiting(since: MonotonicTime)
         case holding(since: MonotonicTime)
+        /// For so long that others no longer wait for it.
+        case overdue(since: MonotonicTime)
     }
 
     private struct Account {
@@ -27,10 +31,15 @@ package struct DeviceShares: Sendable {
         /// Nanoseconds × threads ÷ weight.
         var counter: Double
         var state = State.resting
+        /// Since when it is first in turn, or was, and does not fit.
+        var blockedSince: MonotonicTime?
     }
 
-    /// How long others may fill the gap before a model that needs more threads than are free, in nanoseconds.
+    /// How long others may fill the gap before the first in turn, in nanoseconds.
     package static let patience: UInt64 = 100_000_000
+
+    /// How long a model may keep others from the device, in nanoseconds; planned steps take a fraction of that.
+    package static let longest: UInt64 = 2_000_000_000
 
     package let capacity: Int
     package private(set) var free: Int
@@ -47,7 +56,7 @@ package struct DeviceShares: Sendable {
 
     package var isFree: Bool { free == capacity }
     package var waiting: Int { accounts.values.count { if case .waiting = $0.state { true } else { false } } }
-    package func holds(_ party: Party) -> Bool { since(holding: party) != nil }
+    package func holds(_ party: Party) -> Bool { accounts[party].map { isHeld($0.state) } ?? false }
 
     // MARK: coming and going
 
@@ -79,7 +88,7 @@ package struct DeviceShares: Sendable {
     /// Asks for the device. True: the model holds it now. False: it waits, and a later `next` names it.
     package mutating func take(_ party: Party, now: MonotonicTime) -> Bool {
         guard let state = accounts[party]?.state else { return false }
-        if case .holding = state { return true }
+        if isHeld(state) { return true }
         if state == .resting { accounts[party]?.state = .waiting(since: now) }
         guard turns(now).contains(party) else { return false }
         grant(party, now)
@@ -90,9 +99,14 @@ package struct DeviceShares: Sendable {
     package mutating func giveBack(_ party: Party, now: MonotonicTime) -> UInt64 {
         guard let account = accounts[party] else { return 0 }
         accounts[party]?.state = .resting
-        guard case .holding(let since) = account.state else { return 0 }
-        let held = now.since(since)
-        free += account.threads
+        let held: UInt64
+        switch account.state {
+        case .holding(let since):
+            free += account.threads
+            held = now.since(since)
+        case .overdue(let since): held = now.since(since)
+        case .resting, .waiting: return 0
+        }
         // Work for nobody counts too, as if for one tenant of weight 1.
         let weight = account.weight > 0 ? account.weight : 1
         accounts[party]?.counter += Double(held) * Double(account.threads) / weight
@@ -101,13 +115,27 @@ package struct DeviceShares: Sendable {
 
     /// Gives what is free to those that wait for it. They hold it now.
     package mutating func next(now: MonotonicTime) -> [Party] {
+        for (party, account) in accounts {
+            guard case .holding(let since) = account.state, now.since(since) >= Self.longest else { continue }
+            accounts[party]?.state = .overdue(since: since)
+            free += account.threads
+        }
         let parties = turns(now)
         for party in parties { grant(party, now) }
         return parties
     }
 
+    /// When `next` may name somebody although nothing was given back; nil while nobody waits.
+    package var nextOverdue: MonotonicTime? {
+        guard waiting > 0 else { return nil }
+        return accounts.values.compactMap {
+            if case .holding(let since) = $0.state { since.adding(nanoseconds: Self.longest) } else { nil }
+        }
+        .min()
+    }
+
     /// Who of those that wait would get the device.
-    private func turns(_ now: MonotonicTime) -> [Party] {
+    private mutating func turns(_ now: MonotonicTime) -> [Party] {
         var left = free
         var parties: [Party] = []
         let order = accounts.compactMap { party, account -> (counter: Double, since: MonotonicTime, party: Party)? in
@@ -115,13 +143,15 @@ package struct DeviceShares: Sendable {
             return (account.counter, since, party)
         }
         .sorted { ($0.counter, $0.since, $0.party.number) < ($1.counter, $1.since, $1.party.number) }
-        for (_, since, party) in order where left > 0 {
-            guard let threads = accounts[party]?.threads else { continue }
-            if threads <= left {
+        for (_, _, party) in order where left > 0 {
+            guard let account = accounts[party] else { continue }
+            if account.threads <= left {
                 parties.append(party)
-                left -= threads
-            } else if now.since(since) >= Self.patience {
-                break
+                left -= account.threads
+            } else if party == order[0].party {
+                let since = account.blockedSince ?? now
+                if now.since(since) >= Self.patience { return [] }
+                accounts[party]?.blockedSince = since
             }
         }
         return parties
@@ -130,11 +160,14 @@ package struct DeviceShares: Sendable {
     private mutating func grant(_ party: Party, _ now: MonotonicTime) {
         free -= accounts[party]?.threads ?? 0
         accounts[party]?.state = .holding(since: now)
+        accounts[party]?.blockedSince = nil
     }
 
-    private func since(holding party: Party) -> MonotonicTime? {
-        guard case .holding(let since) = accounts[party]?.state else { return nil }
-        return since
+    private func isHeld(_ state: State) -> Bool {
+        switch state {
+        case .holding, .overdue: true
+        case .resting, .waiting: false
+        }
     }
 
     private mutating func raiseFloor() {

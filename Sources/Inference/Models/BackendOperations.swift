@@ -112,6 +112,9 @@ struct StepOutput: Equatable {
 }
 
 struct StepResult: Equatable {
+    /// Bytes that one token may stand for: what is beyond is no token.
+    private static let maxPiece: UInt32 = 65_536
+
     var nanoseconds: UInt64
     var outputs: [StepOutput]
 
@@ -135,12 +138,12 @@ struct StepResult: Equatable {
     private static func output(_ reader: inout ByteReader) -> StepOutput? {
         guard let slot = reader.u32(), let status = reader.i32(), let end = reader.u32(), let token = reader.i32(),
             let logprob = reader.f32(), let size = reader.u32(), let topCount = reader.u32(), reader.u32() != nil,
-            let piece = reader.take(size), topCount <= 1024
+            size <= maxPiece, let piece = reader.take(size), topCount <= 1024
         else { return nil }
         var picked = TokenLogprob(piece: piece, logprob: logprob)
         for _ in 0..<topCount {
             guard reader.i32() != nil, let logprob = reader.f32(), let size = reader.u32(),
-                let piece = reader.take(size)
+                size <= maxPiece, let piece = reader.take(size)
             else { return nil }
             picked.top.append(TokenLogprob.Alternative(piece: piece, logprob: logprob))
         }

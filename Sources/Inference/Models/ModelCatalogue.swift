@@ -7,7 +7,7 @@ final class ModelCatalogue {
     private let loop: EventLoop
     private let start: BackendStart
     private let quotas: QuotaKeeper
-    private let leases = DeviceLeases()
+    private let leases: DeviceLeases
     private var models: [String: ServedModel] = [:]
     /// Taken out of the catalogue, still answering what they had begun.
     private var leaving: [ObjectIdentifier: ServedModel] = [:]
@@ -16,6 +16,7 @@ final class ModelCatalogue {
     init(loop: EventLoop, quotas: QuotaKeeper, start: @escaping BackendStart) {
         self.quotas = quotas
         self.loop = loop
+        leases = DeviceLeases(loop: loop)
         self.start = start
     }
 

@@ -48,6 +48,8 @@ final class ModelRunner: ModelWork {
     private var operations = 0
     private var promptOperations = 0
     private var stepIsOut = false
+    /// When the last step's result came, while it is taken in.
+    private var resultAt: MonotonicTime?
     /// Tenants of requests that ended while a step with them was out.
     private var departed: [GenerationID: String] = [:]
 
@@ -203,9 +205,18 @@ final class ModelRunner: ModelWork {
         promptsSinceStep = 0
         let sent = MonotonicTime.now
         model.compute(WIRE_OP_STEP, payload) { [self] status, payload in
+            let now = MonotonicTime.now
             stepIsOut = false
-            stepped(plan, took: MonotonicTime.now.since(sent), status, payload)
+            resultAt = now
+            stepped(plan, took: now.since(sent), status, payload)
             pump()
+            resultAt = nil
+        }
+        if let resultAt {
+            counters.update {
+                $0.nextSteps += 1
+                $0.betweenStepsNanoseconds += MonotonicTime.now.since(resultAt)
+            }
         }
     }
 
