@@ -59,6 +59,7 @@ private final class Bench {
         loop = try EventLoop(index: 0)
         var limits = Limits(defaultsFor: .backend)
         limits.threads = threads
+        limits.cpuPercent = threads * 100
         limits.stepMilliseconds = stepMilliseconds
         service = InferenceService(loop: loop) { [unowned self] spec, sink in
             workers.append(Worker(spec.name, sink))

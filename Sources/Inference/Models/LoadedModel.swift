@@ -67,9 +67,7 @@ final class LoadedModel {
         whenEnded = ended
         whenBroken = broken
         limit = spec.operationLimit(infers: info.isForTensors)
-        lease = leases.lease(of: spec.worker.device, threads: Int(spec.worker.limits.threads)) { [unowned self] in
-            granted()
-        }
+        lease = leases.lease(of: spec.worker.device, threads: spec.stepThreads) { [unowned self] in granted() }
     }
 
     // MARK: whose work it has
@@ -252,6 +250,12 @@ struct OperationLimit: Equatable {
 }
 
 extension ModelSpec {
+    /// Threads that compute at the same time: an engine may have more than it is given cores for.
+    var stepThreads: Int {
+        let cores = (worker.limits.cpuPercent + 99) / 100
+        return Int(max(1, min(worker.limits.threads, cores)))
+    }
+
     /// - Parameter infers: the model runs on tensors, where a request is one operation.
     func operationLimit(infers: Bool) -> OperationLimit {
         let limits = worker.limits
