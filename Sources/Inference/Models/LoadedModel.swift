@@ -1,4 +1,4 @@
-// A model while its worker lives: what its runners share, the operations that are with the worker, and its part in the device.
+// A model while its worker lives: what its runners share, and the operations that are with the worker; DeviceTurns is its device.
 internal import Core
 internal import Platform
 internal import SwiftletWire
@@ -14,13 +14,6 @@ final class LoadedModel {
         let code: Int
         let computes: Bool
         let answered: Answered
-    }
-
-    /// A runner that has the device, or wants it.
-    private struct Claim {
-        let runner: ObjectIdentifier
-        let since: MonotonicTime
-        let granted: () -> Void
     }
 
     let spec: ModelSpec
@@ -43,10 +36,7 @@ final class LoadedModel {
     /// Why the worker is being ended: it gets nothing any more, and nothing of it is believed.
     private(set) var fault: String?
 
-    private var lease: DeviceLease?
-    /// The first has the device, or is the one for which it was asked.
-    private var claims: [Claim] = []
-    private var holds = false
+    private let turns: DeviceTurns
     private var tenants: [GenerationID: String] = [:]
 
     /// - Parameters:
@@ -67,7 +57,7 @@ final class LoadedModel {
         whenEnded = ended
         whenBroken = broken
         limit = spec.operationLimit(infers: info.isForTensors)
-        lease = leases.lease(of: spec.worker.device, threads: spec.stepThreads) { [unowned self] in granted() }
+        turns = DeviceTurns(leases, spec, counters: counters)
     }
 
     // MARK: whose work it has
@@ -83,9 +73,9 @@ final class LoadedModel {
         whenEnded(id)
     }
 
-    /// The weight of a model is that of its tenants: two models of one tenant don't get it twice what others get.
+    /// The weight of a model is that of its tenants, so that many requests weigh no more than one.
     private func weigh() {
-        lease?.setWeight(Set(tenants.values).reduce(0) { $0 + quotas.policy(of: $1).weight })
+        turns.setWeight(Set(tenants.values).reduce(0) { $0 + quotas.policy(of: $1).weight })
     }
 
     // MARK: operations
@@ -97,7 +87,7 @@ final class LoadedModel {
 
     /// Sends the one operation for which the device was taken; with its answer it is given back.
     func compute(_ code: Int, _ payload: [UInt8], answered: @escaping Answered) {
-        precondition(holds || fault != nil, "a computation without the device")
+        precondition(turns.isHeld || fault != nil, "a computation without the device")
         send(Operation(code: code, computes: true, answered: answered), payload)
     }
 
@@ -121,9 +111,9 @@ final class LoadedModel {
         guard fault == nil else { return }
         guard let operation = out.removeValue(forKey: number) else { return giveUp("it answered what nobody asked") }
         begun = .now
-        if operation.computes { releaseDevice() }
+        if operation.computes { turns.giveBack() }
         operation.answered(status, payload)
-        if operation.computes { passDeviceOn() }
+        if operation.computes { turns.passOn() }
     }
 
     /// Ends the worker, because it broke its contract; all requests fail with `cause`, and the next one loads the model again.
@@ -139,11 +129,7 @@ final class LoadedModel {
     /// The worker is gone, and answers nothing any more.
     func end() {
         stopWatch()
-        claims = []
-        holds = false
-        let lease = lease
-        self.lease = nil
-        lease?.end()
+        turns.end()
     }
 
     // MARK: the watch
@@ -188,59 +174,10 @@ final class LoadedModel {
 
     /// Asks for the device. True: the runner has it, and sends one operation by `compute` or says `leaveDevice`. False: `granted` is
     /// called when it has.
-    func takeDevice(_ runner: AnyObject, granted: @escaping () -> Void) -> Bool {
-        guard fault == nil, lease != nil else { return false }
-        let runner = ObjectIdentifier(runner)
-        if let index = claims.firstIndex(where: { $0.runner == runner }) { return index == 0 && holds }
-        claims.append(Claim(runner: runner, since: .now, granted: granted))
-        if claims.count == 1 { ask() }
-        return claims[0].runner == runner && holds
-    }
+    func takeDevice(_ runner: AnyObject, granted: @escaping () -> Void) -> Bool { turns.take(runner, granted: granted) }
 
     /// The runner has the device and nothing to compute after all.
-    func leaveDevice(_ runner: AnyObject) {
-        guard holds, claims.first?.runner == ObjectIdentifier(runner) else { return }
-        releaseDevice()
-        passDeviceOn()
-    }
-
-    private func ask() {
-        guard let lease, lease.take() else { return }
-        holds = true
-        noteWait()
-    }
-
-    private func granted() {
-        holds = true
-        noteWait()
-        claims.first?.granted()
-    }
-
-    private func noteWait() {
-        guard let since = claims.first?.since else { return }
-        let waited = MonotonicTime.now.since(since)
-        counters.update {
-            $0.deviceTurns += 1
-            $0.deviceWaitNanoseconds += waited
-        }
-    }
-
-    private func releaseDevice() {
-        guard holds, let lease else { return }
-        holds = false
-        if !claims.isEmpty { claims.removeFirst() }
-        let held = lease.giveBack()
-        counters.update { $0.deviceHeldNanoseconds += held }
-    }
-
-    /// First this model's other runner asks, so that it is weighed with the other models.
-    private func passDeviceOn() {
-        if !holds, let next = claims.first {
-            ask()
-            if holds { next.granted() }
-        }
-        lease?.passOn()
-    }
+    func leaveDevice(_ runner: AnyObject) { turns.leave(runner) }
 }
 
 /// How long a worker may take for one operation, and the manifest's key for that.

@@ -1,7 +1,6 @@
 // A backend that says "ok" to every prompt, and breaks its contract when the prompt begins with "!" and how; or lies in describe.
 #include "swiftlet_backend.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -161,7 +160,7 @@ static void leak(void) {
 
 static void misbehave(const swiftlet_step_item *items, swiftlet_step_output *outputs) {
     hang_when("hang-step");
-    if (told("crash-step")) raise(SIGSEGV);
+    if (told("crash-step")) *(volatile int *)8 = 1;
     if (told("exit-step")) _exit(0);
     if (told("leak-step")) leak();
     if (told("wrong-sequence")) outputs[0].sequence = 77;
@@ -174,7 +173,7 @@ static void misbehave(const swiftlet_step_item *items, swiftlet_step_output *out
         outputs[0].top_count = 1 << 20;
         outputs[0].top = (const swiftlet_token_logprob *)(const void *)large;
     }
-    if (told("forge-garbage")) forge(FRAME_RESULT, FLAG_END, operations, "not a result at all", 19);
+    if (told("forge-garbage")) forge(FRAME_RESULT, FLAG_END, operations, "\0\0\0\0\0\0\0\0garbage", 15);
     if (told("forge-short")) forge(FRAME_RESULT, FLAG_END, operations, "x", 1);
     if (told("forge-unasked")) forge(FRAME_RESULT, FLAG_END, 4000000000u, "\0\0\0\0\0\0\0\0", 8);
     if (told("forge-type")) forge(64, 0, 1, "x", 1);
@@ -198,7 +197,7 @@ static int32_t embed(void *model, const int32_t *tokens, size_t count, float *ve
     (void)count;
     operations++;
     hang_when("hang-embed");
-    if (told("crash-embed")) raise(SIGBUS);
+    if (told("crash-embed")) __builtin_trap();
     for (int i = 0; i < EMBEDDING; i++) vector[i] = told("infinite") ? 1e38f * 10 : 0.5f;
     return SWIFTLET_OK;
 }
