@@ -7,6 +7,8 @@ package struct Limits: Sendable, Equatable {
     package var deviceMemoryBytes: UInt64
     /// From the lease to the last byte of the answer.
     package var timeoutMilliseconds: Int
+    /// One operation of a model's engine: a step, a prompt's tokens, a vector. Beyond it the worker is ended.
+    package var stepMilliseconds: Int
     /// Invocations at the same time, each in a worker of its own.
     package var concurrency: Int
     /// Requests that may wait when all workers are busy.
@@ -29,6 +31,7 @@ package struct Limits: Sendable, Equatable {
         memoryBytes = kind == .handler ? 128 << 20 : 1 << 30
         deviceMemoryBytes = 0
         timeoutMilliseconds = 30_000
+        stepMilliseconds = 120_000
         concurrency = 8
         queue = 256
         queueTimeoutMilliseconds = 10_000
@@ -47,6 +50,7 @@ extension Limits {
         package static let memoryMebibytes: ClosedRange<Int64> = 4...1_048_576
         package static let deviceMemoryMebibytes: ClosedRange<Int64> = 1...4_194_304
         package static let timeoutMilliseconds: ClosedRange<Int64> = 1...3_600_000
+        package static let stepMilliseconds: ClosedRange<Int64> = 1...3_600_000
         package static let concurrency: ClosedRange<Int64> = 1...1024
         package static let queue: ClosedRange<Int64> = 0...65_536
         package static let queueTimeoutMilliseconds: ClosedRange<Int64> = 0...600_000

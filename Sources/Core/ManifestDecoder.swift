@@ -157,7 +157,7 @@ extension Manifest {
 extension Manifest {
     private static let limitKeys = [
         "memory_mb", "device_memory_mb", "timeout_ms", "concurrency", "queue", "queue_timeout_ms", "cpu_percent",
-        "cpu_weight", "threads", "files", "body_mb", "response_mb",
+        "cpu_weight", "threads", "files", "body_mb", "response_mb", "step_ms",
     ]
 
     private mutating func readLimits(_ reader: ManifestReader) throws(RuntimeError) {
@@ -183,6 +183,15 @@ extension Manifest {
         if let n = try asked.integer("body_mb", in: Range.bodyMebibytes) { limits.bodyBytes = UInt64(n) << 20 }
         if let n = try asked.integer("response_mb", in: Range.responseMebibytes) {
             limits.responseBytes = UInt64(n) << 20
+        }
+        if let n = try asked.integer("step_ms", in: Range.stepMilliseconds) {
+            guard kind == .backend else {
+                throw RuntimeError(
+                    .manifestInvalid, step: reader.step,
+                    cause: "'limits.step_ms' is for backends: a handler has no steps",
+                    next: "remove it; 'limits.timeout_ms' bounds an invocation")
+            }
+            limits.stepMilliseconds = Int(n)
         }
         guard kind == .backend || limits.threads == 1 else {
             throw RuntimeError(

@@ -49,6 +49,7 @@ extension Manifest {
             "body_mb": .integer(Int64(limits.bodyBytes >> 20)),
             "response_mb": .integer(Int64(limits.responseBytes >> 20)),
         ]
+        if kind == .backend { members["step_ms"] = .integer(Int64(limits.stepMilliseconds)) }
         if limits.deviceMemoryBytes > 0 {
             members["device_memory_mb"] = .integer(Int64(limits.deviceMemoryBytes >> 20))
         }

@@ -92,6 +92,8 @@ extension Gateway {
             ("loads_total", "Times the model was loaded.", \.loads),
             ("unloads_total", "Times the model was let go.", \.unloads),
             ("crashes_total", "Times its worker ended unasked.", \.crashes),
+            ("next_steps_total", "Steps that followed another's result at once.", \.nextSteps),
+            ("device_turns_total", "Times the model got its device; wait over turns is the mean wait.", \.deviceTurns),
             ("over_budget_total", "Times its worker was ended for its device memory.", \.overBudget),
         ]
     }
@@ -101,6 +103,9 @@ extension Gateway {
             ("step_seconds_total", "Time inside the engine's steps.", \.stepNanoseconds),
             ("embedding_seconds_total", "Time until a text's vector is there.", \.embeddingNanoseconds),
             ("tensor_run_seconds_total", "Time inside the engine's runs on tensors.", \.tensors.infer.nanoseconds),
+            ("between_steps_seconds_total", "Host time before those steps.", \.betweenStepsNanoseconds),
+            ("device_wait_seconds_total", "Time spent waiting for the device.", \.deviceWaitNanoseconds),
+            ("device_held_seconds_total", "Time the model had its device.", \.deviceHeldNanoseconds),
             ("load_seconds_total", "Time spent loading.", \.loadNanoseconds),
             ("time_to_first_token_seconds_total", "From request to first token.", \.timeToFirstTokenNanoseconds),
         ]

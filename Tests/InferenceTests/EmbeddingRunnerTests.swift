@@ -39,10 +39,12 @@ private final class Events: Sendable {
 
 private struct Bench {
     let line = Line()
+    let loop: EventLoop
     let counters = ModelCounters()
     let desk: ModelDesk
 
-    init(capabilities: UInt32 = UInt32(SWIFTLET_CAN_EMBED)) {
+    init(capabilities: UInt32 = UInt32(SWIFTLET_CAN_EMBED)) throws {
+        loop = try EventLoop(index: 0)
         let worker = WorkerSpec(
             purpose: .backend, key: FunctionKey(tenant: "platform", name: "m"), trust: "platform:m", root: "/",
             directory: "m",
@@ -55,8 +57,8 @@ private struct Bench {
             maxStepTokens: 16, embeddingSize: 2, bytesPerToken: 0, modelBytes: 0)
         desk = ModelDesk(
             LoadedModel(
-                spec, info: info, connection: line, counters: counters, quotas: QuotaKeeper(), started: { _ in },
-                ended: { _ in }))
+                spec, info: info, connection: line, counters: counters, quotas: QuotaKeeper(), loop: loop,
+                leases: DeviceLeases(loop: loop, cores: 1), started: { _ in }, ended: { _ in }, broken: { _ in }))
     }
 
     func ask(_ id: UInt64, _ tenant: String, _ inputs: [EmbeddingInput], dimensions: Int? = nil) -> Events {
@@ -81,8 +83,8 @@ private struct Bench {
     }
 }
 
-@Test func textsBecomeTokensFirstAndThenVectorsInOrder() {
-    let bench = Bench()
+@Test func textsBecomeTokensFirstAndThenVectorsInOrder() throws {
+    let bench = try Bench()
     let events = bench.ask(1, "a", [.text("xy"), .tokens([7]), .text("z")])
     while bench.serve() { #expect(events.ends <= 1) }
     #expect(
@@ -93,8 +95,8 @@ private struct Bench {
     #expect(bench.counters.now.embeddings == 3 && bench.counters.now.promptTokens == 4)
 }
 
-@Test func oneTextWaitsForOneOperationOfAnothersMany() {
-    let bench = Bench()
+@Test func oneTextWaitsForOneOperationOfAnothersMany() throws {
+    let bench = try Bench()
     let many = bench.ask(1, "many", Array(repeating: .tokens([1, 2, 3, 4, 5, 6, 7, 8]), count: 500))
     for _ in 0..<100 { _ = bench.serve() }
     let one = bench.ask(2, "one", [.tokens([1])])
@@ -106,8 +108,8 @@ private struct Bench {
     #expect(many.vectors == Array(0..<500) && many.ends == 1)
 }
 
-@Test func whatCannotBeEmbeddedIsRefusedBeforeAnythingIsSent() {
-    let bench = Bench()
+@Test func whatCannotBeEmbeddedIsRefusedBeforeAnythingIsSent() throws {
+    let bench = try Bench()
     for (inputs, dimensions, param) in [
         ([EmbeddingInput.tokens([1, 256])], nil, "input[0]"), ([.text("x"), .tokens([-1])], nil, "input[1]"),
         ([.tokens(Array(repeating: 1, count: 17))], nil, "input[0]"), ([.text("x")], 3, "dimensions"),
@@ -117,13 +119,13 @@ private struct Bench {
         #expect(events.error?.status == 400 && events.error?.param == param && events.ends == 1)
     }
     #expect(bench.line.sent.isEmpty)
-    let chat = Bench(capabilities: UInt32(SWIFTLET_CAN_GENERATE))
+    let chat = try Bench(capabilities: UInt32(SWIFTLET_CAN_GENERATE))
     #expect(chat.ask(1, "a", [.text("x")]).error?.code == "unsupported_value")
     #expect(chat.line.sent.isEmpty && chat.counters.now.refused == 1)
 }
 
-@Test func aTextThatIsTooLongIsFoundBeforeAnyVectorIsMade() {
-    let bench = Bench()
+@Test func aTextThatIsTooLongIsFoundBeforeAnyVectorIsMade() throws {
+    let bench = try Bench()
     let events = bench.ask(1, "a", [.text("fine"), .text("seventeen bytes !")])
     while bench.serve() {}
     #expect(events.error?.param == "input[1]" && events.error?.code == "context_length_exceeded")
@@ -131,8 +133,8 @@ private struct Bench {
     #expect(bench.line.sent.allSatisfy { $0.operation == WIRE_OP_TOKENIZE })
 }
 
-@Test func whoLeavesIsNotServedAndTheNextIs() {
-    let bench = Bench()
+@Test func whoLeavesIsNotServedAndTheNextIs() throws {
+    let bench = try Bench()
     let left = bench.ask(1, "a", [.tokens([1]), .tokens([2])])
     let next = bench.ask(2, "a", [.tokens([3])])
     bench.desk.cancel(GenerationID(1))
@@ -142,17 +144,17 @@ private struct Bench {
     #expect(bench.line.sent.count == 2 && bench.counters.now.cancelled == 1)
 }
 
-@Test func damagedAnswersEndTheWorkerAndFailuresOnlyTheirRequest() {
+@Test func damagedAnswersEndTheWorkerAndFailuresOnlyTheirRequest() throws {
     for payload in [[], [0, 0, 128, 63], Array(repeating: 0, count: 9)] as [[UInt8]] {
-        let bench = Bench()
+        let bench = try Bench()
         _ = bench.ask(1, "a", [.tokens([1])])
         bench.desk.model.received(bench.line.sent[0].request, status: 0, payload: payload)
         #expect(bench.line.killed)
     }
-    let unasked = Bench()
+    let unasked = try Bench()
     unasked.desk.model.received(77, status: 0, payload: [])
     #expect(unasked.line.killed)
-    let bench = Bench()
+    let bench = try Bench()
     let notFinite = bench.ask(1, "a", [.tokens([1])])
     let refused = bench.ask(2, "a", [.tokens([2])])
     let failed = bench.ask(3, "a", [.tokens([3])])
@@ -168,8 +170,8 @@ private struct Bench {
     #expect(fine.vectors == [0] && !bench.line.killed)
 }
 
-@Test func whenTheWorkerIsGoneAllFail() {
-    let bench = Bench()
+@Test func whenTheWorkerIsGoneAllFail() throws {
+    let bench = try Bench()
     let both = [bench.ask(1, "a", [.tokens([1])]), bench.ask(2, "b", [.text("x")])]
     let lost = bench.desk.failAll(.modelFailed("m", "gone"))
     #expect(Set(lost) == [GenerationID(1), GenerationID(2)])

@@ -40,6 +40,8 @@ int clinux_spawn(const char *_Nonnull path, char *_Nullable const *_Nonnull argu
                  const int *_Nonnull keep, size_t keep_count);
 
 int clinux_pidfd_open(pid_t pid);
+/// Cores of this process' affinity, or of the machine when the kernel doesn't say.
+int clinux_usable_cores(void);
 /// Gives up root for good: supplementary groups, group, user, and every capability.
 int clinux_drop_privileges(uid_t uid, gid_t gid);
 /// Waits for a child without blocking. 1: it ended and `*status` is set; 0: it lives.

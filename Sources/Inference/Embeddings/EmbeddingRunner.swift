@@ -57,6 +57,9 @@ final class EmbeddingRunner: ModelWork {
     private var jobs: [GenerationID: Job] = [:]
     private var turns = TenantTurns()
     private var isOut = false
+    private var isComputing = false
+    /// Whose turn it is, while its operation waits for the device.
+    private var chosen: GenerationID?
 
     init(_ model: LoadedModel) { self.model = model }
 
@@ -152,53 +155,64 @@ final class EmbeddingRunner: ModelWork {
 
     /// Sends the next operation, unless one is out.
     private func pump() {
-        while !isOut, let id = turns.next() {
+        while model.fault == nil, !isOut, let id = chosen ?? turns.next() {
             guard let job = jobs[id] else { preconditionFailure("a turn for a request that is over") }
+            chosen = nil
             if job.startedAt == nil {
                 job.startedAt = .now
                 job.timings.queue = MonotonicTime.now.since(job.arrived)
                 started(id)
             }
             do throws(OpenAIError) {
-                try send(id, job)
+                guard try send(id, job) else { return chosen = id }
             } catch {
                 fail(id, error)
             }
         }
     }
 
+    /// The device is this model's, after a wait.
+    private func granted() {
+        pump()
+        if !isComputing { model.leaveDevice(self) }
+    }
+
     /// Sends one operation of a request; inputs that are tokens already need none to become them.
-    private func send(_ id: GenerationID, _ job: Job) throws(OpenAIError) {
+    /// Returns false when it has to wait for the device.
+    private func send(_ id: GenerationID, _ job: Job) throws(OpenAIError) -> Bool {
         let weight = quotas.policy(of: job.tenant).weight
         while job.tokens.count < job.inputs.count {
             switch job.inputs[job.tokens.count] {
             case .tokens(let tokens): job.add(tokens)
             case .text(let text):
                 turns.charge(id, tokens: text.utf8.count / Self.bytesPerCharge, weight: weight)
-                return send(WIRE_OP_TOKENIZE, OperationPayload.tokenize(text, start: job.addSpecial), id, job)
+                let operation = Operation(id: id, tokenizes: true, tenant: job.tenant, sentAt: .now)
+                isOut = true
+                model.send(WIRE_OP_TOKENIZE, OperationPayload.tokenize(text, start: job.addSpecial)) { [self] in
+                    answered(operation, $0, $1)
+                }
+                return true
             }
         }
         if job.grant == nil {
             job.grant = try quotas.begin(job.tenant, textTokens: job.usage.promptTokens)
             job.sink(.started(promptTokens: job.usage.promptTokens, standing: quotas.standing(of: job.tenant)))
         }
+        guard model.takeDevice(self, granted: { [unowned self] in granted() }) else { return false }
         let tokens = job.tokens[job.embedded]
         turns.charge(id, tokens: tokens.count, weight: weight)
         job.tokensRead += tokens.count
-        send(WIRE_OP_EMBED, OperationPayload.embed(tokens), id, job)
+        let operation = Operation(id: id, tokenizes: false, tenant: job.tenant, sentAt: .now)
+        (isOut, isComputing) = (true, true)
+        model.compute(WIRE_OP_EMBED, OperationPayload.embed(tokens)) { [self] in answered(operation, $0, $1) }
+        return true
     }
 
     /// Bytes whose reading costs about what computing one token does.
     private static let bytesPerCharge = 1024
 
-    private func send(_ code: Int, _ payload: [UInt8], _ id: GenerationID, _ job: Job) {
-        let operation = Operation(id: id, tokenizes: code == WIRE_OP_TOKENIZE, tenant: job.tenant, sentAt: .now)
-        isOut = true
-        model.send(code, payload) { [self] in answered(operation, $0, $1) }
-    }
-
     private func answered(_ operation: Operation, _ status: Int32, _ payload: [UInt8]) {
-        isOut = false
+        (isOut, isComputing) = (false, false)
         let spent = operation.tokenizes ? nil : bill(operation)
         // Its caller may have left while it ran.
         if let job = jobs[operation.id] {
@@ -225,7 +239,9 @@ final class EmbeddingRunner: ModelWork {
     private func tokenized(_ id: GenerationID, _ job: Job, _ status: Int32, _ payload: [UInt8]) {
         let name = job.names.name(job.tokens.count)
         guard status == 0 else { return fail(id, failure("tokenize", name, status, payload)) }
-        guard let tokens = PromptTokens.parse(payload, isChat: false) else { return model.kill() }
+        guard let tokens = PromptTokens.parse(payload, isChat: false) else {
+            return model.giveUp("tokenize: its answer holds no tokens")
+        }
         if job.embeds {
             if tokens.isEmpty { return fail(id, .invalid(name, "\(name): it has no tokens", code: "invalid_value")) }
             if let error = tooLong(tokens.count, name) { return fail(id, error) }
@@ -237,7 +253,9 @@ final class EmbeddingRunner: ModelWork {
     private func embedded(_ operation: Operation, _ job: Job, _ status: Int32, _ payload: [UInt8]) {
         let name = job.names.name(job.embedded)
         guard status == 0 else { return fail(operation.id, failure("embed", name, status, payload)) }
-        guard let vector = Vector.parse(payload, count: info.embeddingSize) else { return model.kill() }
+        guard let vector = Vector.parse(payload, count: info.embeddingSize) else {
+            return model.giveUp("embed: its answer is no vector of \(info.embeddingSize) numbers")
+        }
         guard vector.allSatisfy(\.isFinite) else {
             return fail(
                 operation.id, .modelFailed(spec.name, "embed: the vector of \(name) holds a number that is not finite"))
@@ -278,6 +296,7 @@ final class EmbeddingRunner: ModelWork {
 
     private func take(_ id: GenerationID) -> Job? {
         turns.remove(id)
+        if chosen == id { chosen = nil }
         let job = jobs.removeValue(forKey: id)
         if let job { settle(job) }
         return job

@@ -1,4 +1,5 @@
 // The line to one backend worker, as the runner sees it; BackendWorker.swift is the real one.
+internal import SwiftletABI
 
 /// What ModelRunner needs of a backend worker. Loop-confined.
 package protocol BackendConnection: AnyObject {
@@ -43,4 +44,7 @@ package struct ModelInfo: Equatable, Sendable {
 
     /// One of SWIFTLET_CAN_*.
     func can(_ capability: Int) -> Bool { Int(capabilities) & capability == capability }
+
+    /// What can do both is served as a language model.
+    var isForTensors: Bool { can(SWIFTLET_CAN_INFER) && !can(SWIFTLET_CAN_GENERATE) }
 }

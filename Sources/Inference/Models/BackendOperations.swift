@@ -114,16 +114,20 @@ struct StepOutput: Equatable {
 }
 
 struct StepResult: Equatable {
+    /// Bytes that one token may stand for: what is beyond is no token.
+    private static let maxPiece: UInt32 = 65_536
+
     var nanoseconds: UInt64
     var outputs: [StepOutput]
 
     /// Nil when the bytes don't hold exactly what they announce.
-    init?(_ payload: [UInt8]) {
+    /// - Parameter most: nanoseconds that the step can have taken, whatever the worker says.
+    init?(_ payload: [UInt8], atMost most: UInt64 = .max) {
         var reader = ByteReader(payload)
         guard let count = reader.u32(), reader.u32() != nil, let nanoseconds = reader.u64(), count <= 65_536 else {
             return nil
         }
-        self.nanoseconds = nanoseconds
+        self.nanoseconds = min(nanoseconds, most)
         outputs = []
         outputs.reserveCapacity(Int(count))
         for _ in 0..<count {
@@ -136,12 +140,12 @@ struct StepResult: Equatable {
     private static func output(_ reader: inout ByteReader) -> StepOutput? {
         guard let slot = reader.u32(), let status = reader.i32(), let end = reader.u32(), let token = reader.i32(),
             let logprob = reader.f32(), let size = reader.u32(), let topCount = reader.u32(), reader.u32() != nil,
-            let piece = reader.take(size), topCount <= 1024
+            size <= maxPiece, let piece = reader.take(size), topCount <= 1024
         else { return nil }
         var picked = TokenLogprob(piece: piece, logprob: logprob)
         for _ in 0..<topCount {
             guard reader.i32() != nil, let logprob = reader.f32(), let size = reader.u32(),
-                let piece = reader.take(size)
+                size <= maxPiece, let piece = reader.take(size)
             else { return nil }
             picked.top.append(TokenLogprob.Alternative(piece: piece, logprob: logprob))
         }

@@ -6,8 +6,8 @@ package import Workers
 
 /// Runs a model's worker on one loop.
 package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
-    /// An answer above this is no answer: the largest real one is a saved sequence.
-    private static let maxResultBytes = 1 << 30
+    /// An answer above this is no answer: the worker's own code makes none.
+    private static let maxResultBytes = 256 << 20
     /// How long a worker may take to end by itself.
     private static let graceMilliseconds: UInt64 = 2_000
 
@@ -17,7 +17,8 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
     private var sink: ((BackendEvent) -> Void)?
     private var channel: WorkerChannel?
     private var isReady = false
-    private var partial: [UInt32: [UInt8]] = [:]
+    /// Of the one answer whose end has not come yet: a worker gives them one after the other.
+    private var partial: (request: UInt32, bytes: [UInt8])?
     /// Why we ended it; else its exit tells.
     private var reason: String?
     private var graceTimer: TimerToken?
@@ -129,13 +130,11 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
 
     private func result(_ head: FrameHead, _ payload: RawSpan) {
         let bytes = payload.bytes(in: 0..<payload.byteCount)
-        guard head.isEnd else {
-            partial[head.id, default: []] += bytes
-            if partial[head.id, default: []].count > Self.maxResultBytes { violate("a result over 1 GiB") }
-            return
-        }
-        var whole = partial.removeValue(forKey: head.id) ?? []
+        if let partial, partial.request != head.id { return violate("a result inside another") }
+        var whole = partial.take()?.bytes ?? []
         whole += bytes
+        guard whole.count <= Self.maxResultBytes else { return violate("a result over 256 MiB") }
+        guard head.isEnd else { return partial = (head.id, whole) }
         var reader = ByteReader(whole)
         guard let status = reader.i32(), reader.u32() != nil else { return violate("a result of \(whole.count) bytes") }
         sink?(.result(request: head.id, status: status, payload: Array(reader.rest)))

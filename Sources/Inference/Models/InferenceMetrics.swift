@@ -33,6 +33,13 @@ package struct ModelMetrics: Equatable, Sendable {
     package var crashes: UInt64 = 0
     /// Workers that were ended for what they held of their device; they count as crashes, too.
     package var overBudget: UInt64 = 0
+    /// Steps that were sent as soon as another's result was taken in, and the host's time from that result to then.
+    package var nextSteps: UInt64 = 0
+    package var betweenStepsNanoseconds: UInt64 = 0
+    /// Times the model got its device, how long it waited for that, and how long it had it.
+    package var deviceTurns: UInt64 = 0
+    package var deviceWaitNanoseconds: UInt64 = 0
+    package var deviceHeldNanoseconds: UInt64 = 0
     package var timeToFirstTokenNanoseconds: UInt64 = 0
     package var firstTokens: UInt64 = 0
     package var tenants = TenantTotals()

@@ -7,6 +7,7 @@ final class ModelCatalogue {
     private let loop: EventLoop
     private let start: BackendStart
     private let quotas: QuotaKeeper
+    private let leases: DeviceLeases
     private var models: [String: ServedModel] = [:]
     /// Taken out of the catalogue, still answering what they had begun.
     private var leaving: [ObjectIdentifier: ServedModel] = [:]
@@ -15,6 +16,7 @@ final class ModelCatalogue {
     init(loop: EventLoop, quotas: QuotaKeeper, start: @escaping BackendStart) {
         self.quotas = quotas
         self.loop = loop
+        leases = DeviceLeases(loop: loop)
         self.start = start
     }
 
@@ -25,7 +27,9 @@ final class ModelCatalogue {
             if let model = models[spec.name], model.spec.worker.directory == spec.worker.directory {
                 next[spec.name] = model
             } else if let counters = counters[spec.name] {
-                next[spec.name] = ServedModel(spec, loop: loop, counters: counters, quotas: quotas, start: start) {
+                next[spec.name] = ServedModel(
+                    spec, loop: loop, counters: counters, quotas: quotas, leases: leases, start: start
+                ) {
                     [weak self] model in
                     self?.leaving[ObjectIdentifier(model)] = nil
                 }

@@ -33,7 +33,7 @@ package struct ModelLifecycle {
         /// A request that ran is over, in whichever way.
         case finished
         case loaded
-        /// The worker says that it can't load the model; it exits next.
+        /// The worker says that it can't load the model, or was ended for what it did; it exits next.
         case failed(String)
         /// The worker's process is gone.
         case exited(String)
@@ -152,7 +152,10 @@ extension ModelLifecycle {
     }
 
     private mutating func failed(_ cause: String, _ now: MonotonicTime) -> [Action] {
-        guard case .loading = state else { return [] }
+        switch state {
+        case .loading, .ready: break
+        case .cold, .unloading: return []
+        }
         recordCrash(cause, now)
         state = .unloading
         return refuseWaiters(.loadFailed(cause))

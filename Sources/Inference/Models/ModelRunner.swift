@@ -17,7 +17,6 @@ final class ModelRunner: ModelWork {
         /// The slot's sequence gets a prefix, or the state it had.
         case fill(SequenceStart)
         case save(GenerationID)
-        case step(StepPlan)
     }
 
     /// One answer in the making.
@@ -51,6 +50,10 @@ final class ModelRunner: ModelWork {
     /// At most two: one that runs and one that follows it.
     private var stepsOut = 0
     private var lastStep: StepPlan?
+    /// When the worker could begin the oldest of them.
+    private var stepBegan = MonotonicTime.now
+    /// When the last step's result came, while it is taken in and the worker has nothing else.
+    private var resultAt: MonotonicTime?
     /// Tenants of requests that ended while a step with them was out.
     private var departed: [GenerationID: String] = [:]
 
@@ -120,16 +123,29 @@ final class ModelRunner: ModelWork {
 
     /// Sends everything that can be sent now.
     private func pump() {
+        guard model.fault == nil else { return }
         sendPrompts()
         // Never while a step is out: it may be that of a sequence that must make way.
         if stepsOut == 0 { for placement in planner.place() { perform(placement) } }
         // A start that the worker has not confirmed holds the next step back for one round trip, so that it can join.
-        if operations == 0, let plan = planner.plan(now: .now) { sendStep(plan) }
-        if operations == 1, stepsOut == 1, prompts.isEmpty, let plan = lastStep.flatMap({ planner.planAhead(of: $0) }) {
+        if stepsOut == 0, operations == 0, planner.canStep,
+            model.takeDevice(self, granted: { [unowned self] in granted() })
+        {
+            if let plan = planner.plan(now: .now) { sendStep(plan) } else { model.leaveDevice(self) }
+        }
+        if stepsOut == 1, operations == 0, prompts.isEmpty, model.mayComputeAhead,
+            let plan = lastStep.flatMap({ planner.planAhead(of: $0) })
+        {
             sendStep(plan)
         }
         let running = planner.running
         counters.update { $0.running = running }
+    }
+
+    /// The device is this model's, after a wait. Nobody else may have to wait until the worker can take a step.
+    private func granted() {
+        pump()
+        if stepsOut == 0 { model.leaveDevice(self) }
     }
 
     /// Whose prompt becomes tokens next: the tenant's that got least, so that a flood of prompts is nobody else's wait.
@@ -194,10 +210,27 @@ final class ModelRunner: ModelWork {
             guard let answer = answers[item.id] else { preconditionFailure("a step for a request that is over") }
             return answer.tokens[item.position..<item.position + item.count]
         }
+        if stepsOut == 0 { stepBegan = .now }
         stepsOut += 1
         lastStep = plan
         promptsSinceStep = 0
-        send(WIRE_OP_STEP, payload, .step(plan))
+        model.compute(WIRE_OP_STEP, payload) { [self] in answered(plan, $0, $1) }
+        if let resultAt {
+            counters.update {
+                $0.nextSteps += 1
+                $0.betweenStepsNanoseconds += MonotonicTime.now.since(resultAt)
+            }
+        }
+    }
+
+    private func answered(_ plan: StepPlan, _ status: Int32, _ payload: [UInt8]) {
+        let (now, began) = (MonotonicTime.now, stepBegan)
+        stepsOut -= 1
+        stepBegan = now
+        if stepsOut == 0 { resultAt = now }
+        stepped(plan, took: now.since(began), status, payload)
+        pump()
+        resultAt = nil
     }
 
     private func send(_ code: Int, _ payload: [UInt8], _ operation: Operation) {
@@ -215,9 +248,6 @@ final class ModelRunner: ModelWork {
         case .start(let start): confirmed(start, status, payload)
         case .fill(let start): filled(start, status)
         case .save(let id): saved(id, status, payload)
-        case .step(let plan):
-            stepsOut -= 1
-            stepped(plan, status, payload)
         }
         pump()
     }
@@ -227,7 +257,10 @@ final class ModelRunner: ModelWork {
     private func prompted(_ id: GenerationID, _ status: Int32, _ payload: [UInt8]) {
         guard let answer = answers[id] else { return }
         guard status == 0 else { return fail(id, promptError(status, payload)) }
-        guard let tokens = PromptTokens.parse(payload, isChat: answer.request.isChat) else { return model.kill() }
+        guard let tokens = PromptTokens.parse(payload, isChat: answer.request.isChat) else {
+            return model.giveUp("prompt: its answer holds no tokens")
+        }
+        if let wrong = tokens.first(where: { !isToken($0) }) { return model.giveUp("prompt: \(notOne(wrong))") }
         let room = planner.roomForOne - tokens.count
         let maxTokens = answer.request.options.maxTokens ?? min(spec.defaultMaxTokens, max(1, room))
         guard !tokens.isEmpty else { return fail(id, .invalid("messages", "messages: the prompt has no tokens")) }
@@ -302,14 +335,20 @@ final class ModelRunner: ModelWork {
 
     // MARK: steps
 
-    private func stepped(_ plan: StepPlan, _ status: Int32, _ payload: [UInt8]) {
+    /// - Parameter took: since the worker could begin it; the worker's own measure is believed up to that.
+    private func stepped(_ plan: StepPlan, took: UInt64, _ status: Int32, _ payload: [UInt8]) {
         guard status == 0 else {
             let error = OpenAIError.modelFailed(spec.name, "step: \(String(decoding: payload, as: UTF8.self))")
             for item in plan.items { fail(item.id, error) }
             return
         }
-        guard let result = StepResult(payload), result.outputs.map(\.slot) == plan.items.map(\.slot) else {
-            return model.kill()
+        guard let result = StepResult(payload, atMost: took), result.outputs.map(\.slot) == plan.items.map(\.slot)
+        else {
+            return model.giveUp("step: its result is not one for each sequence that it was given")
+        }
+        let picked = zip(plan.items, result.outputs).filter { $0.samples && $1.status == 0 && !$1.ended }
+        if let wrong = picked.map(\.1.token).first(where: { !isToken($0) }) {
+            return model.giveUp("step: \(notOne(wrong))")
         }
         counters.update {
             $0.steps += 1
@@ -339,6 +378,9 @@ final class ModelRunner: ModelWork {
         counters.update { for (tenant, share) in shares { $0.tenants.add(tenant) { $0.deviceNanoseconds += share } } }
         return shares.compactMap { tenant, share in quotas.useDevice(share, tenant).map { (tenant, $0) } }
     }
+
+    private func isToken(_ token: Int32) -> Bool { token >= 0 && token < info.vocabulary }
+    private func notOne(_ token: Int32) -> String { "the token \(token) is none of the model's \(info.vocabulary)" }
 
     private func advance(_ item: StepPlan.Item, _ output: StepOutput) {
         // It may have been cancelled while the step ran.

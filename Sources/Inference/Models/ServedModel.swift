@@ -1,6 +1,5 @@
 // One model of the catalogue at work: does what ModelLifecycle decides, and gives loaded models their ModelWork.
 internal import Platform
-internal import SwiftletABI
 internal import Workers
 
 /// Starts a worker for a model, or returns nil and sends `.exited` later. Events never come before it has returned.
@@ -19,6 +18,7 @@ final class ServedModel {
     private let start: BackendStart
     private let counters: ModelCounters
     private let quotas: QuotaKeeper
+    private let leases: DeviceLeases
     private let cold: (ServedModel) -> Void
 
     private var lifecycle: ModelLifecycle
@@ -36,13 +36,14 @@ final class ServedModel {
 
     /// - Parameter cold: called whenever no worker is left.
     init(
-        _ spec: ModelSpec, loop: EventLoop, counters: ModelCounters, quotas: QuotaKeeper,
+        _ spec: ModelSpec, loop: EventLoop, counters: ModelCounters, quotas: QuotaKeeper, leases: DeviceLeases,
         start: @escaping BackendStart, cold: @escaping (ServedModel) -> Void
     ) {
         self.spec = spec
         self.loop = loop
         self.counters = counters
         self.quotas = quotas
+        self.leases = leases
         self.start = start
         self.cold = cold
         lifecycle = ModelLifecycle(policy: spec.lifecyclePolicy)
@@ -122,6 +123,7 @@ final class ServedModel {
         for id in ids {
             guard let work, let waiter = waiters.removeValue(forKey: id) else { continue }
             let waited = MonotonicTime.now.since(waiter.arrived)
+            work.model.entered(id, tenant: waiter.request.tenant)
             work.submit(id, waiter.request, loadNanoseconds: waited, sink: waiter.sink)
         }
     }
@@ -174,15 +176,31 @@ final class ServedModel {
 
     private func makeWork(_ info: ModelInfo, _ connection: any BackendConnection) -> any ModelWork {
         let model = LoadedModel(
-            spec, info: info, connection: connection, counters: counters, quotas: quotas,
+            spec, info: info, connection: connection, counters: counters, quotas: quotas, loop: loop, leases: leases,
             started: { [unowned self] id in room.leave(id) },
             ended: { [unowned self] id in
                 room.leave(id)
                 handle(.finished)
+            },
+            broken: { [weak self, incarnation] cause in
+                guard let self, self.incarnation == incarnation, work != nil else { return }
+                gaveUp(cause)
             })
-        // What can do both is served as a language model.
-        let isTensors = Int(info.capabilities) & Int(SWIFTLET_CAN_INFER | SWIFTLET_CAN_GENERATE) == SWIFTLET_CAN_INFER
-        return isTensors ? TensorRunner(model, loop: loop) : ModelDesk(model)
+        return info.isForTensors ? TensorRunner(model, loop: loop) : ModelDesk(model)
+    }
+
+    /// Its worker was ended for what it did: callers know at once, and who comes next waits for another one.
+    private func gaveUp(_ cause: String) {
+        counters.update { $0.crashes += 1 }
+        failWork(.modelFailed(spec.name, cause))
+        handle(.failed(cause))
+    }
+
+    private func failWork(_ error: OpenAIError) {
+        let lost = work
+        work = nil
+        lost?.model.end()
+        for id in lost?.failAll(error) ?? [] { room.leave(id) }
     }
 
     private func overran(_ overuse: DeviceOveruse) {
@@ -197,14 +215,11 @@ final class ServedModel {
             Log.error("a model's worker ended unexpectedly", [("model", spec.name), ("cause", cause)])
             counters.update { $0.crashes += 1 }
         }
-        let lost = work
-        lost?.model.end()
-        work = nil
         connection = nil
         if let timer { loop.cancel(timer) }
         timer = nil
         let error: OpenAIError = overuse.map { .overBudget(spec.name, $0) } ?? .modelFailed(spec.name, cause)
-        for id in lost?.failAll(error) ?? [] { room.leave(id) }
+        failWork(error)
         handle(.exited(cause))
         if isCold { cold(self) }
     }

@@ -66,6 +66,8 @@ package struct BatchPlanner {
     package var waiting: Int { sequences.count { $0.phase == .waiting } }
     package var running: Int { sequences.count - waiting }
     package var isEmpty: Bool { sequences.isEmpty }
+    /// True when `plan` has a step.
+    var canStep: Bool { sequences.contains { $0.phase == .running } }
 
     /// True when prompt and answer fit into one sequence, and so also into an otherwise empty engine.
     package func fits(promptTokens: Int, maxTokens: Int) -> Bool {

@@ -42,6 +42,8 @@ package struct TensorBatcher: Sendable {
 
     package init(_ batching: TensorBatching) { self.batching = batching }
 
+    package var isEmpty: Bool { turns.isEmpty }
+
     package mutating func add(_ entry: Entry) {
         if waiting[entry.tenant] == nil { turns.append(entry.tenant) }
         waiting[entry.tenant, default: []].append(entry)

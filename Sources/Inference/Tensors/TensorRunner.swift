@@ -44,17 +44,16 @@ final class TensorRunner: ModelWork {
     private var alone: [GenerationID] = []
     /// What the worker has.
     private var operation: Operation?
-    /// It is being ended, and gets nothing any more.
-    private var isBroken = false
+    /// From sending the last run to its answer: the worker's own measure is believed up to that.
+    private var longest: UInt64 = 0
     private var joinTimer: TimerToken?
-    private var runTimer: TimerToken?
 
     init(_ model: LoadedModel, loop: EventLoop) {
         self.model = model
         self.loop = loop
         batcher = TensorBatcher(model.spec.batching)
-        send(WIRE_OP_TENSORS, [], .signature)
-        watch()
+        operation = .signature
+        model.send(WIRE_OP_TENSORS, []) { [self] in answered(.signature, $0, $1) }
     }
 
     // MARK: requests
@@ -114,7 +113,7 @@ final class TensorRunner: ModelWork {
         let lost = answers
         answers = [:]
         operation = nil
-        for timer in [joinTimer, runTimer].compactMap({ $0 }) { loop.cancel(timer) }
+        if let joinTimer { loop.cancel(joinTimer) }
         counters.update {
             $0.failed += UInt64(lost.count)
             $0.running = 0
@@ -130,13 +129,23 @@ final class TensorRunner: ModelWork {
     private func pump() {
         if let joinTimer { loop.cancel(joinTimer) }
         joinTimer = nil
-        guard signature != nil, operation == nil, !isBroken else { return }
+        guard signature != nil, operation == nil, model.fault == nil else { return }
+        guard !alone.isEmpty || !batcher.isEmpty else { return counters.update { $0.running = 0 } }
+        guard model.takeDevice(self, granted: { [unowned self] in granted() }) else { return }
         if !alone.isEmpty { return run([alone.removeFirst()]) }
         switch batcher.next(now: .now) {
-        case .idle: counters.update { $0.running = 0 }
+        case .idle: model.leaveDevice(self)
         case .run(let ids): run(ids)
-        case .wait(let time): joinTimer = loop.schedule(at: time) { [weak self] in self?.pump() }
+        case .wait(let time):
+            model.leaveDevice(self)
+            joinTimer = loop.schedule(at: time) { [weak self] in self?.pump() }
         }
+    }
+
+    /// The device is this model's, after a wait.
+    private func granted() {
+        pump()
+        if operation == nil { model.leaveDevice(self) }
     }
 
     private func run(_ ids: [GenerationID]) {
@@ -155,8 +164,12 @@ final class TensorRunner: ModelWork {
             $0.running = ids.count
             $0.tensors.input.add(took)
         }
-        send(WIRE_OP_INFER, payload, .run(parts))
-        watch()
+        operation = .run(parts)
+        let sent = MonotonicTime.now
+        model.compute(WIRE_OP_INFER, payload) { [self] status, payload in
+            longest = MonotonicTime.now.since(sent)
+            answered(.run(parts), status, payload)
+        }
     }
 
     /// Requests whose inputs agree but for their rows, as one.
@@ -171,40 +184,12 @@ final class TensorRunner: ModelWork {
         return joined
     }
 
-    private func send(_ code: Int, _ payload: [UInt8], _ operation: Operation) {
-        self.operation = operation
-        model.send(code, payload) { [self] in answered(operation, $0, $1) }
-    }
-
-    /// A worker that doesn't answer in time is ended: nobody could use it any more.
-    private func watch() {
-        let limit = UInt64(max(1, spec.worker.limits.timeoutMilliseconds))
-        runTimer = loop.schedule(at: .now.adding(milliseconds: limit)) { [weak self] in
-            self?.giveUp("it did not answer within \(limit) ms (limits.timeout_ms)")
-        }
-    }
-
-    /// Fails what the worker has, and ends it; what waits behind fails when it is gone.
-    private func giveUp(_ cause: String) {
-        Log.error("a model's worker broke its contract and is ended", [("model", spec.name), ("cause", cause)])
-        isBroken = true
-        let broken = operation
-        operation = nil
-        if case .run(let parts) = broken {
-            for part in parts { fail(part.id, .modelFailed(spec.name, cause)) }
-        }
-        model.kill()
-    }
-
     private func answered(_ operation: Operation, _ status: Int32, _ payload: [UInt8]) {
-        guard !isBroken else { return }
         self.operation = nil
-        if let runTimer { loop.cancel(runTimer) }
-        runTimer = nil
         switch operation {
         case .signature:
             guard status == 0, let found = TensorSignature(payload) else {
-                return giveUp("it does not say which tensors it takes and gives")
+                return model.giveUp("it does not say which tensors it takes and gives")
             }
             signature = found
             let waiting = early
@@ -222,9 +207,10 @@ final class TensorRunner: ModelWork {
         let rows = parts.reduce(0) { $0 + $1.rows }
         guard status == 0 else { return runFailed(ids, status, String(decoding: payload, as: UTF8.self)) }
         let back = MonotonicTime.now
-        guard let result = TensorRun(payload) else { return broke(ids, "its answer is no list of tensors") }
+        guard var result = TensorRun(payload) else { return model.giveUp("its answer is no list of tensors") }
+        result.nanoseconds = min(result.nanoseconds, longest)
         bill(parts, rows: rows, nanoseconds: result.nanoseconds)
-        if let fault = signature?.fault(outputs: result.outputs) { return broke(ids, fault) }
+        if let fault = signature?.fault(outputs: result.outputs) { return model.giveUp(fault) }
         if ids.count > 1, let output = result.outputs.first(where: { $0.shape.first != Int64(rows) }) {
             let cause = "its output '\(output.name)' has other rows than its inputs; remove `batch` from its manifest"
             for id in ids { fail(id, .modelFailed(spec.name, cause)) }
@@ -261,11 +247,6 @@ final class TensorRunner: ModelWork {
             counters.update { $0.tenants.add(part.tenant) { $0.deviceNanoseconds += share } }
             _ = quotas.useDevice(share, part.tenant)
         }
-    }
-
-    private func broke(_ ids: [GenerationID], _ cause: String) {
-        for id in ids { fail(id, .modelFailed(spec.name, cause)) }
-        giveUp(cause)
     }
 
     private func runFailed(_ ids: [GenerationID], _ status: Int32, _ text: String) {
