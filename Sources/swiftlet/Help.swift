@@ -17,7 +17,7 @@ enum Help {
             name: "serve", summary: "run the host",
             help: """
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
-                                      [--tenants FILE] [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
+                                      [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N] [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
@@ -27,6 +27,9 @@ enum Help {
                   --tls-key FILE      PEM private key of the certificate
                   --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
                                       it again
+                  --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
+                                      goes for one that is asked for, a busy one never (default: no bound; docs/models.md)
+                  --models-device-memory-mb N   the same for limits.device_memory_mb, on each device
                   --loops N           event loops, one a core (default: the number of cores)
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
                   --zygote-life SECONDS   a tenant that stays awake moves to a new zygote, and so to a new address
@@ -42,7 +45,7 @@ enum Help {
                 """,
             options: [
                 "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
-                "--restart-rate", "--uid", "--tenants",
+                "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
                 "--require-layers", "--sandbox-without",
             ],
             flags: ["--json"], run: ServeCommand.run),

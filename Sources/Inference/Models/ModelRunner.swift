@@ -57,6 +57,8 @@ final class ModelRunner: ModelWork {
     private var operations: [UInt32: Operation] = [:]
     private var nextOperation: UInt32 = 1
     private var stepIsOut = false
+    /// What it added to a gauge that it shares with other replicas.
+    private var countedRunning = 0
     /// Tenants of requests that ended while a step with them was out.
     private var departed: [GenerationID: String] = [:]
 
@@ -126,8 +128,9 @@ final class ModelRunner: ModelWork {
         operations = [:]
         counters.update {
             $0.failed += UInt64(lost.count)
-            $0.running = 0
+            $0.running -= countedRunning
         }
+        countedRunning = 0
         for answer in lost.values {
             settle(answer)
             answer.sink(.failed(error))
@@ -145,7 +148,8 @@ final class ModelRunner: ModelWork {
         // A start that the worker has not confirmed holds the next step back for one round trip, so that it can join.
         if !stepIsOut, operations.isEmpty, let plan = planner.plan(now: .now) { sendStep(plan) }
         let running = planner.running
-        counters.update { $0.running = running }
+        counters.update { $0.running += running - countedRunning }
+        countedRunning = running
     }
 
     /// Whose prompt becomes tokens next: the tenant's that got least, so that a flood of prompts is nobody else's wait.
