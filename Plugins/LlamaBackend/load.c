@@ -115,7 +115,7 @@ static int32_t make_context(llama_backend_model *m, const swiftlet_open_v1 *opti
 static int32_t make_threads(llama_backend_model *m) {
     if (m->threads_count == 1) return SWIFTLET_OK;
     struct ggml_threadpool_params params = ggml_threadpool_params_default((int)m->threads_count);
-    params.poll = 0; // spinning between steps would burn a core for nothing
+    params.poll = 1; // spins for some milliseconds behind a step: the next one mostly comes sooner, and waking costs as much as a token may
     m->threads = ggml_threadpool_new(&params);
     if (m->threads == NULL) return refuse(SWIFTLET_FAILED, "open: no %u threads; lower limits.threads", m->threads_count);
     llama_attach_threadpool(m->context, m->threads, m->threads);

@@ -54,8 +54,9 @@ private struct Bench {
             capabilities: capabilities, vocabulary: 256, contextTokens: 16, sequenceTokens: 16, maxSequences: 1,
             maxStepTokens: 16, embeddingSize: 2, bytesPerToken: 0, modelBytes: 0)
         desk = ModelDesk(
-            spec, info: info, connection: line, counters: counters, quotas: QuotaKeeper(), started: { _ in },
-            ended: { _ in })
+            LoadedModel(
+                spec, info: info, connection: line, counters: counters, quotas: QuotaKeeper(), started: { _ in },
+                ended: { _ in }))
     }
 
     func ask(_ id: UInt64, _ tenant: String, _ inputs: [EmbeddingInput], dimensions: Int? = nil) -> Events {
@@ -75,7 +76,7 @@ private struct Bench {
             answer = []
             for byte in payload.dropFirst(8) { answer += [byte, 0, 0, 0] }
         }
-        desk.received(request, status: 0, payload: answer)
+        desk.model.received(request, status: 0, payload: answer)
         return true
     }
 }
@@ -145,20 +146,21 @@ private struct Bench {
     for payload in [[], [0, 0, 128, 63], Array(repeating: 0, count: 9)] as [[UInt8]] {
         let bench = Bench()
         _ = bench.ask(1, "a", [.tokens([1])])
-        bench.desk.received(bench.line.sent[0].request, status: 0, payload: payload)
+        bench.desk.model.received(bench.line.sent[0].request, status: 0, payload: payload)
         #expect(bench.line.killed)
     }
     let unasked = Bench()
-    unasked.desk.received(77, status: 0, payload: [])
+    unasked.desk.model.received(77, status: 0, payload: [])
     #expect(unasked.line.killed)
     let bench = Bench()
     let notFinite = bench.ask(1, "a", [.tokens([1])])
     let refused = bench.ask(2, "a", [.tokens([2])])
     let failed = bench.ask(3, "a", [.tokens([3])])
     let fine = bench.ask(4, "a", [.tokens([4])])
-    bench.desk.received(bench.line.sent[0].request, status: 0, payload: [0, 0, 192, 127, 0, 0, 0, 0])
-    bench.desk.received(bench.line.sent[1].request, status: Int32(SWIFTLET_LIMIT), payload: Array("too long".utf8))
-    bench.desk.received(bench.line.sent[2].request, status: Int32(SWIFTLET_FAILED), payload: Array("broken".utf8))
+    bench.desk.model.received(bench.line.sent[0].request, status: 0, payload: [0, 0, 192, 127, 0, 0, 0, 0])
+    bench.desk.model.received(
+        bench.line.sent[1].request, status: Int32(SWIFTLET_LIMIT), payload: Array("too long".utf8))
+    bench.desk.model.received(bench.line.sent[2].request, status: Int32(SWIFTLET_FAILED), payload: Array("broken".utf8))
     bench.line.answered = 3
     while bench.serve() {}
     #expect(notFinite.error?.code == "model_failed" && failed.error?.code == "model_failed")

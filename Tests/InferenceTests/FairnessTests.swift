@@ -124,6 +124,26 @@ private func jain(_ shares: [Double]) -> Double {
         #expect(beside.swaps > 0)
     }
 
+    /// One chat after the other: its place is still free when it comes back, so that nobody has to be moved out of its way.
+    @Test func aLightTenantFindsItsPlaceAgain() {
+        var world = PlannerWorld(limits(sequences: 32, step: 512, context: 40_960, sequence: 1280, copies: false))
+        world.flood("flood", count: 40, prompt: 1000, answer: 16)
+        world.run(for: 5)
+        let before = world.swaps
+        for _ in 0..<10 {
+            let id = world.add("light", prompt: tokens(40, seed: Int(world.now % 1000)), answer: 30)
+            while world.requests[id] != nil, world.step() {}
+            // Its next question is on the way for two steps.
+            for _ in 0..<2 { _ = world.step() }
+        }
+        #expect(world.swaps - before <= 1)
+        let gaps = world.gaps["light", default: []].sorted()
+        let longest = world.planner.limits.stall + world.speed.fixed + world.speed.decode
+        #expect(Double(gaps[gaps.count * 99 / 100]) <= 1.1 * longest, "\(gaps.suffix(5))")
+        world.run(for: 3)
+        #expect(world.planner.running == 32, "nobody's place is kept for ever")
+    }
+
     @Test func manyLightTenantsDoNotStopAFlood() {
         var world = PlannerWorld(limits(sequences: 16, step: 512, context: 8192, sequence: 2048))
         world.flood("flood", count: 32, prompt: 200, answer: 200)

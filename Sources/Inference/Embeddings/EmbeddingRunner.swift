@@ -47,41 +47,18 @@ final class EmbeddingRunner: ModelWork {
     }
 
     private struct Operation {
-        let number: UInt32
         let id: GenerationID
         let tokenizes: Bool
         let tenant: String
         let sentAt: MonotonicTime
     }
 
-    private let spec: ModelSpec
-    private let info: ModelInfo
-    private let connection: any BackendConnection
-    private let counters: ModelCounters
-    private let quotas: QuotaKeeper
-    private let started: (GenerationID) -> Void
-    private let ended: (GenerationID) -> Void
-
+    let model: LoadedModel
     private var jobs: [GenerationID: Job] = [:]
     private var turns = TenantTurns()
-    private var out: Operation?
-    private var nextNumber: UInt32 = 1
+    private var isOut = false
 
-    /// - Parameters:
-    ///   - started: a request left the queue.
-    ///   - ended: a request is over; not called by `failAll`.
-    init(
-        _ spec: ModelSpec, info: ModelInfo, connection: any BackendConnection, counters: ModelCounters,
-        quotas: QuotaKeeper, started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
-    ) {
-        self.spec = spec
-        self.info = info
-        self.connection = connection
-        self.counters = counters
-        self.quotas = quotas
-        self.started = started
-        self.ended = ended
-    }
+    init(_ model: LoadedModel) { self.model = model }
 
     // MARK: requests
 
@@ -163,7 +140,6 @@ final class EmbeddingRunner: ModelWork {
         let lost = jobs
         jobs = [:]
         turns = TenantTurns()
-        out = nil
         counters.update { $0.failed += UInt64(lost.count) }
         for job in lost.values {
             settle(job)
@@ -176,7 +152,7 @@ final class EmbeddingRunner: ModelWork {
 
     /// Sends the next operation, unless one is out.
     private func pump() {
-        while out == nil, let id = turns.next() {
+        while !isOut, let id = turns.next() {
             guard let job = jobs[id] else { preconditionFailure("a turn for a request that is over") }
             if job.startedAt == nil {
                 job.startedAt = .now
@@ -216,15 +192,13 @@ final class EmbeddingRunner: ModelWork {
     private static let bytesPerCharge = 1024
 
     private func send(_ code: Int, _ payload: [UInt8], _ id: GenerationID, _ job: Job) {
-        out = Operation(
-            number: nextNumber, id: id, tokenizes: code == WIRE_OP_TOKENIZE, tenant: job.tenant, sentAt: .now)
-        connection.send(operation: code, request: nextNumber, payload: payload)
-        nextNumber = nextNumber == .max ? 1 : nextNumber + 1
+        let operation = Operation(id: id, tokenizes: code == WIRE_OP_TOKENIZE, tenant: job.tenant, sentAt: .now)
+        isOut = true
+        model.send(code, payload) { [self] in answered(operation, $0, $1) }
     }
 
-    func received(_ number: UInt32, status: Int32, payload: [UInt8]) {
-        guard let operation = out, operation.number == number else { return connection.kill() }
-        out = nil
+    private func answered(_ operation: Operation, _ status: Int32, _ payload: [UInt8]) {
+        isOut = false
         let spent = operation.tokenizes ? nil : bill(operation)
         // Its caller may have left while it ran.
         if let job = jobs[operation.id] {
@@ -251,7 +225,7 @@ final class EmbeddingRunner: ModelWork {
     private func tokenized(_ id: GenerationID, _ job: Job, _ status: Int32, _ payload: [UInt8]) {
         let name = job.names.name(job.tokens.count)
         guard status == 0 else { return fail(id, failure("tokenize", name, status, payload)) }
-        guard let tokens = PromptTokens.parse(payload, isChat: false) else { return connection.kill() }
+        guard let tokens = PromptTokens.parse(payload, isChat: false) else { return model.kill() }
         if job.embeds {
             if tokens.isEmpty { return fail(id, .invalid(name, "\(name): it has no tokens", code: "invalid_value")) }
             if let error = tooLong(tokens.count, name) { return fail(id, error) }
@@ -263,7 +237,7 @@ final class EmbeddingRunner: ModelWork {
     private func embedded(_ operation: Operation, _ job: Job, _ status: Int32, _ payload: [UInt8]) {
         let name = job.names.name(job.embedded)
         guard status == 0 else { return fail(operation.id, failure("embed", name, status, payload)) }
-        guard let vector = Vector.parse(payload, count: info.embeddingSize) else { return connection.kill() }
+        guard let vector = Vector.parse(payload, count: info.embeddingSize) else { return model.kill() }
         guard vector.allSatisfy(\.isFinite) else {
             return fail(
                 operation.id, .modelFailed(spec.name, "embed: the vector of \(name) holds a number that is not finite"))

@@ -18,8 +18,6 @@ final class ModelRunner: ModelWork {
         case fill(SequenceStart)
         case save(GenerationID)
         case step(StepPlan)
-
-        var isPrompt: Bool { if case .prompt = self { true } else { false } }
     }
 
     /// One answer in the making.
@@ -42,41 +40,23 @@ final class ModelRunner: ModelWork {
         var firstTokenAt: MonotonicTime?
     }
 
-    private let spec: ModelSpec
-    private let info: ModelInfo
-    private let connection: any BackendConnection
-    private let counters: ModelCounters
-    private let quotas: QuotaKeeper
-    private let started: (GenerationID) -> Void
-    private let ended: (GenerationID) -> Void
-
+    let model: LoadedModel
     private var planner: BatchPlanner
     private var answers: [GenerationID: Answer] = [:]
     private var prompts: [GenerationID] = []
     private var promptsSinceStep = 0
-    private var operations: [UInt32: Operation] = [:]
-    private var nextOperation: UInt32 = 1
+    /// Operations that the worker has not answered, and how many of them make tokens of a prompt.
+    private var operations = 0
+    private var promptOperations = 0
     private var stepIsOut = false
     /// What it added to a gauge that it shares with other replicas.
     private var countedRunning = 0
     /// Tenants of requests that ended while a step with them was out.
     private var departed: [GenerationID: String] = [:]
 
-    /// - Parameters:
-    ///   - started: a request left the queue.
-    ///   - ended: a request is over; not called by `fail`.
-    init(
-        _ spec: ModelSpec, info: ModelInfo, connection: any BackendConnection, counters: ModelCounters,
-        quotas: QuotaKeeper,
-        started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
-    ) {
-        self.spec = spec
-        self.info = info
-        self.connection = connection
-        self.counters = counters
-        self.quotas = quotas
-        self.started = started
-        self.ended = ended
+    init(_ model: LoadedModel) {
+        self.model = model
+        let info = model.info
         var limits = BatchPlanner.Limits(
             maxSequences: info.maxSequences, maxStepTokens: info.maxStepTokens, contextTokens: info.contextTokens,
             sequenceTokens: info.sequenceTokens)
@@ -125,7 +105,6 @@ final class ModelRunner: ModelWork {
     func failAll(_ error: OpenAIError) -> [GenerationID] {
         let lost = answers
         answers = [:]
-        operations = [:]
         counters.update {
             $0.failed += UInt64(lost.count)
             $0.running -= countedRunning
@@ -146,7 +125,7 @@ final class ModelRunner: ModelWork {
         // Never while a step is out: it may be that of a sequence that must make way.
         if !stepIsOut { for placement in planner.place() { perform(placement) } }
         // A start that the worker has not confirmed holds the next step back for one round trip, so that it can join.
-        if !stepIsOut, operations.isEmpty, let plan = planner.plan(now: .now) { sendStep(plan) }
+        if !stepIsOut, operations == 0, let plan = planner.plan(now: .now) { sendStep(plan) }
         let running = planner.running
         counters.update { $0.running += running - countedRunning }
         countedRunning = running
@@ -162,7 +141,7 @@ final class ModelRunner: ModelWork {
     }
 
     private func sendPrompts() {
-        if planner.running == 0, !operations.values.contains(where: \.isPrompt) { promptsSinceStep = 0 }
+        if planner.running == 0, promptOperations == 0 { promptsSinceStep = 0 }
         while promptsSinceStep < Self.promptsPerStep, !prompts.isEmpty {
             let id = prompts.remove(at: nextPrompt())
             guard let request = answers[id]?.request else { continue }
@@ -189,7 +168,7 @@ final class ModelRunner: ModelWork {
     }
 
     private func drop(_ slot: UInt32) {
-        connection.send(operation: WIRE_OP_SEQ_DROP, request: 0, payload: OperationPayload.drop(slot: slot))
+        model.send(WIRE_OP_SEQ_DROP, OperationPayload.drop(slot: slot))
     }
 
     private func sendStart(_ start: SequenceStart) {
@@ -220,17 +199,17 @@ final class ModelRunner: ModelWork {
     }
 
     private func send(_ code: Int, _ payload: [UInt8], _ operation: Operation) {
-        let number = nextOperation
-        nextOperation &+= 1
-        operations[number] = operation
-        connection.send(operation: code, request: number, payload: payload)
+        operations += 1
+        if case .prompt = operation { promptOperations += 1 }
+        model.send(code, payload) { [self] in answered(operation, $0, $1) }
     }
 
-    /// Takes the worker's answer to one operation.
-    func received(_ number: UInt32, status: Int32, payload: [UInt8]) {
-        guard let operation = operations.removeValue(forKey: number) else { return connection.kill() }
+    private func answered(_ operation: Operation, _ status: Int32, _ payload: [UInt8]) {
+        operations -= 1
         switch operation {
-        case .prompt(let id): prompted(id, status, payload)
+        case .prompt(let id):
+            promptOperations -= 1
+            prompted(id, status, payload)
         case .start(let start): confirmed(start, status, payload)
         case .fill(let start): filled(start, status)
         case .save(let id): saved(id, status, payload)
@@ -246,7 +225,7 @@ final class ModelRunner: ModelWork {
     private func prompted(_ id: GenerationID, _ status: Int32, _ payload: [UInt8]) {
         guard let answer = answers[id] else { return }
         guard status == 0 else { return fail(id, promptError(status, payload)) }
-        guard let tokens = PromptTokens.parse(payload, isChat: answer.request.isChat) else { return connection.kill() }
+        guard let tokens = PromptTokens.parse(payload, isChat: answer.request.isChat) else { return model.kill() }
         let room = planner.roomForOne - tokens.count
         let maxTokens = answer.request.options.maxTokens ?? min(spec.defaultMaxTokens, max(1, room))
         guard !tokens.isEmpty else { return fail(id, .invalid("messages", "messages: the prompt has no tokens")) }
@@ -328,7 +307,7 @@ final class ModelRunner: ModelWork {
             return
         }
         guard let result = StepResult(payload), result.outputs.map(\.slot) == plan.items.map(\.slot) else {
-            return connection.kill()
+            return model.kill()
         }
         counters.update {
             $0.steps += 1

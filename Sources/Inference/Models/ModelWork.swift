@@ -19,11 +19,19 @@ package enum ModelRequest: Sendable {
 
 /// Serves the requests of one loaded model, from the worker's READY to its end. Loop-confined.
 protocol ModelWork: AnyObject {
+    var model: LoadedModel { get }
     /// - Parameter loadNanoseconds: how long the request has waited for the model to be loaded.
     func submit(_ id: GenerationID, _ request: ModelRequest, loadNanoseconds: UInt64, sink: @escaping GenerationSink)
     func cancel(_ id: GenerationID)
-    /// Takes the worker's answer to one operation.
-    func received(_ number: UInt32, status: Int32, payload: [UInt8])
     /// The worker is gone: all requests fail. Returns whose they were.
     func failAll(_ error: OpenAIError) -> [GenerationID]
+}
+
+extension ModelWork {
+    var spec: ModelSpec { model.spec }
+    var info: ModelInfo { model.info }
+    var counters: ModelCounters { model.counters }
+    var quotas: QuotaKeeper { model.quotas }
+    func started(_ id: GenerationID) { model.started(id) }
+    func ended(_ id: GenerationID) { model.ended(id) }
 }

@@ -195,7 +195,8 @@ final class ServedModel {
             Log.error("a model can't be loaded", [("model", spec.name), ("cause", cause)])
             counters.update { $0.crashes += 1 }
             handle(.failed(cause))
-        case .result(let request, let status, let payload): work?.received(request, status: status, payload: payload)
+        case .result(let request, let status, let payload):
+            work?.model.received(request, status: status, payload: payload)
         case .log(let level, let text):
             if level >= 2 { Log.error(text, [("model", spec.name)]) } else { Log.info(text, [("model", spec.name)]) }
         case .overBudget(let overuse): overran(overuse)
@@ -216,23 +217,16 @@ final class ServedModel {
     }
 
     private func makeWork(_ info: ModelInfo, _ connection: any BackendConnection) -> any ModelWork {
-        // What can do both is served as a language model.
-        if Int(info.capabilities) & Int(SWIFTLET_CAN_INFER | SWIFTLET_CAN_GENERATE) == Int(SWIFTLET_CAN_INFER) {
-            return TensorRunner(
-                spec, loop: loop, connection: connection, counters: counters, quotas: quotas,
-                started: { [unowned self] id in begun(id) },
-                ended: { [unowned self] id in
-                    room.leave(id)
-                    handle(.finished)
-                })
-        }
-        return ModelDesk(
+        let model = LoadedModel(
             spec, info: info, connection: connection, counters: counters, quotas: quotas,
             started: { [unowned self] id in begun(id) },
             ended: { [unowned self] id in
                 room.leave(id)
                 handle(.finished)
             })
+        // What can do both is served as a language model.
+        let isTensors = Int(info.capabilities) & Int(SWIFTLET_CAN_INFER | SWIFTLET_CAN_GENERATE) == SWIFTLET_CAN_INFER
+        return isTensors ? TensorRunner(model, loop: loop) : ModelDesk(model)
     }
 
     /// A request has its place.
@@ -254,6 +248,7 @@ final class ServedModel {
             counters.update { $0.crashes += 1 }
         }
         let lost = work
+        lost?.model.end()
         work = nil
         connection = nil
         if let timer { loop.cancel(timer) }

@@ -6,8 +6,6 @@ extension BatchPlanner {
     private static var quantum: Int { 32 }
     private static var fewestReads: Int { 16 }
     private static var fewestDecodes: Int { 4 }
-    /// Of a tenant whose prompts are read at once.
-    private static var fewPlaces: Int { 2 }
     /// How long running answers may be left out, in nanoseconds.
     private static var patience: UInt64 { 300_000_000 }
     /// The part of an express step that carries answers on.
@@ -56,26 +54,39 @@ extension BatchPlanner {
     // MARK: kinds of steps
 
     private func fullStep(_ decoders: [Int], _ readers: [Int]) -> [StepPlan.Item] {
-        var items = together(decoders).prefix(limits.maxStepTokens).map { item($0, count: 1) }
-        let time = decoders.isEmpty ? limits.longestRead : limits.stall
-        let reads = max(Self.fewestReads, cost.reads(within: time, decodes: decoders.count))
-        for (index, count) in shares(of: min(limits.maxStepTokens - items.count, reads), among: readers) {
+        let carried = isBesideLight(decoders) ? together(decoders, beside: readers) : decoders
+        var items = carried.prefix(limits.maxStepTokens).map { item($0, count: 1) }
+        for (index, count) in shares(of: min(limits.maxStepTokens - items.count, reads(beside: carried)), among: readers)
+        {
             items.append(item(index, count: count))
         }
         return items
     }
 
-    /// Those of the running answers that a step carries on: all of them, unless other tenants' would have to wait too long for
-    /// that. Then those who got least come first, and a tenant's own take turns.
-    private func together(_ decoders: [Int]) -> [Int] {
-        let room = max(Self.fewestDecodes, Int(limits.stall / cost.perDecode))
-        guard decoders.count > room, Set(decoders.map { sequences[$0].request.tenant }).count > 1 else {
-            return decoders
-        }
+    /// True when a tenant with few answers runs beside one with many: it asks for little, and a step may not be long for it.
+    private func isBesideLight(_ decoders: [Int]) -> Bool {
+        let urgent = decoders.lazy.filter { self.sequences[$0].request.priority == .interactive }
+        return urgent.contains { self.isLight(self.sequences[$0].request.tenant) }
+            && sequences.contains { $0.slot != nil && !isLight($0.request.tenant) }
+    }
+
+    /// Those of the running answers that a step carries on beside a light tenant's: who got least first, and a tenant's own take
+    /// turns. Prompts get at least half of the time.
+    private func together(_ decoders: [Int], beside readers: [Int]) -> [Int] {
+        let time = readers.isEmpty ? limits.stall : limits.stall / 2
+        let room = max(Self.fewestDecodes, Int(time / cost.perDecode))
+        guard decoders.count > room else { return decoders }
         let order = decoders.enumerated().sorted {
             (counter($0.element), $0.offset) < (counter($1.element), $1.offset)
         }
         return order.prefix(room).map(\.element)
+    }
+
+    /// Prompt tokens for a step that carries these answers on.
+    private func reads(beside decoders: [Int]) -> Int {
+        guard !decoders.isEmpty else { return max(Self.fewestReads, cost.reads(within: limits.longestRead)) }
+        let answers = isBesideLight(decoders) ? cost.perDecode * Double(decoders.count) : 0
+        return max(Self.fewestReads, cost.reads(within: limits.stall - answers, decodes: decoders.count))
     }
 
     /// Prompts of tenants that have nothing in the engine yet, while others' answers run: they are read at once, and the answers
@@ -87,7 +98,7 @@ extension BatchPlanner {
         return readers.filter { index in
             let (request, charged) = (sequences[index].request, sequences[index].charged)
             guard request.priority == .interactive, !busy.contains(request.tenant),
-                placesHeld(by: request.tenant) <= Self.fewPlaces
+                isLight(request.tenant)
             else { return false }
             let before = fair.counter(of: request.tenant) - Double(charged) * fair.costs.input / request.weight
             return before <= lowest + fair.costs.localityDeficit

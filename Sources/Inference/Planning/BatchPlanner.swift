@@ -18,8 +18,7 @@ package struct BatchPlanner {
         package var copiesPrefixes = false
         /// The engine can save a sequence and restore it.
         package var savesState = false
-        /// What prompts may add to a step that carries answers on, and what answers of several tenants may take of one, in
-        /// nanoseconds.
+        /// What prompts may add to a step that carries answers on, in nanoseconds; beside a light tenant's answer, all of a step.
         package var stall = 50e6
         /// The longest step that reads prompts only: whoever comes next waits that long.
         package var longestRead = 250e6
@@ -27,6 +26,10 @@ package struct BatchPlanner {
         package var lookahead = 64
         /// A tenant that got so much more than another (in units of `TokenFairQueue`) makes way even with its last sequence.
         package var preemptionLead = 4096.0
+        /// A tenant with no more places than these is a light one.
+        package var fewPlaces = 2
+        /// Steps for which the place of a light tenant whose answer ended is kept for its next request.
+        package var keptPlaceSteps: UInt64 = 10
 
         package init(maxSequences: Int, maxStepTokens: Int, contextTokens: Int, sequenceTokens: Int) {
             self.maxSequences = maxSequences
@@ -43,6 +46,8 @@ package struct BatchPlanner {
     var cost = StepCost()
     private(set) var prefixes = PrefixCache()
     private var freeSlots: [UInt32]
+    /// Light tenants that have just left, and the step until which nobody heavier gets their place.
+    private var kept: [String: UInt64] = [:]
     var steps: UInt64 = 0
     /// When every running answer was last carried on.
     var lastFullStep = MonotonicTime(nanoseconds: 0)
@@ -114,8 +119,12 @@ package struct BatchPlanner {
         // Prompt tokens that were booked and never read.
         let unread = max(0, min(sequence.charged, request.prompt.count - sequence.held))
         fair.charge(request.tenant, weight: request.weight, input: -unread)
+        guard let slot = sequence.slot else {
+            fair.leave(request.tenant)
+            return []
+        }
+        keepPlace(of: request)
         fair.leave(request.tenant)
-        guard let slot = sequence.slot else { return [] }
         guard limits.copiesPrefixes, sequence.phase == .running, let tokens, sequence.held >= PrefixCache.shortest,
             sequence.held <= tokens.count
         else {
@@ -180,10 +189,31 @@ package struct BatchPlanner {
         return fair.next(waiting).flatMap { first[$0] }
     }
 
+    /// Taking a place back from a heavy tenant means to save what it holds, which everyone waits for: so one whose answer ended
+    /// and who is likely to come back at once finds its place free.
+    private mutating func keepPlace(of request: SequenceRequest) {
+        guard request.priority == .interactive, !sequences.contains(where: { $0.request.tenant == request.tenant }),
+            sequences.contains(where: { fair.counter(of: $0.request.tenant) >= fair.counter(of: request.tenant) })
+        else { return }
+        kept = kept.filter { $0.value > steps }
+        kept[request.tenant] = steps + limits.keptPlaceSteps
+    }
+
+    /// Places that a tenant with many has to leave free.
+    private func placesKept(from tenant: String) -> Int {
+        guard !kept.isEmpty, !isLight(tenant) else { return 0 }
+        let absent = kept.count { other, until in
+            until > steps && other != tenant && !sequences.contains { $0.request.tenant == other }
+        }
+        return min(absent, limits.maxSequences / 8)
+    }
+
     private mutating func makeRoom(
         for index: Int, sparing source: inout (slot: UInt32, tokens: Int)?, _ placements: inout [Placement]
     ) -> Bool {
         let needed = sequences[index].demand(lookahead: limits.lookahead)
+        let kept = placesKept(from: sequences[index].request.tenant)
+        guard kept == 0 || freeSlots.count + prefixes.entries.count > kept else { return false }
         while freeSlots.isEmpty || demand + needed > limits.contextTokens {
             if let slot = prefixes.evict(sparing: source?.slot) {
                 free(slot, &placements)
@@ -209,7 +239,9 @@ package struct BatchPlanner {
         return lead >= 0 && placesHeld(by: theirs.tenant) == 0 && placesHeld(by: mine.tenant) > 1
     }
 
-    func placesHeld(by tenant: String) -> Int {
+    func isLight(_ tenant: String) -> Bool { placesHeld(by: tenant) <= limits.fewPlaces }
+
+    private func placesHeld(by tenant: String) -> Int {
         sequences.count { $0.slot != nil && $0.request.tenant == tenant }
     }
 

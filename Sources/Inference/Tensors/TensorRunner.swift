@@ -33,14 +33,8 @@ final class TensorRunner: ModelWork {
         let rows: Int
     }
 
-    private let spec: ModelSpec
+    let model: LoadedModel
     private let loop: EventLoop
-    private let connection: any BackendConnection
-    private let counters: ModelCounters
-    private let quotas: QuotaKeeper
-    private let started: (GenerationID) -> Void
-    private let ended: (GenerationID) -> Void
-
     private var batcher: TensorBatcher
     private var answers: [GenerationID: Answer] = [:]
     /// What came before the worker had said what the model takes.
@@ -48,29 +42,17 @@ final class TensorRunner: ModelWork {
     private var signature: TensorSignature?
     /// Of a joined run that failed: each runs by itself, so that nobody fails for what another one sent.
     private var alone: [GenerationID] = []
-    private var operations: [UInt32: Operation] = [:]
-    private var nextOperation: UInt32 = 1
+    /// What the worker has.
+    private var operation: Operation?
     /// It is being ended, and gets nothing any more.
     private var isBroken = false
     private var joinTimer: TimerToken?
     private var runTimer: TimerToken?
 
-    /// - Parameters:
-    ///   - started: a request left the queue.
-    ///   - ended: a request is over; not called by `failAll`.
-    init(
-        _ spec: ModelSpec, loop: EventLoop, connection: any BackendConnection, counters: ModelCounters,
-        quotas: QuotaKeeper,
-        started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
-    ) {
-        self.spec = spec
+    init(_ model: LoadedModel, loop: EventLoop) {
+        self.model = model
         self.loop = loop
-        self.connection = connection
-        self.counters = counters
-        self.quotas = quotas
-        self.started = started
-        self.ended = ended
-        batcher = TensorBatcher(spec.batching)
+        batcher = TensorBatcher(model.spec.batching)
         send(WIRE_OP_TENSORS, [], .signature)
         watch()
     }
@@ -131,7 +113,7 @@ final class TensorRunner: ModelWork {
     func failAll(_ error: OpenAIError) -> [GenerationID] {
         let lost = answers
         answers = [:]
-        operations = [:]
+        operation = nil
         for timer in [joinTimer, runTimer].compactMap({ $0 }) { loop.cancel(timer) }
         counters.update {
             $0.failed += UInt64(lost.count)
@@ -148,7 +130,7 @@ final class TensorRunner: ModelWork {
     private func pump() {
         if let joinTimer { loop.cancel(joinTimer) }
         joinTimer = nil
-        guard signature != nil, operations.isEmpty, !isBroken else { return }
+        guard signature != nil, operation == nil, !isBroken else { return }
         if !alone.isEmpty { return run([alone.removeFirst()]) }
         switch batcher.next(now: .now) {
         case .idle: counters.update { $0.running = 0 }
@@ -190,10 +172,8 @@ final class TensorRunner: ModelWork {
     }
 
     private func send(_ code: Int, _ payload: [UInt8], _ operation: Operation) {
-        let number = nextOperation
-        nextOperation &+= 1
-        operations[number] = operation
-        connection.send(operation: code, request: number, payload: payload)
+        self.operation = operation
+        model.send(code, payload) { [self] in answered(operation, $0, $1) }
     }
 
     /// A worker that doesn't answer in time is ended: nobody could use it any more.
@@ -208,16 +188,17 @@ final class TensorRunner: ModelWork {
     private func giveUp(_ cause: String) {
         Log.error("a model's worker broke its contract and is ended", [("model", spec.name), ("cause", cause)])
         isBroken = true
-        let broken = operations.values
-        operations = [:]
-        for case .run(let parts) in broken {
+        let broken = operation
+        operation = nil
+        if case .run(let parts) = broken {
             for part in parts { fail(part.id, .modelFailed(spec.name, cause)) }
         }
-        connection.kill()
+        model.kill()
     }
 
-    func received(_ number: UInt32, status: Int32, payload: [UInt8]) {
-        guard let operation = operations.removeValue(forKey: number) else { return connection.kill() }
+    private func answered(_ operation: Operation, _ status: Int32, _ payload: [UInt8]) {
+        guard !isBroken else { return }
+        self.operation = nil
         if let runTimer { loop.cancel(runTimer) }
         runTimer = nil
         switch operation {
