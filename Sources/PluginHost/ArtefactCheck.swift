@@ -57,7 +57,7 @@ package enum ArtefactCheck {
             if count < 0 && errno == EINTR { continue }
             guard count >= 0 else { return nil }
             guard count > 0 else { return digest.finish() }
-            digest.add(buffer.span.bytes.extracting(0..<count))
+            unsafe digest.add(buffer.span.bytes.extracting(0..<count))
         }
     }
 }

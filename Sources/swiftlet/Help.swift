@@ -80,6 +80,26 @@ enum Help {
             name: "ls", summary: "list functions and models", help: "usage: swiftlet ls [--host URL] [--json]",
             options: ["--host"], flags: ["--json"], run: ListCommand.functions),
         Command(
+            name: "models", summary: "list the versions of models, and what they do",
+            help: """
+                usage: swiftlet models [--host URL] [--json]
+
+                Every version that is kept, with its aliases, its state, its loaded replicas, and an incident when its worker
+                keeps dying. A version is called NAME@ALIAS, NAME@VERSION or NAME@DIGEST; NAME alone is NAME@latest.
+                """,
+            options: ["--host"], flags: ["--json"], run: ModelsCommand.list),
+        Command(
+            name: "alias", summary: "name a version of a model",
+            help: """
+                usage: swiftlet alias MODEL ALIAS VERSION [--host URL] [--json]
+                       swiftlet alias MODEL ALIAS --remove [--host URL] [--json]
+
+                Makes MODEL@ALIAS mean a version: another alias, a version of the manifest, or the beginning of a digest.
+                `swiftlet alias MODEL latest previous` goes back to the version before. A version that no alias names is not
+                kept; what it is answering goes on to its end.
+                """,
+            options: ["--host"], flags: ["--json", "--remove"], run: ModelsCommand.alias),
+        Command(
             name: "ps", summary: "list live workers", help: "usage: swiftlet ps [--host URL] [--json]",
             options: ["--host"], flags: ["--json"], run: ListCommand.workers),
         Command(

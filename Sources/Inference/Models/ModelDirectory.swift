@@ -1,5 +1,6 @@
 // Which version of which model a name means: `name`, `name@alias`, `name@version`, `name@digest`. Pure.
 internal import Core
+internal import Workers
 
 /// Every version that is kept, found by what clients call it.
 package struct ModelDirectory: Sendable {

@@ -37,7 +37,8 @@ package struct ReplicaChoice {
         let usable = candidates.indices.filter { candidates[$0].readiness == best }
         // The first of equals, so that later ones may fall asleep.
         let idlest = usable.min { (candidates[$0].load, $0) < (candidates[$1].load, $1) } ?? 0
-        let home = beginnings.reversed().lazy.compactMap { homes[$0] }.first
+        let longest = beginnings.last { homes[$0] != nil }
+        let home = longest.flatMap { homes[$0] }
         var choice = idlest
         if let home, usable.contains(home), candidates[home].load <= candidates[idlest].load + Self.tolerance {
             choice = home
