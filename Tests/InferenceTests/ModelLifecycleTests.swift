@@ -182,7 +182,7 @@ extension ModelLifecycle {
                     queued = false
                     handle(Bool.random(using: &generator) ? .room : .noRoom("full"))
                 }
-            case 8: handle([.evict, .hurry, .warm].randomElement(using: &generator) ?? .tick)
+            case 8: handle([.evict, .hurry(true), .hurry(false), .warm].randomElement(using: &generator) ?? .tick)
             case 9: handle(.keep(Bool.random(using: &generator)))
             default:
                 if alive, Int.random(in: 0..<3, using: &generator) == 0 || model.state == .unloading {
@@ -255,11 +255,19 @@ extension ModelLifecycle {
     #expect(model.incident == nil)
 }
 
+@Test func aVersionThatIsTheLatestAgainStays() {
+    var model = lifecycle()
+    _ = model.act(.request(id(1)), now: at(0))
+    _ = model.handle(.loaded, now: at(1))
+    #expect(model.handle(.hurry(true), now: at(2)) == [] && model.handle(.hurry(false), now: at(3)) == [])
+    #expect(model.handle(.finished, now: at(4)) == [.wake(at: at(1_004))])
+}
+
 @Test func anOldVersionGoesWithItsLastAnswer() {
     var model = lifecycle()
     _ = model.act(.request(id(1)), now: at(0))
     _ = model.handle(.loaded, now: at(1))
-    #expect(model.handle(.hurry, now: at(2)) == [])
+    #expect(model.handle(.hurry(true), now: at(2)) == [])
     #expect(model.handle(.request(id(2)), now: at(3)) == [.run([id(2)])])
     #expect(model.handle(.finished, now: at(4)) == [])
     #expect(model.handle(.finished, now: at(5)) == [.close])

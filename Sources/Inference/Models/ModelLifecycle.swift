@@ -51,8 +51,8 @@ package struct ModelLifecycle {
         case tick
         /// Another model needs its memory: unload if nothing runs.
         case evict
-        /// A newer version took its place: unload as soon as nothing runs. It may be asked again later.
-        case hurry
+        /// Whether another version has taken its place: then unload as soon as nothing runs. It may be asked again later.
+        case hurry(Bool)
         /// Unload as soon as nothing runs: the model was taken out of the catalogue, or the host ends.
         case retire
     }
@@ -110,7 +110,7 @@ package struct ModelLifecycle {
         case .exited(let cause): exited(cause, now)
         case .tick: tick(now)
         case .evict: isKept ? [] : closeIfIdle()
-        case .hurry: hurry()
+        case .hurry(let hurried): hurry(hurried)
         case .retire: retire()
         }
     }
@@ -282,10 +282,10 @@ extension ModelLifecycle {
         return leaveQueueIfUnwanted() + closeIfIdle()
     }
 
-    private mutating func hurry() -> [Action] {
+    private mutating func hurry(_ yes: Bool) -> [Action] {
+        hurried = yes && state != .cold
+        guard hurried else { return [] }
         isKept = false
-        guard state != .cold else { return [] }
-        hurried = true
         return leaveQueueIfUnwanted() + closeIfIdle()
     }
 

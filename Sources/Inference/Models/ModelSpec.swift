@@ -39,7 +39,8 @@ package struct ModelSpec: Sendable {
     /// The one name of this version: that of the model and the digest of what was deployed.
     package var reference: String { "\(name)@\(worker.directory)" }
 
-    var memoryNeed: ModelBudget.Need {
+    /// What is reserved for each of its workers.
+    package var memoryNeed: ModelBudget.Need {
         ModelBudget.Need(
             memory: worker.limits.memoryBytes, device: worker.device, deviceMemory: worker.limits.deviceMemoryBytes)
     }

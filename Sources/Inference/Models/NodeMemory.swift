@@ -25,7 +25,10 @@ final class NodeMemory {
     }
 
     func want(_ replica: ServedModel) {
-        if let cause = budget.impossible(replica.need) { return replica.deny(cause) }
+        if let cause = budget.impossible(replica.need) {
+            Log.error("a model can't be loaded", [("model", replica.spec.name), ("cause", cause)])
+            return replica.deny(cause)
+        }
         replicas[replica.id] = replica
         perform(budget.want(replica.id, replica.need))
     }

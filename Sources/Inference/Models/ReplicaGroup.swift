@@ -33,11 +33,11 @@ final class ReplicaGroup {
     /// Takes in that the names of this version have changed: only the latest version is kept loaded, and one that is the
     /// latest no more goes when its last answer is over.
     func rename(_ spec: ModelSpec) {
-        let lost = self.spec.isLatest && !spec.isLatest
+        let was = self.spec.isLatest
         self.spec = spec
         for (number, replica) in replicas.enumerated() {
             replica.keep(spec.isLatest && number < spec.minReplicas)
-            if lost { replica.hurry() }
+            if was != spec.isLatest { replica.hurry(was) }
         }
     }
 

@@ -100,8 +100,8 @@ final class ServedModel {
 
     /// Unloads as soon as nothing runs or waits.
     func retire() { handle(.retire) }
-    /// The same, and it may be asked again later.
-    func hurry() { handle(.hurry) }
+    /// The same, and it may be asked again later; false takes that back.
+    func hurry(_ yes: Bool) { handle(.hurry(yes)) }
     func keep(_ kept: Bool) { handle(.keep(kept)) }
     /// Loads it, if there is memory that nobody else wants.
     func warmAsSpare() {
