@@ -8,6 +8,7 @@
 static const swiftlet_backend_v1 *table;
 static void *model;
 static swiftlet_model_info_v1 info;
+enum { SEQUENCES_MAX = 4096 };
 static queue waiting; ///< operations that came while a result was sent
 
 // ---- results: a growing buffer with room for the head in front -----------------------------------------------------------
@@ -169,48 +170,104 @@ static void put_output(const swiftlet_step_output *o) {
     }
 }
 
-/// Points the items into the request. Returns false when it is cut short.
-static bool read_items(request *r, swiftlet_step_item *items, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
-        swiftlet_step_item *item = &items[i];
-        bool whole = take_u32(r, &item->sequence) && take_u32(r, &item->position) && take_u32(r, &item->count) &&
-            take_u32(r, &item->sample);
-        if (!whole || item->count == 0 || item->count > REQUEST_MAX / sizeof(int32_t)) return false;
+// ---- steps ---------------------------------------------------------------------------------------------------------------
+
+/// What the last step picked for each sequence, so that a step can come before the host has seen the one before it.
+static struct picked {
+    int32_t token;
+    bool good; ///< the sequence goes on with it
+} *picked;
+
+static void forget_picked(uint32_t sequence) {
+    if (sequence < info.max_sequences) picked[sequence].good = false;
+}
+
+static void note_picked(const swiftlet_step_item *item, const swiftlet_step_output *o) {
+    if (item->sequence >= info.max_sequences) return;
+    picked[item->sequence] = (struct picked){.token = o->picked.token, .good = item->sample && o->status == SWIFTLET_OK && !o->end};
+}
+
+/// Points one item into the request, or at what the last step picked. Returns false when it is cut short.
+static bool read_item(request *r, swiftlet_step_item *item, bool *runs) {
+    uint32_t how;
+    bool whole = take_u32(r, &item->sequence) && take_u32(r, &item->position) && take_u32(r, &item->count) && take_u32(r, &how);
+    if (!whole || item->count == 0 || item->count > REQUEST_MAX / sizeof(int32_t)) return false;
+    item->sample = how & WIRE_ITEM_SAMPLE;
+    *runs = true;
+    if (!(how & WIRE_ITEM_FOLLOWS)) {
         item->tokens = take(r, item->count * sizeof(int32_t));
-        if (item->tokens == NULL) return false;
+        return item->tokens != NULL;
+    }
+    if (item->count != 1 || item->sequence >= info.max_sequences) return false;
+    item->tokens = &picked[item->sequence].token;
+    *runs = picked[item->sequence].good;
+    return true;
+}
+
+typedef struct step_request {
+    swiftlet_step_item *items; ///< those that run
+    swiftlet_step_output *outputs;
+    uint32_t *places; ///< for each item of the request: its sequence, and in `runs` whether it is among those
+    bool *runs;
+    uint32_t count, running;
+} step_request;
+
+static bool read_step(request *r, step_request *s) {
+    for (uint32_t i = 0; i < s->count; i++) {
+        swiftlet_step_item *item = &s->items[s->running];
+        if (!read_item(r, item, &s->runs[i])) return false;
+        s->places[i] = item->sequence;
+        if (s->runs[i]) s->running++;
     }
     return true;
 }
 
-static int32_t step(request *r) {
-    enum { ITEMS_MAX = 4096 };
-    uint32_t count, unused;
-    if (!HAS(table, step)) return SWIFTLET_UNSUPPORTED;
-    if (!take_u32(r, &count) || !take_u32(r, &unused) || count == 0 || count > ITEMS_MAX) return SWIFTLET_INVALID;
-    swiftlet_step_item *items = calloc(count, sizeof *items);
-    swiftlet_step_output *outputs = calloc(count, sizeof *outputs);
-    int32_t status = items == NULL || outputs == NULL ? SWIFTLET_FAILED
-        : !read_items(r, items, count)                ? SWIFTLET_INVALID
-                                                      : SWIFTLET_OK;
-    if (status == SWIFTLET_OK) {
-        uint64_t begin = now_ns();
-        status = table->step(model, items, count, outputs);
-        uint64_t step_ns = now_ns() - begin;
-        if (status == SWIFTLET_OK) {
-            result_put_u32(count);
-            result_put_u32(0);
-            result_put(&step_ns, sizeof step_ns);
-            for (uint32_t i = 0; i < count; i++) put_output(&outputs[i]);
-        }
+static void put_step(const step_request *s, uint64_t step_ns) {
+    result_put_u32(s->count);
+    result_put_u32(0);
+    result_put(&step_ns, sizeof step_ns);
+    for (uint32_t i = 0, ran = 0; i < s->count; i++) {
+        if (s->runs[i]) put_output(&s->outputs[ran++]);
+        else put_output(&(swiftlet_step_output){.sequence = s->places[i], .status = SWIFTLET_INVALID});
     }
-    free(items);
-    free(outputs);
+}
+
+static int32_t run_step(const step_request *s) {
+    for (uint32_t i = 0; i < s->running; i++) forget_picked(s->items[i].sequence);
+    uint64_t begin = now_ns(), step_ns = 0;
+    if (s->running > 0) {
+        int32_t status = table->step(model, s->items, s->running, s->outputs);
+        step_ns = now_ns() - begin;
+        if (status != SWIFTLET_OK) return status;
+    }
+    for (uint32_t i = 0; i < s->running; i++) note_picked(&s->items[i], &s->outputs[i]);
+    put_step(s, step_ns);
+    return SWIFTLET_OK;
+}
+
+static int32_t step(request *r) {
+    uint32_t unused;
+    step_request s = {0};
+    if (!HAS(table, step)) return SWIFTLET_UNSUPPORTED;
+    if (!take_u32(r, &s.count) || !take_u32(r, &unused) || s.count == 0 || s.count > SEQUENCES_MAX) return SWIFTLET_INVALID;
+    s.items = calloc(s.count, sizeof *s.items);
+    s.outputs = calloc(s.count, sizeof *s.outputs);
+    s.places = calloc(s.count, sizeof *s.places);
+    s.runs = calloc(s.count, sizeof *s.runs);
+    int32_t status = s.items == NULL || s.outputs == NULL || s.places == NULL || s.runs == NULL ? SWIFTLET_FAILED
+        : !read_step(r, &s) ? SWIFTLET_INVALID
+                            : run_step(&s);
+    free(s.items);
+    free(s.outputs);
+    free(s.places);
+    free(s.runs);
     return status;
 }
 
 static int32_t seq_drop(request *r) {
     uint32_t sequence;
     if (!take_u32(r, &sequence)) return SWIFTLET_INVALID;
+    forget_picked(sequence);
     return HAS(table, seq_drop) ? table->seq_drop(model, sequence) : SWIFTLET_OK;
 }
 
@@ -364,7 +421,9 @@ void backend_open(const loaded *l, const job *j) {
     int32_t status = table->open(&how, &model);
     info = (swiftlet_model_info_v1){.size = sizeof info, .version = 1};
     if (status == SWIFTLET_OK) status = table->describe(model, &info);
-    if (status == SWIFTLET_OK) return;
+    if (info.max_sequences > SEQUENCES_MAX) worker_cannot("describe", "the engine says that it holds more than 4096 sequences");
+    if (status == SWIFTLET_OK) picked = calloc(info.max_sequences + 1u, sizeof *picked);
+    if (status == SWIFTLET_OK && picked != NULL) return;
     char cause[FAILURE_MAX + 1];
     swiftlet_bytes words = failure_text();
     memcpy(cause, words.data, words.size);

@@ -58,6 +58,34 @@ import Testing
         #expect(!planner.fits(promptTokens: 0, maxTokens: 1))
     }
 
+    @Test func whatIsPlainIsPlannedBehindTheStepThatRuns() {
+        var planner = BatchPlanner(limits: limits())
+        for number in 1...2 {
+            planner.add(
+                SequenceRequest(id: GenerationID(UInt64(number)), tenant: "a", prompt: tokens(5), maxTokens: 3 * number))
+        }
+        for case .start(let start) in planner.place() { planner.started(start.id) }
+        let now = MonotonicTime(nanoseconds: 0)
+        guard let first = planner.plan(now: now), let second = planner.planAhead(of: first) else {
+            Issue.record("two answers go on, and nothing is planned")
+            return
+        }
+        #expect(second.items.map(\.position) == [5, 5] && second.items.allSatisfy { $0.follows && $0.count == 1 })
+        for item in first.items { _ = planner.advance(item, ended: false) }
+        guard let third = planner.planAhead(of: second) else {
+            Issue.record("both answers have a token left")
+            return
+        }
+        for item in second.items { _ = planner.advance(item, ended: false) }
+        #expect(planner.planAhead(of: third) == nil, "one answer is as long as it may be")
+        #expect(third.items.map { planner.advance($0, ended: false) } == [.length, nil])
+        _ = planner.remove(GenerationID(1))
+        let last = planner.plan(now: now)
+        #expect(last?.items.map(\.position) == [8] && last?.items.first?.follows == false)
+        planner.add(SequenceRequest(id: GenerationID(3), tenant: "b", prompt: tokens(5), maxTokens: 9))
+        #expect(last.flatMap { planner.planAhead(of: $0) } == nil, "somebody waits for a place")
+    }
+
     @Test func promptsAreReadHoweverSmallTheStep() {
         for step in 1...4 {
             var world = PlannerWorld(limits(sequences: 10, step: step))

@@ -31,6 +31,7 @@ struct PlannerWorld {
     private(set) var read: [String: Int] = [:]
     private(set) var picked: [String: Int] = [:]
     private(set) var swaps = 0
+    private(set) var stepsAhead = 0
     private(set) var copied = 0
     private(set) var longestStep: UInt64 = 0
     private var nextID: UInt64 = 1
@@ -125,6 +126,18 @@ struct PlannerWorld {
     mutating func step(ends: (GenerationID) -> Bool = { _ in false }) -> Bool {
         place()
         guard let plan = planner.plan(now: MonotonicTime(nanoseconds: now)) else { return false }
+        // Planned before anybody knows what the step picks.
+        let ahead = planner.planAhead(of: plan)
+        run(plan, ends: ends)
+        guard let ahead else { return true }
+        stepsAhead += 1
+        // What ended meanwhile is left out.
+        let items = ahead.items.filter { requests[$0.id] != nil }
+        if !items.isEmpty { run(StepPlan(items: items), ends: ends) }
+        return true
+    }
+
+    private mutating func run(_ plan: StepPlan, ends: (GenerationID) -> Bool) {
         check(plan)
         let nanoseconds = UInt64(
             speed.fixed + speed.decode * Double(plan.decodes) + speed.read * Double(plan.reads))
@@ -132,7 +145,6 @@ struct PlannerWorld {
         longestStep = max(longestStep, nanoseconds)
         planner.learn(plan, nanoseconds: nanoseconds)
         for item in plan.items { advance(item, ends: ends) }
-        return true
     }
 
     private func check(_ plan: StepPlan) {

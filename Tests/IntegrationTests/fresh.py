@@ -137,7 +137,7 @@ class FreshScaleToZero(unittest.TestCase):
     def test_templates_and_spares_sleep(self):
         host = Host()
         try:
-            before = len(zygote_processes(host.process.pid))
+            before = self.settled(host)
             done = host.deploy_c("brief", handler(COUNTER, OUTPUT), reuse="request", idle_timeout_s=0.3)
             self.assertEqual(done.returncode, 0, done.stderr)
             for round in range(3):
@@ -146,6 +146,19 @@ class FreshScaleToZero(unittest.TestCase):
             wait_for(lambda: len(zygote_processes(host.process.pid)) == before, "templates and zygote are gone")
         finally:
             host.stop()
+
+    @staticmethod
+    def settled(host):
+        """Processes below the host once the spare zygote has prepared its workers, however slow the machine is."""
+        counts = []
+
+        def quiet():
+            counts.append(len(zygote_processes(host.process.pid)))
+            time.sleep(0.1)
+            return len(counts) > 15 and len(set(counts[-15:])) == 1
+
+        wait_for(quiet, "the processes below the host stay as they are")
+        return counts[-1]
 
 
 if __name__ == "__main__":

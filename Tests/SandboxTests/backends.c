@@ -69,9 +69,20 @@ static void test_operations(host *h) {
           "status %d token %d", status_of(&p), out.token);
     CHECK(p.size == 8 + 16 + sizeof out + 1 + 12 + 1, "size %u", p.size);
 
+    uint32_t follows[] = {1, 0, 2, 3, 1, WIRE_ITEM_SAMPLE | WIRE_ITEM_FOLLOWS};
+    p = operate(w, 8, WIRE_OP_STEP, follows, sizeof follows);
+    memcpy(&out, p.bytes + 8 + 16, sizeof out);
+    CHECK(status_of(&p) == 0 && out.status == 0 && out.token == 'z', "it goes on with what was picked: %d, %d", out.status, out.token);
+
     send_frame(w.channel, (wire_head){.type = WIRE_OP, .id = 4, .call = WIRE_OP_SEQ_DROP, .flags = WIRE_FLAG_END}, start, 4);
     p = operate(w, 5, WIRE_OP_SEQ_COPY, start, 12);
     CHECK(p.head.id == 5 && status_of(&p) == -5, "a drop has no result; id %u status %d", p.head.id, status_of(&p));
+    p = operate(w, 9, WIRE_OP_STEP, follows, sizeof follows);
+    memcpy(&out, p.bytes + 8 + 16, sizeof out);
+    CHECK(status_of(&p) == 0 && out.sequence == 2 && out.status == -3, "nothing to follow after a drop: %d", out.status);
+    follows[2] = 77;
+    p = operate(w, 10, WIRE_OP_STEP, follows, sizeof follows);
+    CHECK(status_of(&p) == -3, "no such sequence: %d", status_of(&p));
     p = operate(w, 6, WIRE_OP_STEP, step, 20); // cut inside an item
     CHECK(status_of(&p) == -3 && p.size > 8, "status %d", status_of(&p));
     p = operate(w, 7, 77, NULL, 0);

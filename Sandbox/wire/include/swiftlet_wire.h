@@ -274,7 +274,7 @@ enum {
     WIRE_OP_CHAT = 2,
     /// u32 sequence, then the first 56 bytes of swiftlet_sampling_v1 as in the ABI, then the bytes of its grammar -> nothing
     WIRE_OP_SEQ_START = 3,
-    /// u32 item count, u32 0; then { u32 sequence, u32 position, u32 count, u32 sample, i32 tokens[count] }
+    /// u32 item count, u32 0; then { u32 sequence, u32 position, u32 count, u32 WIRE_ITEM_*, i32 tokens[count] }
     /// -> u32 output count, u32 0, u64 step_ns; then wire_output + piece (+ tops) each
     WIRE_OP_STEP = 4,
     /// u32 sequence -> nothing. No result frame is sent.
@@ -291,6 +291,14 @@ enum {
     WIRE_OP_INFER = 20,
     /// nothing -> u32 input count, u32 output count, tensors without data
     WIRE_OP_TENSORS = 21,
+};
+
+/// Of an item of a step.
+enum {
+    WIRE_ITEM_SAMPLE = 1, ///< pick a token behind its last one
+    /// Its one token, which the request leaves out, is the one that the last step picked for the sequence. When that step ended
+    /// the sequence or failed, the item is left out of this one, and its output's status is SWIFTLET_INVALID.
+    WIRE_ITEM_FOLLOWS = 2,
 };
 
 typedef struct wire_op_result {

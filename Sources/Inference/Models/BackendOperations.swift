@@ -1,5 +1,7 @@
 // The payloads of backend operations, both ways, as swiftlet_wire.h lays them out.
 
+internal import SwiftletWire
+
 /// Builds the payload of one operation.
 struct OperationPayload {
     private(set) var bytes: [UInt8] = []
@@ -86,7 +88,7 @@ struct OperationPayload {
         return payload.bytes
     }
 
-    /// WIRE_OP_STEP; `tokens` gives those of one item.
+    /// WIRE_OP_STEP; `tokens` gives those of one item that doesn't follow another step.
     static func step(_ plan: StepPlan, tokens: (StepPlan.Item) -> ArraySlice<Int32>) -> [UInt8] {
         var payload = OperationPayload()
         payload.append(UInt32(plan.items.count))
@@ -95,8 +97,8 @@ struct OperationPayload {
             payload.append(item.slot)
             payload.append(UInt32(item.position))
             payload.append(UInt32(item.count))
-            payload.append(UInt32(item.samples ? 1 : 0))
-            for token in tokens(item) { payload.append(token) }
+            payload.append(UInt32((item.samples ? WIRE_ITEM_SAMPLE : 0) | (item.follows ? WIRE_ITEM_FOLLOWS : 0)))
+            if !item.follows { for token in tokens(item) { payload.append(token) } }
         }
         return payload.bytes
     }

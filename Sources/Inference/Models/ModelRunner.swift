@@ -48,7 +48,9 @@ final class ModelRunner: ModelWork {
     /// Operations that the worker has not answered, and how many of them make tokens of a prompt.
     private var operations = 0
     private var promptOperations = 0
-    private var stepIsOut = false
+    /// At most two: one that runs and one that follows it.
+    private var stepsOut = 0
+    private var lastStep: StepPlan?
     /// What it added to a gauge that it shares with other replicas.
     private var countedRunning = 0
     /// Tenants of requests that ended while a step with them was out.
@@ -119,13 +121,16 @@ final class ModelRunner: ModelWork {
 
     // MARK: operations
 
-    /// Sends everything that can be sent now. At most one step is out at a time.
+    /// Sends everything that can be sent now.
     private func pump() {
         sendPrompts()
         // Never while a step is out: it may be that of a sequence that must make way.
-        if !stepIsOut { for placement in planner.place() { perform(placement) } }
+        if stepsOut == 0 { for placement in planner.place() { perform(placement) } }
         // A start that the worker has not confirmed holds the next step back for one round trip, so that it can join.
-        if !stepIsOut, operations == 0, let plan = planner.plan(now: .now) { sendStep(plan) }
+        if operations == 0, let plan = planner.plan(now: .now) { sendStep(plan) }
+        if operations == 1, stepsOut == 1, prompts.isEmpty, let plan = lastStep.flatMap({ planner.planAhead(of: $0) }) {
+            sendStep(plan)
+        }
         let running = planner.running
         counters.update { $0.running += running - countedRunning }
         countedRunning = running
@@ -193,7 +198,8 @@ final class ModelRunner: ModelWork {
             guard let answer = answers[item.id] else { preconditionFailure("a step for a request that is over") }
             return answer.tokens[item.position..<item.position + item.count]
         }
-        stepIsOut = true
+        stepsOut += 1
+        lastStep = plan
         promptsSinceStep = 0
         send(WIRE_OP_STEP, payload, .step(plan))
     }
@@ -214,7 +220,7 @@ final class ModelRunner: ModelWork {
         case .fill(let start): filled(start, status)
         case .save(let id): saved(id, status, payload)
         case .step(let plan):
-            stepIsOut = false
+            stepsOut -= 1
             stepped(plan, status, payload)
         }
         pump()
@@ -315,7 +321,7 @@ final class ModelRunner: ModelWork {
             $0.stepSequences += UInt64(plan.items.count)
             $0.stepTokens += UInt64(plan.tokens)
         }
-        planner.learn(plan, nanoseconds: result.nanoseconds)
+        if result.nanoseconds > 0 { planner.learn(plan, nanoseconds: result.nanoseconds) }
         let spent = bill(plan, nanoseconds: result.nanoseconds)
         for (item, output) in zip(plan.items, result.outputs) { advance(item, output) }
         for (tenant, meter) in spent {
@@ -333,7 +339,7 @@ final class ModelRunner: ModelWork {
             // Who left while the step ran is served all the same; that it is cannot be helped, nor charged to others.
             shares[answers[item.id]?.request.tenant ?? departed[item.id] ?? "", default: 0] += share
         }
-        departed = [:]
+        if stepsOut == 0 { departed = [:] }
         counters.update { for (tenant, share) in shares { $0.tenants.add(tenant) { $0.deviceNanoseconds += share } } }
         return shares.compactMap { tenant, share in quotas.useDevice(share, tenant).map { (tenant, $0) } }
     }
@@ -425,7 +431,7 @@ final class ModelRunner: ModelWork {
     }
 
     private func settle(_ answer: Answer) {
-        if stepIsOut { departed[answer.id] = answer.request.tenant }
+        if stepsOut > 0 { departed[answer.id] = answer.request.tenant }
         guard let grant = answer.grant else { return }
         quotas.settle(
             grant, answer.request.tenant, promptTokens: answer.usage.promptTokens, wasRead: answer.startedAt != nil)

@@ -27,6 +27,27 @@ extension BatchPlanner {
         return StepPlan(items: items)
     }
 
+    /// Plans the step behind one that is on its way, so that the engine need not wait to be told what is plain: the same answers
+    /// go on, each with the token that is being picked. Nil when there is more to decide, or when steps are so long that the
+    /// engine's wait is nothing, and that of a request that comes meanwhile is.
+    package mutating func planAhead(of plan: StepPlan) -> StepPlan? {
+        guard plan.items.count == sequences.count, demand + plan.items.count <= limits.contextTokens,
+            cost.nanoseconds(decodes: plan.items.count, reads: 0) <= limits.longestAhead
+        else { return nil }
+        for item in plan.items {
+            guard item.samples, let index = index(of: item.id), sequences[index].phase == .running,
+                sequences[index].generated + 1 < sequences[index].request.maxTokens
+            else { return nil }
+        }
+        let items = plan.items.map {
+            StepPlan.Item(
+                id: $0.id, slot: $0.slot, position: $0.position + $0.count, count: 1, isPrompt: false, samples: true,
+                follows: true)
+        }
+        steps += 1
+        return StepPlan(items: items)
+    }
+
     /// Takes in what a step did for one sequence; unknown ones left in the meantime.
     package mutating func advance(_ item: StepPlan.Item, ended: Bool) -> FinishReason? {
         guard let index = index(of: item.id), sequences[index].phase == .running else { return nil }

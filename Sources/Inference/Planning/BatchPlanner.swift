@@ -22,6 +22,8 @@ package struct BatchPlanner {
         package var stall = 50e6
         /// The longest step that reads prompts only: whoever comes next waits that long.
         package var longestRead = 250e6
+        /// The longest step that is planned while another runs.
+        package var longestAhead = 20e6
         /// Tokens of its answer that a sequence is given memory for ahead.
         package var lookahead = 64
         /// A tenant that got so much more than another (in units of `TokenFairQueue`) makes way even with its last sequence.
@@ -154,7 +156,7 @@ package struct BatchPlanner {
     }
 
     /// Memory promised to those in the engine.
-    private var demand: Int {
+    var demand: Int {
         sequences.reduce(prefixes.tokens) { $0 + ($1.slot == nil ? 0 : $1.demand(lookahead: limits.lookahead)) }
     }
 

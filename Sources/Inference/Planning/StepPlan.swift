@@ -36,6 +36,8 @@ package struct StepPlan: Equatable, Sendable {
         package let isPrompt: Bool
         /// A token is picked behind the last one.
         package let samples: Bool
+        /// Its token is the one that the step before picks, which nobody knows yet.
+        package var follows = false
     }
 
     package let items: [Item]
