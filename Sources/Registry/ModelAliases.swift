@@ -19,7 +19,8 @@ extension Registry {
         try check(alias, of: model)
         guard snapshot.aliases[model]?[alias] != nil else {
             throw RuntimeError(
-                .notFound, step: "alias \(model)@\(alias)", cause: "there is no such alias", next: "see `swiftlet models`")
+                .notFound, step: "alias \(model)@\(alias)", cause: "there is no such alias",
+                next: "see `swiftlet models`")
         }
         try change({ $0.aliasing(model, alias, nil) }) { database throws(RuntimeError) in
             try database.run("DELETE FROM alias WHERE model=?1 AND alias=?2", [model, alias])
@@ -71,7 +72,9 @@ extension [ArtefactFile] {
 
     init(json: String) throws(RuntimeError) {
         self = []
-        guard case .array(let rows) = try JSON5.decode(Array<UInt8>(json.utf8), step: "read the registry") else { return }
+        guard case .array(let rows) = try JSON5.decode(Array<UInt8>(json.utf8), step: "read the registry") else {
+            return
+        }
         for case .object(let row) in rows {
             guard case .string(let name)? = row["name"], case .string(let sha256)? = row["sha256"],
                 case .integer(let bytes)? = row["bytes"], case .integer(let modified)? = row["modified"],

@@ -70,7 +70,9 @@ package final class RegistrySnapshot: Sendable {
             for (alias, deployment) in (aliases[latest.name] ?? [:]).sorted(by: { $0.key < $1.key }) {
                 named[deployment.digest, default: (deployment, [])].aliases.append(alias)
             }
-            return named.values.sorted { ($0.deployment.createdAt, $0.deployment.digest) > ($1.deployment.createdAt, $1.deployment.digest) }
+            return named.values.sorted {
+                ($0.deployment.createdAt, $0.deployment.digest) > ($1.deployment.createdAt, $1.deployment.digest)
+            }
         }
     }
 

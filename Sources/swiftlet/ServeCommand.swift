@@ -108,7 +108,10 @@ enum ServeCommand {
     /// Why a version must not be loaded: a file of it is not the one that was deployed.
     private static func fault(of spec: ModelSpec, _ registry: Registry) -> String? {
         let versions = registry.snapshot.modelVersions
-        guard let own = versions.first(where: { $0.deployment.name == spec.name && $0.deployment.digest == spec.worker.directory })
+        guard
+            let own = versions.first(where: {
+                $0.deployment.name == spec.name && $0.deployment.digest == spec.worker.directory
+            })
         else { return nil }
         return ArtefactCheck.fault(in: "\(spec.worker.root)/\(spec.worker.directory)", own.deployment.files)
     }

@@ -11,7 +11,9 @@ private func text(_ tenant: String, _ text: String) -> [Int] {
     ReplicaChoice.beginnings(
         of: .generation(GenerationRequest(tenant: tenant, prompt: .text(text), options: GenerationOptions())))
 }
-private func loads(_ loads: Int...) -> [ReplicaChoice.Candidate] { loads.map { ReplicaChoice.Candidate(.ready, load: $0) } }
+private func loads(_ loads: Int...) -> [ReplicaChoice.Candidate] {
+    loads.map { ReplicaChoice.Candidate(.ready, load: $0) }
+}
 
 @Suite struct ReplicaChoiceTests {
     @Test func theLeastBusyIsTakenAndTheFirstOfEquals() {

@@ -74,7 +74,8 @@ package struct ModelBudget {
                 + "\(most >> 20) MiB; raise --models-memory-mb"
         }
         if let device = need.device, let most = limits.deviceMemory, need.deviceMemory > most {
-            return "it needs \(need.deviceMemory >> 20) MiB of \(device) (limits.device_memory_mb), and all models there "
+            return
+                "it needs \(need.deviceMemory >> 20) MiB of \(device) (limits.device_memory_mb), and all models there "
                 + "together get \(most >> 20) MiB; raise --models-device-memory-mb"
         }
         return nil

@@ -64,7 +64,8 @@ final class NodeMemory {
     }
 
     private func publish() {
-        report.set(MemoryReport(limits: budget.limits, held: budget.held, waiting: budget.waiting, evictions: evictions))
+        report.set(
+            MemoryReport(limits: budget.limits, held: budget.held, waiting: budget.waiting, evictions: evictions))
     }
 }
 
