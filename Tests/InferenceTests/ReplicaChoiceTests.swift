@@ -47,12 +47,12 @@ private func loads(_ loads: Int...) -> [ReplicaChoice.Candidate] {
         #expect(choice.choose(among: loads(0, 1), beginnings: text("a", "y" + long)) == 0)
     }
 
-    @Test func whoIsReadyComesBeforeWhoLoadsAndWhoSleepsBeforeWhoDies() {
+    @Test func whoIsReadyComesBeforeWhoLoadsAndWhoDiesAnswersForWhoSleeps() {
         var choice = ReplicaChoice()
         typealias C = ReplicaChoice.Candidate
         #expect(choice.choose(among: [C(.coming, load: 0), C(.ready, load: 9)], beginnings: []) == 1)
         #expect(choice.choose(among: [C(.asleep, load: 0), C(.coming, load: 9)], beginnings: []) == 1)
-        #expect(choice.choose(among: [C(.blocked, load: 0), C(.asleep, load: 0)], beginnings: []) == 1)
+        #expect(choice.choose(among: [C(.asleep, load: 0), C(.blocked, load: 0)], beginnings: []) == 1)
         #expect(choice.choose(among: [C(.blocked, load: 0)], beginnings: []) == 0)
     }
 

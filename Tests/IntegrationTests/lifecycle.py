@@ -299,7 +299,7 @@ assert "".join(c.choices[0].delta.content or "" for c in chunks) == "hello", chu
 
 class Incidents(Lives):
     def incident(self, name, **config):
-        self.deploy(name, config=config)
+        self.deploy(name, config=config, replicas={"max": 4})
         codes = [self.ask(name)[1]["error"]["code"] for _ in range(30)]
         self.assertLessEqual(self.metric(f'swiftlet_model_crashes_total{{model="{name}"}}'), 4, "no storm of starts")
         self.assertEqual(self.metric(f'swiftlet_model_incident{{model="{name}"}}'), 1)

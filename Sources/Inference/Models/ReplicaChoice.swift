@@ -3,7 +3,10 @@
 /// Remembers where requests went, by tenant and by the beginning of what they say.
 package struct ReplicaChoice {
     package enum Readiness: Int, Comparable, Sendable {
-        case ready, coming, asleep, blocked
+        case ready, coming
+        /// Its worker keeps dying. It comes before those that sleep, so that they do not die one after the other as well.
+        case blocked
+        case asleep
 
         package static func < (a: Readiness, b: Readiness) -> Bool { a.rawValue < b.rawValue }
     }

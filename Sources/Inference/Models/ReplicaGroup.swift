@@ -81,9 +81,8 @@ final class ReplicaGroup {
             case .ready:
                 guard replica.status.waiting > 0 else { return nil }
                 loaded += 1
-            case .coming: return nil
+            case .coming, .blocked: return nil
             case .asleep: candidate = candidate ?? replica
-            case .blocked: continue
             }
         }
         return loaded > 0 ? candidate : nil
