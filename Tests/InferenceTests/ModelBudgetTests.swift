@@ -23,19 +23,23 @@ private func budget(_ mebibytes: UInt64?) -> ModelBudget {
     @Test func theIdleOneUsedLongestAgoGoesAndLoadingBeginsWhenItIsGone() {
         var node = budget(200)
         for number in 1...2 { #expect(node.want(id(number), mb(100)) == [.grant(id(number))]) }
-        #expect(node.idle(id(2), now: at(1)) == [] && node.idle(id(1), now: at(2)) == [])
+        #expect(node.idle(id(2), now: at(1)) == [])
+        #expect(node.idle(id(1), now: at(2)) == [])
         #expect(node.want(id(3), mb(100)) == [.evict(id(2))])
-        #expect(node.held.memory == 200 << 20 && node.waiting == 1, "its process is still there")
+        #expect(node.held.memory == 200 << 20, "its process is still there")
+        #expect(node.waiting == 1, "its process is still there")
         // Nobody else is sent away for the same need.
         #expect(node.idle(id(1), now: at(3)) == [])
         #expect(node.gone(id(2)) == [.grant(id(3))])
-        #expect(node.held.memory == 200 << 20 && node.waiting == 0)
+        #expect(node.held.memory == 200 << 20)
+        #expect(node.waiting == 0)
     }
 
     @Test func aBusyOneIsNeverEvictedButAsSoonAsItRests() {
         var node = budget(100)
         _ = node.want(id(1), mb(100))
-        #expect(node.want(id(2), mb(60)) == [] && node.want(id(3), mb(40)) == [])
+        #expect(node.want(id(2), mb(60)) == [])
+        #expect(node.want(id(3), mb(40)) == [])
         #expect(node.idle(id(1), now: at(5)) == [.evict(id(1))])
         #expect(node.gone(id(1)) == [.grant(id(2)), .grant(id(3))])
     }
@@ -48,7 +52,8 @@ private func budget(_ mebibytes: UInt64?) -> ModelBudget {
         // Both would have to go, and one is busy.
         #expect(node.want(id(3), mb(150)) == [])
         #expect(node.idle(id(2), now: at(2)) == [.evict(id(1)), .evict(id(2))])
-        #expect(node.gone(id(2)) == [] && node.gone(id(1)) == [.grant(id(3))])
+        #expect(node.gone(id(2)) == [])
+        #expect(node.gone(id(1)) == [.grant(id(3))])
     }
 
     @Test func aLargeOneIsNotPassedOverByThoseBehindIt() {
@@ -64,12 +69,14 @@ private func budget(_ mebibytes: UInt64?) -> ModelBudget {
         func on(_ gpu: Int, _ bytes: UInt64) -> ModelBudget.Need {
             ModelBudget.Need(memory: 1, device: .gpu(gpu), deviceMemory: bytes)
         }
-        #expect(node.want(id(1), on(0, 80)) == [.grant(id(1))] && node.want(id(2), on(1, 80)) == [.grant(id(2))])
+        #expect(node.want(id(1), on(0, 80)) == [.grant(id(1))])
+        #expect(node.want(id(2), on(1, 80)) == [.grant(id(2))])
         #expect(node.idle(id(2), now: at(1)) == [])
         #expect(node.want(id(3), on(0, 30)) == [], "what is idle on another device does not help")
         #expect(node.want(id(4), on(1, 20)) == [.grant(id(4))], "nor is its device waited for")
         #expect(node.idle(id(1), now: at(2)) == [.evict(id(1))])
-        #expect(node.impossible(on(0, 101))?.contains("gpu:0") == true && node.impossible(on(0, 100)) == nil)
+        #expect(node.impossible(on(0, 101))?.contains("gpu:0") == true)
+        #expect(node.impossible(on(0, 100)) == nil)
     }
 
     @Test func whatNeverFitsIsSaidAtOnce() {
@@ -81,8 +88,8 @@ private func budget(_ mebibytes: UInt64?) -> ModelBudget {
         var node = budget(200)
         _ = node.want(id(1), mb(100))
         _ = node.idle(id(1), now: at(1))
-        #expect(node.wantSpare(id(2), mb(100)))
-        #expect(!node.wantSpare(id(3), mb(100)), "it displaces nobody")
+        #expect(node.wantSpare(id(2), mb(100)) == true)
+        #expect(node.wantSpare(id(3), mb(100)) == false, "it displaces nobody")
         #expect(node.waiting == 0)
     }
 

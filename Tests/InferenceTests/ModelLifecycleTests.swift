@@ -205,7 +205,8 @@ extension ModelLifecycle {
         model.handle(.tick, now: at(5_000))
             == [.release, .refuse([id(1)], .noRoom("no memory for it after 5000 ms"))])
     // That is no crash: it asks again at once.
-    #expect(model.state == .cold && model.incident == nil)
+    #expect(model.state == .cold)
+    #expect(model.incident == nil)
     #expect(model.handle(.request(id(2)), now: at(5_001)).last == .reserve)
     #expect(model.handle(.noRoom("too large"), now: at(5_002)) == [.refuse([id(2)], .noRoom("too large"))])
 }
@@ -233,7 +234,8 @@ extension ModelLifecycle {
     var model = lifecycle()
     #expect(model.act(.keep(true), now: at(0)).first == .start)
     #expect(model.handle(.loaded, now: at(1)) == [])
-    #expect(model.handle(.tick, now: at(900_000)) == [] && model.handle(.evict, now: at(900_000)) == [])
+    #expect(model.handle(.tick, now: at(900_000)) == [])
+    #expect(model.handle(.evict, now: at(900_000)) == [])
     #expect(model.state == .ready(active: 0, idleUntil: nil))
     #expect(model.act(.exited("SIGSEGV"), now: at(900_001)).first == .start)
     _ = model.handle(.loaded, now: at(900_002))
@@ -247,7 +249,8 @@ extension ModelLifecycle {
     for _ in 0..<2 { #expect(model.act(.exited("SIGSEGV"), now: at(1)).first == .start) }
     #expect(model.handle(.exited("SIGSEGV"), now: at(2)) == [.wake(at: at(1_002))])
     #expect(model.incident == ModelLifecycle.Incident(crashes: 3, cause: "SIGSEGV", nextTry: at(1_002)))
-    #expect(model.blockedUntil(at(2)) == at(1_002) && model.blockedUntil(at(1_002)) == nil)
+    #expect(model.blockedUntil(at(2)) == at(1_002))
+    #expect(model.blockedUntil(at(1_002)) == nil)
     #expect(model.act(.tick, now: at(1_002)).first == .start)
     // What has lived for long enough ends the incident.
     #expect(model.handle(.loaded, now: at(1_100)) == [.wake(at: at(61_100))])
@@ -259,7 +262,8 @@ extension ModelLifecycle {
     var model = lifecycle()
     _ = model.act(.request(id(1)), now: at(0))
     _ = model.handle(.loaded, now: at(1))
-    #expect(model.handle(.hurry(true), now: at(2)) == [] && model.handle(.hurry(false), now: at(3)) == [])
+    #expect(model.handle(.hurry(true), now: at(2)) == [])
+    #expect(model.handle(.hurry(false), now: at(3)) == [])
     #expect(model.handle(.finished, now: at(4)) == [.wake(at: at(1_004))])
 }
 
