@@ -81,7 +81,7 @@ import Testing
         #expect(third.items.map { planner.advance($0, ended: false) } == [.length, nil])
         _ = planner.remove(GenerationID(1))
         let last = planner.plan(now: now)
-        #expect(last?.items.map(\.position) == [8] && last?.items.first?.follows == false)
+        #expect(last?.items.map(\.position) == [7] && last?.items.first?.follows == false)
         planner.add(SequenceRequest(id: GenerationID(3), tenant: "b", prompt: tokens(5), maxTokens: 9))
         #expect(last.flatMap { planner.planAhead(of: $0) } == nil, "somebody waits for a place")
     }

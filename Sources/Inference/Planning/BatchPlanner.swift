@@ -194,8 +194,9 @@ package struct BatchPlanner {
     /// Taking a place back from a heavy tenant means to save what it holds, which everyone waits for: so one whose answer ended
     /// and who is likely to come back at once finds its place free.
     private mutating func keepPlace(of request: SequenceRequest) {
+        let lead = fair.counter(of: request.tenant) - fair.costs.localityDeficit
         guard request.priority == .interactive, !sequences.contains(where: { $0.request.tenant == request.tenant }),
-            sequences.contains(where: { fair.counter(of: $0.request.tenant) >= fair.counter(of: request.tenant) })
+            sequences.contains(where: { fair.counter(of: $0.request.tenant) >= lead })
         else { return }
         kept = kept.filter { $0.value > steps }
         kept[request.tenant] = steps + limits.keptPlaceSteps
@@ -205,7 +206,7 @@ package struct BatchPlanner {
     private func placesKept(from tenant: String) -> Int {
         guard !kept.isEmpty, !isLight(tenant) else { return 0 }
         let absent = kept.count { other, until in
-            until > steps && other != tenant && !sequences.contains { $0.request.tenant == other }
+            until > steps && other != tenant && placesHeld(by: other) == 0
         }
         return min(absent, limits.maxSequences / 8)
     }
