@@ -1,6 +1,6 @@
 # The words of this house; `make help` lists them.
 PREFIX := .build/swiftlet
-.PHONY: help setup build run demo test test-vm fuzz check attack bench fmt clean
+.PHONY: help setup build run demo test test-vm fuzz check attack cycles bench fmt clean
 
 help: ## list these words
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -31,6 +31,9 @@ check: build ## layers, format, and the fast tests
 
 attack: build ## every hostile act beside a neighbour, and again with each layer of the sandbox off; 10,000 invocations
 	@scripts/attack $(PREFIX) --layers --invocations 10000
+
+cycles: build ## load and unload models 1,000 times, and compare what the host holds before and after
+	@python3 Tests/IntegrationTests/cycles.py $(PREFIX) 1000
 
 bench: build ## measure against baselines; ONLY=cold runs a part
 	@Bench/run.py $(PREFIX) $(ONLY)

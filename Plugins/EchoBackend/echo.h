@@ -18,6 +18,7 @@ typedef struct echo_config {
     int64_t tokens;   ///< say the text again and again, and end after exactly this many tokens; 0 = say it once
     int64_t fail_at;  ///< this step returns FAILED
     int64_t crash_at; ///< this step ends the process by SIGABRT
+    int64_t crash_open; ///< 1: opening the model ends it like that
     int64_t stall_at; ///< this step never returns
 } echo_config;
 

@@ -24,7 +24,7 @@ static int32_t read_config(echo_model *m, swiftlet_bytes json) {
         {"open_us", 0, 60000000, &c->open_us},    {"step_us", 0, 60000000, &c->step_us},
         {"token_us", 0, 60000000, &c->token_us},  {"tokens", 0, 1 << 30, &c->tokens},
         {"fail_at", 0, INT64_MAX, &c->fail_at},   {"crash_at", 0, INT64_MAX, &c->crash_at},
-        {"stall_at", 0, INT64_MAX, &c->stall_at},
+        {"stall_at", 0, INT64_MAX, &c->stall_at}, {"crash_open", 0, 1, &c->crash_open},
     };
     char why[512];
     if (config_read(json, keys, sizeof keys / sizeof keys[0], why, sizeof why) == SWIFTLET_OK) return SWIFTLET_OK;
@@ -52,6 +52,7 @@ static int32_t echo_open(const swiftlet_open_v1 *options, void **model) {
     if (status == SWIFTLET_OK) status = make_tables(m, options);
     if (status != SWIFTLET_OK) return free(m->top), free(m), status;
     echo_wait_us(m->config.open_us);
+    if (m->config.crash_open) abort();
     *model = m;
     return SWIFTLET_OK;
 }

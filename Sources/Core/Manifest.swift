@@ -38,6 +38,11 @@ package struct Manifest: Sendable, Equatable {
     package var batchDelayMicroseconds: UInt32
     /// How long an idle model stays loaded.
     package var keepAliveMilliseconds: Int
+    /// How long a model may take to load, and how long one may wait for the memory that it needs.
+    package var loadTimeoutMilliseconds: Int
+    /// Workers of a model: so many stay loaded, and so many there may be.
+    package var minReplicas: UInt32
+    package var maxReplicas: UInt32
 
     /// A manifest with every default in place.
     package init(name: String, kind: PluginKind, version: String) {
@@ -62,6 +67,9 @@ package struct Manifest: Sendable, Equatable {
         batchRows = 1
         batchDelayMicroseconds = 0
         keepAliveMilliseconds = 300_000
+        loadTimeoutMilliseconds = 120_000
+        minReplicas = 0
+        maxReplicas = 1
     }
 
     /// The file to load.

@@ -4,13 +4,16 @@ extension Manifest {
     private static let keys = [
         "name", "kind", "version", "library", "language", "handler", "sources", "limits", "reuse", "idle_timeout_s",
         "models", "config", "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s",
-        "jit", "batch",
+        "jit", "batch", "load_timeout_s", "replicas",
     ]
     private static let handlerKeys = ["handler", "models", "reuse", "idle_timeout_s"]
     private static let backendKeys = [
         "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s", "jit", "batch",
+        "load_timeout_s", "replicas",
     ]
     private static let batchKeys = ["max_size", "max_delay_us"]
+    private static let replicaKeys = ["min", "max"]
+    private static let mostReplicas: Int64 = 16
     private static let longestRest: Int64 = 604_800
     private static let largestConfig = 32 << 10
 
@@ -115,11 +118,28 @@ extension Manifest {
                 .manifestInvalid, step: reader.step, cause: "'jit' is true and 'device' is given",
                 next: "remove one of them: no worker may make code and hold a device")
         }
+        if let seconds = try reader.number("load_timeout_s", in: 1...3600, "a number of seconds from 1 to 3600") {
+            loadTimeoutMilliseconds = Int((seconds * 1000).rounded())
+        }
+        try readReplicas(reader)
         guard let value = reader.members["batch"] else { return }
         let batch = try ManifestReader(value, prefix: "batch.", known: Self.batchKeys, step: reader.step)
         batchRows = UInt32(try batch.integer("max_size", in: 1...4096) ?? Int64(batchRows))
         batchDelayMicroseconds = UInt32(
             try batch.integer("max_delay_us", in: 0...1_000_000) ?? Int64(batchDelayMicroseconds))
+    }
+
+    private mutating func readReplicas(_ reader: ManifestReader) throws(RuntimeError) {
+        guard let value = reader.members["replicas"] else { return }
+        let asked = try ManifestReader(value, prefix: "replicas.", known: Self.replicaKeys, step: reader.step)
+        minReplicas = UInt32(try asked.integer("min", in: 0...Self.mostReplicas) ?? 0)
+        maxReplicas = UInt32(try asked.integer("max", in: 1...Self.mostReplicas) ?? Int64(max(1, minReplicas)))
+        guard minReplicas <= maxReplicas else {
+            throw RuntimeError(
+                .manifestInvalid, step: reader.step,
+                cause: "'replicas.min' is \(minReplicas) and 'replicas.max' is \(maxReplicas)",
+                next: "raise 'replicas.max', or lower 'replicas.min'")
+        }
     }
 
     /// A device is shared by those who know how much of it is theirs, so each of the two needs the other.

@@ -30,6 +30,10 @@ extension Manifest {
                     "max_size": .integer(Int64(batchRows)), "max_delay_us": .integer(Int64(batchDelayMicroseconds)),
                 ])
             }
+            members["load_timeout_s"] = .number(Double(loadTimeoutMilliseconds) / 1000)
+            members["replicas"] = .object([
+                "min": .integer(Int64(minReplicas)), "max": .integer(Int64(maxReplicas)),
+            ])
             members["keep_alive_s"] = .number(Double(keepAliveMilliseconds) / 1000)
         }
         return JSONValue.object(members).text

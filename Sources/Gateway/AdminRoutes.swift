@@ -18,6 +18,9 @@ extension Gateway {
         let parts = exchange.request.path.split(separator: "/").dropFirst(2).map(String.init)
         switch (exchange.request.method, parts.first, parts.count) {
         case ("GET", "functions", 1): json(exchange, listFunctions(), requestID)
+        case ("GET", "models", 1): listModels(exchange, requestID: requestID)
+        case ("PUT", "models", 4) where parts[2] == "aliases", ("DELETE", "models", 4) where parts[2] == "aliases":
+            changeAlias(exchange, model: parts[1], alias: parts[3], requestID: requestID)
         case ("GET", "workers", 1): json(exchange, listWorkers(), requestID)
         case ("GET", "host", 1): json(exchange, describeHost(), requestID)
         case ("GET", "logs", 3):
@@ -49,12 +52,16 @@ extension Gateway {
     }
 
     static func describe(_ deployment: Deployment) -> String {
-        jsonObject([
+        var fields: [(String, JSONField)] = [
             ("tenant", .text(deployment.tenant)), ("name", .text(deployment.name)),
             ("kind", .text(deployment.kind.rawValue)),
             ("version", .text(deployment.manifest.version)), ("digest", .text(deployment.digest)),
             ("created_at_ms", .number(deployment.createdAt)),
-        ])
+        ]
+        if let model = deployment.files.first(where: { $0.name == deployment.manifest.model }) {
+            fields.append(("model_sha256", .text(model.sha256)))
+        }
+        return jsonObject(fields)
     }
 
     private func listWorkers() -> String {

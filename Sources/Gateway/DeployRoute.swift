@@ -2,6 +2,7 @@
 internal import Core
 internal import Glibc
 internal import HTTP
+internal import Inference
 internal import Platform
 internal import PluginHost
 internal import Registry
@@ -59,6 +60,7 @@ extension Gateway {
             ) { (deployment, root) throws(RuntimeError) in
                 // Said now, not to whoever calls the model first. The probe itself gets no device.
                 _ = try deployment.manifest.device?.nodes(for: deployment.key)
+                try checkBudget(deployment, shared)
                 try probe.check(deployment, root: root)
             }
             try shared.registry.publish(deployment)
@@ -68,6 +70,14 @@ extension Gateway {
         } catch {
             return .failure(error)
         }
+    }
+
+    private static func checkBudget(_ deployment: Deployment, _ shared: GatewayShared) throws(RuntimeError) {
+        guard deployment.kind == .backend else { return }
+        let budget = ModelBudget(limits: shared.inference.memory.limits)
+        guard let cause = budget.impossible(ModelSpec(deployment, root: "").memoryNeed) else { return }
+        throw RuntimeError(
+            .conflict, step: "deploy \(deployment.key)", cause: cause, next: "or lower the limit in its manifest")
     }
 
     private static func storageError(_ step: String, _ cause: String) -> RuntimeError {

@@ -44,7 +44,10 @@ package final class GatewayShared: Sendable {
 
     /// Tells the inference service what the registry holds; call it after a backend was published or removed.
     package func refreshModels() {
-        inference.setModels(registry.snapshot.models.values.map { ModelSpec($0, root: store.root(of: $0.tenant)) })
+        inference.setModels(
+            registry.snapshot.modelVersions.map {
+                ModelSpec($0.deployment, root: store.root(of: $0.deployment.tenant), aliases: $0.aliases)
+            })
     }
 
     package var isDraining: Bool { draining.load(ordering: .relaxed) }

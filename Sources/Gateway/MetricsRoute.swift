@@ -47,8 +47,24 @@ extension Gateway {
         for model in models { text.sample(label: "model", model.name, "\(model.values.running)") }
         text.begin("swiftlet_model_waiting_requests", .gauge, "Requests that wait for a place in the batch.")
         for model in models { text.sample(label: "model", model.name, "\(model.values.waiting)") }
-        text.begin("swiftlet_model_loaded", .gauge, "1 while the model is in memory.")
-        for model in models { text.sample(label: "model", model.name, model.values.phase == .ready ? "1" : "0") }
+        text.begin("swiftlet_model_loaded", .gauge, "Replicas of the model that are in memory.")
+        for model in models { text.sample(label: "model", model.name, "\(model.values.loaded)") }
+        text.begin("swiftlet_model_incident", .gauge, "Replicas whose worker keeps dying, so that loading is put off.")
+        for model in models { text.sample(label: "model", model.name, "\(model.values.inIncident)") }
+        addMemory(shared.inference.memory, to: &text)
+    }
+
+    private func addMemory(_ memory: MemoryReport, to text: inout MetricsText) {
+        text.add(
+            "swiftlet_models_memory_reserved_bytes", .gauge, "Memory limits of the models that are loaded.",
+            memory.held.memory)
+        if let most = memory.limits.memory {
+            text.add("swiftlet_models_memory_budget_bytes", .gauge, "What those may add up to.", most)
+        }
+        text.add(
+            "swiftlet_models_waiting_for_memory", .gauge, "Models that wait until others are gone.",
+            UInt64(memory.waiting))
+        text.add("swiftlet_model_evictions_total", .counter, "Idle models that went for others.", memory.evictions)
     }
 
     /// What each tenant got of each model. Device time adds up to `step_seconds_total` and `embedding_seconds_total`.
@@ -94,6 +110,7 @@ extension Gateway {
             ("crashes_total", "Times its worker ended unasked.", \.crashes),
             ("next_steps_total", "Steps that followed another's result at once.", \.nextSteps),
             ("device_turns_total", "Times the model got its device; wait over turns is the mean wait.", \.deviceTurns),
+            ("incidents_total", "Times that its worker died so often that loading was put off.", \.incidents),
             ("over_budget_total", "Times its worker was ended for its device memory.", \.overBudget),
         ]
     }

@@ -12,7 +12,7 @@ extension Gateway {
     func models(_ exchange: HTTPExchange, requestID: String) {
         exchange.respond(
             status: 200, headers: standardHeaders(exchange, "application/json", requestID),
-            body: OpenAIWriter.models(shared.inference.models))
+            body: OpenAIWriter.models(shared.modelListings, now: .now))
     }
 
     func completions(_ exchange: HTTPExchange, kind: AnswerHead.Kind, requestID: String) {
@@ -54,7 +54,10 @@ extension Gateway {
                 remote.submit { _ in own.value.receive(event, choice) }
             }
             answer.giveUp = { for handle in handles { handle.cancel() } }
-            exchange.onClose = answer.giveUp
+            exchange.onClose = { [weak answer, giveUp = answer.giveUp] in
+                answer?.close()
+                giveUp()
+            }
         } catch {
             answer(exchange, error, requestID)
         }
@@ -112,7 +115,7 @@ extension Gateway {
 
     /// A handler may call the models that its manifest names.
     func checkAllowed(_ model: String, _ caller: Deployment) throws(OpenAIError) {
-        guard !caller.manifest.models.contains(model) else { return }
+        guard !caller.manifest.models.contains(ModelReference(model).name) else { return }
         throw OpenAIError(
             status: 403, type: "permission_error", code: "model_not_allowed", param: "model",
             message: "\(caller.key) may not call the model \(model); name it in `models` of its manifest")
@@ -159,6 +162,8 @@ private final class ModelAnswer {
     private var collector: AnswerCollector
     private unowned let gateway: Gateway
     private var standing: QuotaStanding?
+    private var notice: LoadingNotice?
+    private let model: String
     /// Ends all answers of the request: when one fails, nobody reads the others.
     var giveUp = {}
 
@@ -169,29 +174,44 @@ private final class ModelAnswer {
         streams = options.stream
         stream = StreamWriter(head, options: options)
         collector = AnswerCollector(head, options: options)
+        model = head.model
     }
+
+    /// The caller left.
+    func close() { notice?.stop() }
 
     func receive(_ event: GenerationEvent, _ choice: Int) {
         if case .started(_, let standing) = event { self.standing = standing }
+        if streams { noteLoading(event) }
         if streams { receiveStreaming(event, choice) } else { receiveWhole(event, choice) }
         if case .failed = event { giveUp() }
+    }
+
+    /// While the model loads, a stream says so; whatever comes next ends that.
+    private func noteLoading(_ event: GenerationEvent) {
+        guard case .queued(loading: true) = event else { return notice?.stop() ?? () }
+        guard notice == nil else { return }
+        notice = LoadingNotice(model: model, gateway: gateway) { [weak self] in self?.send($0) }
+        notice?.start()
     }
 
     private func receiveStreaming(_ event: GenerationEvent, _ choice: Int) {
         guard !stream.isOver else { return }
         let bytes = stream.write(event, choice: choice)
         if case .failed(let error) = event, !exchange.hasStarted { return gateway.answer(exchange, error, requestID) }
-        if !bytes.isEmpty {
-            if !exchange.hasStarted {
-                // The total of a stream is the time until its first event.
-                var headers = gateway.standardHeaders(exchange, StreamWriter.contentType, requestID)
-                _ = headers.append("cache-control", "no-store")
-                gateway.append(standing, to: &headers)
-                exchange.start(status: 200, headers: headers)
-            }
-            exchange.write(bytes)
-        }
+        if !bytes.isEmpty { send(bytes) }
         if stream.isOver { exchange.finish() }
+    }
+
+    private func send(_ bytes: [UInt8]) {
+        if !exchange.hasStarted {
+            // The total of a stream is the time until its first event.
+            var headers = gateway.standardHeaders(exchange, StreamWriter.contentType, requestID)
+            _ = headers.append("cache-control", "no-store")
+            gateway.append(standing, to: &headers)
+            exchange.start(status: 200, headers: headers)
+        }
+        exchange.write(bytes)
     }
 
     private func receiveWhole(_ event: GenerationEvent, _ choice: Int) {

@@ -72,18 +72,21 @@ extension Gateway {
 
     /// `parts`: its name, perhaps `versions` and one, perhaps what is asked of it.
     private func model(_ exchange: HTTPExchange, _ parts: [Substring], _ requestID: String) throws(OpenAIError) {
-        guard let spec = shared.inference.model(named: String(parts[0])) else {
+        guard var spec = shared.inference.model(named: String(parts[0])) else {
             throw OpenAIError(
                 status: 404, type: "invalid_request_error",
                 message: "there is no model '\(parts[0].prefix(200))' here; POST /v2/repository/index lists them")
         }
         var rest = parts.dropFirst()
         if rest.first == "versions", let version = rest.dropFirst().first {
-            guard version == spec.version else {
+            guard let found = shared.inference.model(named: "\(spec.name)@\(version)") else {
+                let known = shared.inference.directoryOfModels.versions(of: spec.name).map(\.version)
                 throw OpenAIError(
                     status: 404, type: "invalid_request_error",
-                    message: "\(spec.name) has no version '\(version.prefix(200))'; it has \(spec.version)")
+                    message: "\(spec.name) has no version '\(version.prefix(200))'; it has "
+                        + known.joined(separator: ", "))
             }
+            spec = found
             rest = rest.dropFirst(2)
         }
         switch Array(rest) {
@@ -187,7 +190,7 @@ extension Gateway {
         let answer = LoopBound(TensorAnswer(exchange, gateway: self, requestID: requestID, body: body), on: loop)
         let remote = loop.remote
         let request = TensorRequest(tenant: name, work: work)
-        let handle = shared.inference.infer(request, model: spec.name) { event in
+        let handle = shared.inference.infer(request, model: spec.reference) { event in
             remote.submit { _ in answer.value.receive(event) }
         }
         exchange.onClose = { handle.cancel() }

@@ -6,42 +6,69 @@ internal import Synchronization
 /// Serves what clients ask of models. All models live on one loop; requests and events cross over as values.
 package final class InferenceService: Sendable {
     private struct Directory {
-        var specs: [ModelSpec] = []
+        var models = ModelDirectory()
         var counters: [String: ModelCounters] = [:]
+        /// Of each replica, by the reference of its version.
+        var cells: [String: [StatusCell]] = [:]
     }
 
     private let loop: LoopRemote
     private let catalogue: LoopBound<ModelCatalogue>
     private let directory = Mutex(Directory())
     private let nextID = Atomic<UInt64>(1)
+    private let board = MemoryBoard()
 
     /// - Parameters:
     ///   - loop: where the models' workers are read.
     ///   - quotas: of all tenants; without it nobody has any.
+    ///   - budget: what the models' limits of memory may add up to.
     ///   - start: starts a worker, on that loop; see `BackendWorker.start`.
-    package init(loop: EventLoop, quotas: QuotaKeeper = QuotaKeeper(), start: @escaping BackendStart) {
+    package init(
+        loop: EventLoop, quotas: QuotaKeeper = QuotaKeeper(), budget: ModelBudget.Limits = ModelBudget.Limits(),
+        start: @escaping BackendStart
+    ) {
         self.loop = loop.remote
-        catalogue = LoopBound(ModelCatalogue(loop: loop, quotas: quotas, start: start), on: loop)
+        let memory = NodeMemory(limits: budget, report: board)
+        catalogue = LoopBound(ModelCatalogue(loop: loop, quotas: quotas, memory: memory, start: start), on: loop)
     }
 
     // MARK: the catalogue
 
-    /// What can be named, by name.
-    package var models: [ModelSpec] { directory.withLock(\.specs) }
+    /// What can be named, by name: the latest version of each model.
+    package var models: [ModelSpec] { directory.withLock(\.models.latest) }
 
-    package func model(named name: String) -> ModelSpec? { models.first { $0.name == name } }
+    /// Every version that is kept.
+    package var directoryOfModels: ModelDirectory { directory.withLock(\.models) }
 
-    /// Replaces the catalogue. Running answers go on; models that are gone unload when they have nothing left to do.
+    /// What a client means by `name` or `name@version`.
+    package func model(named name: String) -> ModelSpec? { directory.withLock { $0.models[name] } }
+
+    /// Replaces the catalogue. Running answers go on; versions that are gone unload when they have nothing left to do.
+    ///
+    /// - Parameter specs: the versions of one name newest first.
     package func setModels(_ specs: [ModelSpec]) {
-        let counters = directory.withLock { directory in
-            directory.specs = specs.sorted { $0.name < $1.name }
-            for spec in specs where directory.counters[spec.name] == nil {
-                directory.counters[spec.name] = ModelCounters()
+        let models = ModelDirectory(specs)
+        let (counters, cells) = directory.withLock { directory in
+            directory.models = models
+            var cells: [String: [StatusCell]] = [:]
+            for spec in models.versions {
+                if directory.counters[spec.name] == nil { directory.counters[spec.name] = ModelCounters() }
+                cells[spec.reference] =
+                    directory.cells[spec.reference] ?? (0..<max(1, spec.maxReplicas)).map { _ in StatusCell() }
             }
-            return directory.counters
+            directory.cells = cells
+            return (directory.counters, cells)
         }
-        loop.submit { [catalogue] _ in catalogue.value.replace(specs, counters: counters) }
+        loop.submit { [catalogue] _ in catalogue.value.replace(models, counters: counters, cells: cells) }
     }
+
+    /// What the replicas of a version do at the moment.
+    package func status(of spec: ModelSpec) -> ModelStatus {
+        ModelStatus(replicas: directory.withLock { $0.cells[spec.reference] ?? [] }.map(\.now))
+    }
+
+    /// What models have reserved of this node.
+    package var memory: MemoryReport { board.now }
 
     /// Changes what tenants may take, from the next token on.
     package func setPolicies(_ policies: TenantPolicies) {

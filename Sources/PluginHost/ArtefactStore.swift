@@ -21,7 +21,7 @@ package struct ArtefactStore: Sendable {
 
     /// Unpacks an archive beside the others. Returns the directory and the digest of the set.
     func stage(_ archive: String, limit: UInt64) throws(RuntimeError) -> (
-        directory: String, digest: String, files: [String]
+        directory: String, digest: String, files: [String], digests: [(name: String, sha256: String)]
     ) {
         let directory = "\(archive).d"
         try make(directory)
@@ -29,25 +29,40 @@ package struct ArtefactStore: Sendable {
             let entries = try TarReader.unpack(archive, into: directory, bounds: .init(files: 64, bytes: limit))
             var digest = Digest()
             for entry in entries.sorted(by: { $0.name < $1.name }) { digest.add("\(entry.name) \(entry.digest)\n") }
-            return (directory, digest.finish(), entries.map(\.name))
+            return (directory, digest.finish(), entries.map(\.name), entries.map { ($0.name, $0.digest) })
         } catch {
             discard(directory)
             throw error
         }
     }
 
-    /// Moves a staged directory to its place. One that is there already holds the same bytes, and stays.
-    func commit(_ directory: String, tenant: String, digest: String) throws(RuntimeError) {
+    /// Moves a staged directory to its place. One that is there already stays, unless a file of it was changed.
+    ///
+    /// - Parameter digests: of the files that it must hold.
+    func commit(
+        _ directory: String, tenant: String, digest: String, digests: [(name: String, sha256: String)] = []
+    ) throws(RuntimeError) {
         try make(root(of: tenant))
         let place = "\(root(of: tenant))/\(digest)"
         if unsafe rename(directory, place) == 0 { return }
-        let code = errno
-        discard(directory)
-        guard code == EEXIST || code == ENOTEMPTY else {
-            throw RuntimeError(
-                .insufficientStorage, step: "store \(place)", cause: SystemError.text(of: code),
-                next: "check the state directory")
+        var code = errno
+        if code == EEXIST || code == ENOTEMPTY {
+            if ArtefactCheck.holds(place, digests) { return discard(directory) }
+            // Who has the old files open keeps them.
+            let old = "\(directory).old"
+            defer { discard(old) }
+            if unsafe rename(place, old) == 0, unsafe rename(directory, place) == 0 { return }
+            code = errno
         }
+        discard(directory)
+        throw RuntimeError(
+            .insufficientStorage, step: "store \(place)", cause: SystemError.text(of: code),
+            next: "check the state directory")
+    }
+
+    /// The files of an artefact that was committed, as they are on the disk.
+    func files(tenant: String, digest: String, _ digests: [(name: String, sha256: String)]) -> [ArtefactFile] {
+        ArtefactCheck.files(in: "\(root(of: tenant))/\(digest)", digests)
     }
 
     /// Removes an artefact that nothing refers to.

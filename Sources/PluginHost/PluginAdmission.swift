@@ -25,10 +25,11 @@ package struct PluginAdmission {
         let isPlatform = tenant == Deployment.platform
         let staged = try store.stage(archive, limit: isPlatform ? Self.backendLimit : Self.handlerLimit)
         do throws(RuntimeError) {
-            let deployment = try inspect(staged, tenant: tenant, name: name)
-            try store.commit(staged.directory, tenant: tenant, digest: staged.digest)
-            try probe(deployment, store.root(of: tenant))
-            return deployment
+            let inspected = try inspect(
+                (staged.directory, staged.digest, staged.files), tenant: tenant, name: name)
+            try store.commit(staged.directory, tenant: tenant, digest: staged.digest, digests: staged.digests)
+            try probe(inspected, store.root(of: tenant))
+            return inspected.with(store.files(tenant: tenant, digest: staged.digest, staged.digests))
         } catch {
             store.discard(staged.directory)
             if !inUse(staged.digest) { store.remove(tenant: tenant, digest: staged.digest) }

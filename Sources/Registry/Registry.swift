@@ -6,42 +6,6 @@ internal import Glibc
 internal import Platform
 internal import Synchronization
 
-/// Everything that is deployed, at one moment.
-package final class RegistrySnapshot: Sendable {
-    package let functions: [FunctionKey: Deployment]
-    package let models: [String: Deployment]
-
-    init(functions: [FunctionKey: Deployment] = [:], models: [String: Deployment] = [:]) {
-        self.functions = functions
-        self.models = models
-    }
-
-    /// The same with one deployment more, or in place of another.
-    func adding(_ deployment: Deployment) -> RegistrySnapshot {
-        var (functions, models) = (functions, models)
-        if deployment.kind == .backend {
-            models[deployment.name] = deployment
-        } else {
-            functions[deployment.key] = deployment
-        }
-        return RegistrySnapshot(functions: functions, models: models)
-    }
-
-    func removing(_ deployment: Deployment) -> RegistrySnapshot {
-        var (functions, models) = (functions, models)
-        if deployment.kind == .backend { models[deployment.name] = nil } else { functions[deployment.key] = nil }
-        return RegistrySnapshot(functions: functions, models: models)
-    }
-
-    /// The digests that something refers to, by tenant.
-    package var digests: [String: Set<String>] {
-        var digests: [String: Set<String>] = [:]
-        for deployment in functions.values { digests[deployment.tenant, default: []].insert(deployment.digest) }
-        for deployment in models.values { digests[deployment.tenant, default: []].insert(deployment.digest) }
-        return digests
-    }
-}
-
 package final class Registry: Sendable {
     /// Numbered by their place; a new one is added at the end and none is ever changed.
     private static let migrations = [
@@ -50,7 +14,13 @@ package final class Registry: Sendable {
             tenant TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, digest TEXT NOT NULL,
             manifest TEXT NOT NULL, created_at INTEGER NOT NULL, current INTEGER NOT NULL,
             PRIMARY KEY (tenant, name, kind, created_at)) STRICT
+        """,
+        // One statement each.
+        "ALTER TABLE deployment ADD COLUMN files TEXT NOT NULL DEFAULT '[]'",
         """
+        CREATE TABLE alias (
+            model TEXT NOT NULL, alias TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (model, alias)) STRICT
+        """,
     ]
 
     private let database: Database
@@ -72,13 +42,24 @@ package final class Registry: Sendable {
     /// Makes a deployment the current one of its name. The versions before it stay in the history.
     package func publish(_ d: Deployment) throws(RuntimeError) {
         let manifest = d.manifest.canonicalJSON
+        let files = d.files.json
         try change({ $0.adding(d) }) { database throws(RuntimeError) in
+            if d.kind == .backend { try Self.keepPrevious(of: d, database) }
             try database.run(
                 "UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3",
                 [d.tenant, d.name, d.kind.rawValue])
             try database.run(
-                "INSERT OR REPLACE INTO deployment VALUES (?1,?2,?3,?4,?5,CAST(?6 AS INTEGER),1)",
-                [d.tenant, d.name, d.kind.rawValue, d.digest, manifest, String(d.createdAt)])
+                "INSERT OR REPLACE INTO deployment VALUES (?1,?2,?3,?4,?5,CAST(?6 AS INTEGER),1,?7)",
+                [d.tenant, d.name, d.kind.rawValue, d.digest, manifest, String(d.createdAt), files])
+        }
+    }
+
+    /// Replaces what is known of the files of every deployment with this content.
+    package func restamp(_ d: Deployment, files: [ArtefactFile]) throws(RuntimeError) {
+        try change({ $0.restamping(d, files: files) }) { database throws(RuntimeError) in
+            try database.run(
+                "UPDATE deployment SET files=?1 WHERE tenant=?2 AND name=?3 AND kind=?4 AND digest=?5",
+                [files.json, d.tenant, d.name, d.kind.rawValue, d.digest])
         }
     }
 
@@ -90,12 +71,13 @@ package final class Registry: Sendable {
             try database.run(
                 "UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3",
                 [gone.tenant, gone.name, kind.rawValue])
+            if kind == .backend { try database.run("DELETE FROM alias WHERE model=?1", [gone.name]) }
         }
         return gone
     }
 
     /// - Parameter next: the snapshot after `body`; reading everything again would take longer with every deployment.
-    private func change(
+    func change(
         _ next: (RegistrySnapshot) -> RegistrySnapshot, _ body: (Database) throws(RuntimeError) -> Void
     ) throws(RuntimeError) {
         let written = writing.withLock { _ -> Result<Void, RuntimeError> in
@@ -167,20 +149,23 @@ package final class Registry: Sendable {
     private static func load(_ database: Database) throws(RuntimeError) -> RegistrySnapshot {
         var functions: [FunctionKey: Deployment] = [:]
         var models: [String: Deployment] = [:]
-        try database.run("SELECT tenant,name,kind,digest,manifest,created_at FROM deployment WHERE current=1") {
-            (row) throws(RuntimeError) in
-            let manifest = try Manifest.decode(json5: Array(row[4].utf8), file: "registry")
-            let deployment = Deployment(
-                tenant: row[0], name: row[1], kind: PluginKind(rawValue: row[2]) ?? .handler, digest: row[3],
-                manifest: manifest,
-                createdAt: Int64(row[5]) ?? 0)
+        try database.run("SELECT \(columns) FROM deployment WHERE current=1") { (row) throws(RuntimeError) in
+            let deployment = try read(row)
             if deployment.kind == .backend {
                 models[deployment.name] = deployment
             } else {
                 functions[deployment.key] = deployment
             }
         }
-        return RegistrySnapshot(functions: functions, models: models)
+        return RegistrySnapshot(functions: functions, models: models, aliases: try loadAliases(database))
     }
 
+    static var columns: String { "tenant,name,kind,deployment.digest,manifest,created_at,files" }
+
+    static func read(_ row: [String]) throws(RuntimeError) -> Deployment {
+        Deployment(
+            tenant: row[0], name: row[1], kind: PluginKind(rawValue: row[2]) ?? .handler, digest: row[3],
+            manifest: try Manifest.decode(json5: Array(row[4].utf8), file: "registry"), createdAt: Int64(row[5]) ?? 0,
+            files: try [ArtefactFile](json: row[6]))
+    }
 }

@@ -17,7 +17,7 @@ enum Help {
             name: "serve", summary: "run the host",
             help: """
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
-                                      [--tenants FILE] [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
+                                      [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N] [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
@@ -27,6 +27,9 @@ enum Help {
                   --tls-key FILE      PEM private key of the certificate
                   --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
                                       it again
+                  --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
+                                      goes for one that is asked for, a busy one never (default: no bound; docs/models.md)
+                  --models-device-memory-mb N   the same for limits.device_memory_mb, on each device
                   --loops N           event loops, one a core (default: the number of cores)
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
                   --zygote-life SECONDS   a tenant that stays awake moves to a new zygote, and so to a new address
@@ -42,7 +45,7 @@ enum Help {
                 """,
             options: [
                 "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
-                "--restart-rate", "--uid", "--tenants",
+                "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
                 "--require-layers", "--sandbox-without",
             ],
             flags: ["--json"], run: ServeCommand.run),
@@ -76,6 +79,26 @@ enum Help {
         Command(
             name: "ls", summary: "list functions and models", help: "usage: swiftlet ls [--host URL] [--json]",
             options: ["--host"], flags: ["--json"], run: ListCommand.functions),
+        Command(
+            name: "models", summary: "list the versions of models, and what they do",
+            help: """
+                usage: swiftlet models [--host URL] [--json]
+
+                Every version that is kept, with its aliases, its state, its loaded replicas, and an incident when its worker
+                keeps dying. A version is called NAME@ALIAS, NAME@VERSION or NAME@DIGEST; NAME alone is NAME@latest.
+                """,
+            options: ["--host"], flags: ["--json"], run: ModelsCommand.list),
+        Command(
+            name: "alias", summary: "name a version of a model",
+            help: """
+                usage: swiftlet alias MODEL ALIAS VERSION [--host URL] [--json]
+                       swiftlet alias MODEL ALIAS --remove [--host URL] [--json]
+
+                Makes MODEL@ALIAS mean a version: another alias, a version of the manifest, or the beginning of a digest.
+                `swiftlet alias MODEL latest previous` goes back to the version before. A version that no alias names is not
+                kept; what it is answering goes on to its end.
+                """,
+            options: ["--host"], flags: ["--json", "--remove"], run: ModelsCommand.alias),
         Command(
             name: "ps", summary: "list live workers", help: "usage: swiftlet ps [--host URL] [--json]",
             options: ["--host"], flags: ["--json"], run: ListCommand.workers),

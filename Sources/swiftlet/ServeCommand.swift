@@ -25,6 +25,7 @@ enum ServeCommand {
         let quotas = try Quotas(options)
         let store = try ArtefactStore(stateDirectory: options.state)
         store.sweep(keeping: registry.snapshot.digests)
+        try restamp(registry, store)
         try requireLayers(options)
         // Before the first thread, because it forks; before root is dropped, because it keeps it.
         let host = try WorkerHost(workerConfiguration(options))
@@ -36,8 +37,16 @@ enum ServeCommand {
         let watching = try EventLoop(index: options.loops + 1)
         let (models, packets) = (loops[0], PacketBuffer())
         let devices = DeviceWatcher(loop: watching)
-        let inference = InferenceService(loop: models, quotas: quotas.keeper) { [unowned models] spec, sink in
-            BackendWorker.start(
+        let inference = InferenceService(loop: models, quotas: quotas.keeper, budget: options.modelBudget) {
+            [unowned models] spec, sink in
+            if let cause = fault(of: spec, registry) {
+                models.afterBatch {
+                    sink(.failed(cause))
+                    sink(.exited(cause))
+                }
+                return nil
+            }
+            return BackendWorker.start(
                 spec.worker, host: host, loop: models, buffer: packets, watcher: devices, sink: sink)
         }
         let shared = GatewayShared(
@@ -82,6 +91,29 @@ enum ServeCommand {
         for thread in threads { thread.join() }
         host.close()
         return 0
+    }
+
+    /// Models whose files look changed are read whole once, so that a restored backup loads and what is not ours does not.
+    private static func restamp(_ registry: Registry, _ store: ArtefactStore) throws {
+        for (deployment, _) in registry.snapshot.modelVersions {
+            let directory = "\(store.root(of: deployment.tenant))/\(deployment.directoryName)"
+            let files = ArtefactCheck.restamped(in: directory, deployment.files)
+            if files != deployment.files { try registry.restamp(deployment, files: files) }
+            if let cause = ArtefactCheck.fault(in: directory, files) {
+                Log.error("a model can't be loaded", [("model", deployment.name), ("cause", cause)])
+            }
+        }
+    }
+
+    /// Why a version must not be loaded: a file of it is not the one that was deployed.
+    private static func fault(of spec: ModelSpec, _ registry: Registry) -> String? {
+        let versions = registry.snapshot.modelVersions
+        guard
+            let own = versions.first(where: {
+                $0.deployment.name == spec.name && $0.deployment.digest == spec.worker.directory
+            })
+        else { return nil }
+        return ArtefactCheck.fault(in: "\(spec.worker.root)/\(spec.worker.directory)", own.deployment.files)
     }
 
     private static func workerConfiguration(_ options: ServeOptions) -> WorkerHostConfiguration {

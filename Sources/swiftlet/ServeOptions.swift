@@ -3,6 +3,7 @@ internal import CLinux
 internal import Core
 internal import Glibc
 internal import HTTP
+internal import Inference
 internal import Platform
 internal import Synchronization
 
@@ -22,6 +23,8 @@ struct ServeOptions {
     let requiredLayers: String?
     /// PEM files; nil serves plain HTTP.
     let tls: (certificate: String, key: String)?
+    /// What the memory limits of loaded models may add up to, here and on each device.
+    let modelBudget: ModelBudget.Limits
     /// The file of tenants' quotas and weights.
     let tenants: String?
 
@@ -41,6 +44,9 @@ struct ServeOptions {
         json = arguments.has("--json")
         withoutLayers = arguments.value("--sandbox-without")
         requiredLayers = arguments.value("--require-layers")
+        modelBudget = ModelBudget.Limits(
+            memory: try arguments.number("--models-memory-mb", in: 4...1_048_576_000).map { UInt64($0) << 20 },
+            deviceMemory: try arguments.number("--models-device-memory-mb", in: 1...4_194_304).map { UInt64($0) << 20 })
         tenants = try arguments.value("--tenants").map(Self.absolute)
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {
         case (let certificate?, let key?): tls = (certificate, key)

@@ -49,6 +49,23 @@ private func refusal(_ text: String) -> RuntimeError? {
         #expect(refusal(handler("jit: true"))?.cause.contains("belongs to a backend") == true)
     }
 
+    @Test func replicasAndTheTimeOfALoad() throws {
+        let plain = try manifest(backend())
+        #expect(plain.minReplicas == 0 && plain.maxReplicas == 1 && plain.loadTimeoutMilliseconds == 120_000)
+        let read = try manifest(backend("replicas: {min: 1, max: 16}, load_timeout_s: 1.5"))
+        #expect(read.minReplicas == 1 && read.maxReplicas == 16 && read.loadTimeoutMilliseconds == 1500)
+        #expect(try Manifest.decode(json5: Array(read.canonicalJSON.utf8), file: "f") == read)
+        #expect(try manifest(backend("replicas: {min: 3}")).maxReplicas == 3, "as many as stay loaded")
+        for (more, words) in [
+            ("replicas: {min: 2, max: 1}", "'replicas.min' is 2"), ("replicas: {max: 0}", "'replicas.max'"),
+            ("replicas: {max: 17}", "'replicas.max'"), ("replicas: {mix: 1}", "'replicas.mix'"),
+            ("replicas: 2", "'replicas'"), ("load_timeout_s: 0.5", "'load_timeout_s'"),
+        ] {
+            #expect(refusal(backend(more))?.cause.contains(words) == true, "\(more)")
+        }
+        #expect(refusal(handler("replicas: {max: 2}"))?.cause.contains("belongs to a backend") == true)
+    }
+
     @Test func everyKeyIsTaken() throws {
         let text = handler(
             """

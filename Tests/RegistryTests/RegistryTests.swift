@@ -90,6 +90,29 @@ private func opening(_ directory: String) -> RuntimeError? {
         #expect(registry.snapshot.functions[key]?.createdAt == 9)
     }
 
+    /// A file as the first version of the schema had it.
+    @Test func anOldRegistryIsReadAndGrows() throws {
+        let scratch = try Scratch()
+        let old = deployment(Deployment.platform, "m", kind: .backend, digest: "1")
+        do {
+            let database = try Database(path: scratch.file("registry.db"))
+            try database.run(
+                """
+                CREATE TABLE deployment (
+                    tenant TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, digest TEXT NOT NULL,
+                    manifest TEXT NOT NULL, created_at INTEGER NOT NULL, current INTEGER NOT NULL,
+                    PRIMARY KEY (tenant, name, kind, created_at)) STRICT
+                """)
+            try database.run(
+                "INSERT INTO deployment VALUES ('platform','m','backend','1',?1,1,1)", [old.manifest.canonicalJSON])
+            try database.run("PRAGMA user_version=1")
+        }
+        let registry = try Registry(stateDirectory: scratch.path)
+        #expect(registry.snapshot.models == ["m": old])
+        try registry.publish(deployment(Deployment.platform, "m", kind: .backend, digest: "2", at: 2))
+        #expect(registry.snapshot.aliases["m"]?["previous"] == old)
+    }
+
     @Test func textThatLooksLikeSQLIsText() throws {
         let scratch = try Scratch()
         let registry = try Registry(stateDirectory: scratch.path)

@@ -3,10 +3,6 @@ internal import Synchronization
 
 /// Totals since the host started, and what is now.
 package struct ModelMetrics: Equatable, Sendable {
-    package enum Phase: String, Sendable {
-        case cold, loading, ready, unloading
-    }
-
     package var requests: UInt64 = 0
     package var refused: UInt64 = 0
     package var failed: UInt64 = 0
@@ -45,7 +41,11 @@ package struct ModelMetrics: Equatable, Sendable {
     package var tenants = TenantTotals()
     package var running = 0
     package var waiting = 0
-    package var phase = Phase.cold
+    /// Replicas that are loaded, of all versions.
+    package var loaded = 0
+    /// Times that its worker died so often that loading was put off, and replicas for which it is at the moment.
+    package var incidents: UInt64 = 0
+    package var inIncident = 0
     package var tensors = TensorMetrics()
 
     package init() {}

@@ -8,48 +8,66 @@ final class ModelCatalogue {
     private let start: BackendStart
     private let quotas: QuotaKeeper
     private let leases: DeviceLeases
-    private var models: [String: ServedModel] = [:]
+    private let memory: NodeMemory
+    private var directory = ModelDirectory()
+    /// By the reference of the version.
+    private var groups: [String: ReplicaGroup] = [:]
     /// Taken out of the catalogue, still answering what they had begun.
-    private var leaving: [ObjectIdentifier: ServedModel] = [:]
+    private var leaving: [ObjectIdentifier: ReplicaGroup] = [:]
     private var owners: [GenerationID: ServedModel] = [:]
+    private var nextReplica: UInt64 = 1
 
-    init(loop: EventLoop, quotas: QuotaKeeper, start: @escaping BackendStart) {
+    init(loop: EventLoop, quotas: QuotaKeeper, memory: NodeMemory, start: @escaping BackendStart) {
         self.quotas = quotas
         self.loop = loop
         leases = DeviceLeases(loop: loop)
+        self.memory = memory
         self.start = start
     }
 
-    /// Replaces the catalogue. A model whose artefact changed gets a new worker; its old one finishes what it has.
-    func replace(_ specs: [ModelSpec], counters: [String: ModelCounters]) {
-        var next: [String: ServedModel] = [:]
-        for spec in specs {
-            if let model = models[spec.name], model.spec.worker.directory == spec.worker.directory {
-                next[spec.name] = model
-            } else if let counters = counters[spec.name] {
-                next[spec.name] = ServedModel(
-                    spec, loop: loop, counters: counters, quotas: quotas, leases: leases, start: start
-                ) {
-                    [weak self] model in
-                    self?.leaving[ObjectIdentifier(model)] = nil
-                }
+    /// Replaces the catalogue. A version that is new gets workers of its own; one that is gone finishes what it has.
+    func replace(_ next: ModelDirectory, counters: [String: ModelCounters], cells: [String: [StatusCell]]) {
+        directory = next
+        var groups: [String: ReplicaGroup] = [:]
+        for spec in next.versions {
+            if let group = self.groups[spec.reference] {
+                groups[spec.reference] = group
+            } else if let counters = counters[spec.name], let cells = cells[spec.reference] {
+                groups[spec.reference] = group(spec, counters, cells)
             }
         }
-        let old = models.values.filter { next[$0.spec.name] !== $0 }
-        models = next
-        for model in old where !model.isCold {
-            leaving[ObjectIdentifier(model)] = model
-            model.retire()
+        let old = self.groups.values.filter { groups[$0.spec.reference] !== $0 }
+        self.groups = groups
+        // First those that give memory back.
+        for group in old {
+            if !group.isCold { leaving[ObjectIdentifier(group)] = group }
+            group.retire()
+        }
+        for spec in next.versions where !spec.isLatest { groups[spec.reference]?.rename(spec) }
+        for spec in next.latest { groups[spec.reference]?.rename(spec) }
+    }
+
+    private func group(_ spec: ModelSpec, _ counters: ModelCounters, _ cells: [StatusCell]) -> ReplicaGroup {
+        ReplicaGroup(spec, loop: loop) { number, changed in
+            defer { nextReplica += 1 }
+            return ServedModel(
+                ReplicaID(nextReplica), spec, loop: loop, memory: memory, counters: counters, cell: cells[number],
+                quotas: quotas, leases: leases, start: start, changed: changed)
+        } cold: { [weak self] group in
+            self?.leaving[ObjectIdentifier(group)] = nil
         }
     }
 
     func submit(_ id: GenerationID, model name: String, _ request: ModelRequest, sink: @escaping GenerationSink) {
-        guard let model = models[name] else { return sink(.failed(.modelNotFound(name))) }
+        guard let spec = directory[name], let group = groups[spec.reference] else {
+            return sink(.failed(.modelNotFound(name)))
+        }
         do throws(OpenAIError) {
             try quotas.enter(request.tenant)
         } catch {
             return sink(.failed(error))
         }
+        let model = group.replica(for: request)
         owners[id] = model
         let own = LoopBound(self, on: loop)
         model.submit(id, request) { event in
@@ -68,8 +86,8 @@ final class ModelCatalogue {
 
     /// Ends all workers.
     func shutDown() {
-        for model in models.values { model.shutDown() }
-        for model in leaving.values { model.shutDown() }
+        for group in groups.values { group.shutDown() }
+        for group in leaving.values { group.shutDown() }
     }
 }
 

@@ -54,6 +54,8 @@ final class ModelRunner: ModelWork {
     private var stepBegan = MonotonicTime.now
     /// When the last step's result came, while it is taken in and the worker has nothing else.
     private var resultAt: MonotonicTime?
+    /// What it added to a gauge that it shares with other replicas.
+    private var countedRunning = 0
     /// Tenants of requests that ended while a step with them was out.
     private var departed: [GenerationID: String] = [:]
 
@@ -110,8 +112,9 @@ final class ModelRunner: ModelWork {
         answers = [:]
         counters.update {
             $0.failed += UInt64(lost.count)
-            $0.running = 0
+            $0.running -= countedRunning
         }
+        countedRunning = 0
         for answer in lost.values {
             settle(answer)
             answer.sink(.failed(error))
@@ -139,7 +142,8 @@ final class ModelRunner: ModelWork {
             sendStep(plan)
         }
         let running = planner.running
-        counters.update { $0.running = running }
+        counters.update { $0.running += running - countedRunning }
+        countedRunning = running
     }
 
     /// The device is this model's, after a wait. Nobody else may have to wait until the worker can take a step.

@@ -11,6 +11,13 @@ package struct ModelSpec: Sendable {
     package var keepAliveMilliseconds: UInt64
     /// What the platform team calls this version of it.
     package var version = ""
+    /// What this version is called after `@`.
+    package var aliases = [ModelReference.latest]
+    /// Its files as they were deployed.
+    package var files: [ArtefactFile] = []
+    /// Workers of this version at once; the first so many are loaded although nobody asks, while it is the latest.
+    package var minReplicas = 0
+    package var maxReplicas = 1
     /// How requests on tensors are joined; one row: not at all.
     package var batching = TensorBatching(maxRows: 1, maxDelayMicroseconds: 0)
     package var loadTimeoutMilliseconds: UInt64 = 120_000
@@ -27,9 +34,22 @@ package struct ModelSpec: Sendable {
         self.keepAliveMilliseconds = keepAliveMilliseconds
     }
 
+    package var isLatest: Bool { aliases.contains(ModelReference.latest) }
+
+    /// The one name of this version: that of the model and the digest of what was deployed.
+    package var reference: String { "\(name)@\(worker.directory)" }
+
+    /// What is reserved for each of its workers.
+    package var memoryNeed: ModelBudget.Need {
+        ModelBudget.Need(
+            memory: worker.limits.memoryBytes, device: worker.device, deviceMemory: worker.limits.deviceMemoryBytes)
+    }
+
     /// The model that a backend deployment serves.
-    /// - Parameter root: the directory that holds the platform's artefacts.
-    package init(_ deployment: Deployment, root: String) {
+    /// - Parameters:
+    ///   - root: the directory that holds the platform's artefacts.
+    ///   - aliases: what this version is called after `@`.
+    package init(_ deployment: Deployment, root: String, aliases: [String] = [ModelReference.latest]) {
         let manifest = deployment.manifest
         let worker = WorkerSpec(
             purpose: .backend, key: deployment.key, trust: "platform:\(deployment.name)", root: root,
@@ -41,6 +61,11 @@ package struct ModelSpec: Sendable {
             name: deployment.name, created: deployment.createdAt / 1000, worker: worker,
             keepAliveMilliseconds: UInt64(max(0, manifest.keepAliveMilliseconds)))
         version = manifest.version
+        self.aliases = aliases
+        files = deployment.files
+        minReplicas = Int(manifest.minReplicas)
+        maxReplicas = Int(manifest.maxReplicas)
+        loadTimeoutMilliseconds = UInt64(manifest.loadTimeoutMilliseconds)
         batching = TensorBatching(
             maxRows: Int(manifest.batchRows), maxDelayMicroseconds: UInt64(manifest.batchDelayMicroseconds))
     }

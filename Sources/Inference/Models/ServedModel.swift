@@ -1,4 +1,4 @@
-// One model of the catalogue at work: does what ModelLifecycle decides, and gives loaded models their ModelWork.
+// One replica of a model: does what ModelLifecycle decides, and gives the loaded model its ModelWork.
 internal import Platform
 internal import Workers
 
@@ -13,13 +13,16 @@ final class ServedModel {
         let arrived: MonotonicTime
     }
 
+    let id: ReplicaID
     let spec: ModelSpec
     private let loop: EventLoop
+    private let memory: NodeMemory
+    private let cell: StatusCell
     private let start: BackendStart
     private let counters: ModelCounters
     private let quotas: QuotaKeeper
     private let leases: DeviceLeases
-    private let cold: (ServedModel) -> Void
+    private let changed: (ServedModel) -> Void
 
     private var lifecycle: ModelLifecycle
     private var room: WaitingRoom
@@ -34,23 +37,42 @@ final class ServedModel {
     /// Why this worker is being ended, when that is it.
     private var overuse: DeviceOveruse?
 
-    /// - Parameter cold: called whenever no worker is left.
+    private(set) var status = ReplicaStatus()
+    /// A replica beside a loaded one takes only memory that nobody else wants.
+    private var isSpare = false
+    private var wasIdle = false
+
+    /// - Parameter changed: called after everything that happens to it.
     init(
-        _ spec: ModelSpec, loop: EventLoop, counters: ModelCounters, quotas: QuotaKeeper, leases: DeviceLeases,
-        start: @escaping BackendStart, cold: @escaping (ServedModel) -> Void
+        _ id: ReplicaID, _ spec: ModelSpec, loop: EventLoop, memory: NodeMemory, counters: ModelCounters,
+        cell: StatusCell, quotas: QuotaKeeper, leases: DeviceLeases, start: @escaping BackendStart, changed: @escaping (ServedModel) -> Void
     ) {
+        self.id = id
         self.spec = spec
         self.loop = loop
+        self.memory = memory
+        self.cell = cell
         self.counters = counters
         self.quotas = quotas
         self.leases = leases
         self.start = start
-        self.cold = cold
+        self.changed = changed
         lifecycle = ModelLifecycle(policy: spec.lifecyclePolicy)
         room = WaitingRoom(maxInAll: spec.maxWaiting, maxPerTenant: spec.maxWaitingPerTenant)
     }
 
     var isCold: Bool { lifecycle.state == .cold }
+    var need: ModelBudget.Need { spec.memoryNeed }
+    /// Requests that run or wait.
+    var load: Int { status.active + status.waiting }
+
+    var readiness: ReplicaChoice.Readiness {
+        switch lifecycle.state {
+        case .ready: .ready
+        case .queued, .loading, .unloading: .coming
+        case .cold: lifecycle.blockedUntil(.now) == nil ? .asleep : .blocked
+        }
+    }
 
     // MARK: requests
 
@@ -79,6 +101,24 @@ final class ServedModel {
 
     /// Unloads as soon as nothing runs or waits.
     func retire() { handle(.retire) }
+    /// The same, and it may be asked again later; false takes that back.
+    func hurry(_ yes: Bool) { handle(.hurry(yes)) }
+    func keep(_ kept: Bool) { handle(.keep(kept)) }
+    /// Loads it, if there is memory that nobody else wants.
+    func warmAsSpare() {
+        isSpare = true
+        handle(.warm)
+        isSpare = false
+    }
+
+    // MARK: what the node's memory says
+
+    func grant() { handle(.room) }
+    func deny(_ cause: String) { handle(.noRoom(cause)) }
+    func evict() {
+        Log.info("an idle model is unloaded for another", [("model", spec.name), ("version", spec.version)])
+        handle(.evict)
+    }
 
     /// Ends the worker now; its requests fail.
     func shutDown() {
@@ -96,8 +136,11 @@ final class ServedModel {
 
     private func perform(_ action: ModelLifecycle.Action) {
         switch action {
+        case .reserve: if isSpare { memory.wantSpare(self) } else { memory.want(self) }
+        case .release: memory.giveUp(self)
         case .start: startWorker()
         case .close:
+            memory.leaving(self)
             counters.update { $0.unloads += 1 }
             connection?.close()
         case .run(let ids): run(ids)
@@ -136,6 +179,7 @@ final class ServedModel {
             case .backingOff(let cause, let wait):
                 .modelUnavailable(
                     spec.name, "keeps failing; next try in \(wait) ms: \(cause)", retryAfterMilliseconds: wait)
+            case .noRoom(let cause): .modelUnavailable(spec.name, cause, retryAfterMilliseconds: 5000)
             }
         counters.update { $0.failed += UInt64(ids.count) }
         for id in ids {
@@ -177,7 +221,7 @@ final class ServedModel {
     private func makeWork(_ info: ModelInfo, _ connection: any BackendConnection) -> any ModelWork {
         let model = LoadedModel(
             spec, info: info, connection: connection, counters: counters, quotas: quotas, loop: loop, leases: leases,
-            started: { [unowned self] id in room.leave(id) },
+            started: { [unowned self] id in begun(id) },
             ended: { [unowned self] id in
                 room.leave(id)
                 handle(.finished)
@@ -203,6 +247,12 @@ final class ServedModel {
         for id in lost?.failAll(error) ?? [] { room.leave(id) }
     }
 
+    /// A request has its place.
+    private func begun(_ id: GenerationID) {
+        room.leave(id)
+        publish()
+    }
+
     private func overran(_ overuse: DeviceOveruse) {
         guard self.overuse == nil else { return }
         self.overuse = overuse
@@ -220,22 +270,64 @@ final class ServedModel {
         timer = nil
         let error: OpenAIError = overuse.map { .overBudget(spec.name, $0) } ?? .modelFailed(spec.name, cause)
         failWork(error)
+        memory.gone(self)
         handle(.exited(cause))
-        if isCold { cold(self) }
     }
 
     private func publish() {
-        let waiting = room.count
-        let phase: ModelMetrics.Phase =
-            switch lifecycle.state {
-            case .cold: .cold
-            case .loading: .loading
-            case .ready: .ready
-            case .unloading: .unloading
-            }
-        counters.update {
-            $0.waiting = waiting
-            $0.phase = phase
+        var next = ReplicaStatus()
+        next.waiting = room.count
+        next.incident = lifecycle.incident
+        switch lifecycle.state {
+        case .cold: next.phase = .cold
+        case .queued: next.phase = .queued
+        case .loading: next.phase = .loading
+        case .ready(let active, _):
+            next.phase = .ready
+            // The lifecycle counts those that wait for a place, too.
+            next.active = max(0, active - room.count)
+        case .unloading: next.phase = .unloading
         }
+        next.since = next.phase == status.phase ? status.since : .now
+        if next != status { replaceStatus(next) }
+        tellMemory()
+        changed(self)
+    }
+
+    private func replaceStatus(_ next: ReplicaStatus) {
+        let last = status
+        status = next
+        cell.set(next)
+        counters.update {
+            $0.waiting += next.waiting - last.waiting
+            $0.loaded += (next.phase == .ready ? 1 : 0) - (last.phase == .ready ? 1 : 0)
+            $0.inIncident += (next.incident == nil ? 0 : 1) - (last.incident == nil ? 0 : 1)
+        }
+        report(last.incident, next.incident)
+    }
+
+    private func report(_ last: ModelLifecycle.Incident?, _ next: ModelLifecycle.Incident?) {
+        switch (last, next) {
+        case (nil, let incident?):
+            counters.update { $0.incidents += 1 }
+            let wait = incident.nextTry.since(.now) / 1_000_000
+            Log.error(
+                "a model's worker keeps dying; loading it is put off",
+                [
+                    ("kind", "incident"), ("model", spec.name), ("version", spec.version), ("replica", "\(id.value)"),
+                    ("count", "\(incident.crashes)"), ("cause", incident.cause), ("next_try_ms", "\(wait)"),
+                ])
+        case (_?, nil):
+            Log.info("a model's worker lives again", [("kind", "incident_over"), ("model", spec.name)])
+        default: return
+        }
+    }
+
+    private func tellMemory() {
+        var isIdle = false
+        if case .ready(0, _) = lifecycle.state { isIdle = !lifecycle.isKept }
+        guard isIdle != wasIdle else { return }
+        wasIdle = isIdle
+        if isIdle { memory.idle(self) } else { memory.busy(self) }
     }
 }

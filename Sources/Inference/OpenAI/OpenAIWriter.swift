@@ -69,31 +69,6 @@ package enum OpenAIWriter {
         json.raw("}")
     }
 
-    /// `{"object":"list","data":[…]}`
-    package static func models(_ models: [ModelSpec]) -> [UInt8] {
-        var json = JSONWriter()
-        json.raw("{\"object\":\"list\",\"data\":")
-        json.array(models) { json, model in self.model(&json, model) }
-        json.raw("}")
-        return json.bytes
-    }
-
-    package static func model(_ model: ModelSpec) -> [UInt8] {
-        var json = JSONWriter()
-        self.model(&json, model)
-        return json.bytes
-    }
-
-    private static func model(_ json: inout JSONWriter, _ model: ModelSpec) {
-        json.raw("{\"id\":")
-        json.string(model.name)
-        json.raw(",\"object\":\"model\",\"created\":")
-        json.integer(model.created)
-        json.raw(",\"owned_by\":")
-        json.string(model.worker.key.tenant)
-        json.raw("}")
-    }
-
     // MARK: parts
 
     /// Everything up to the choices.
