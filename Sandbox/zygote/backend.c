@@ -248,6 +248,13 @@ static int32_t seq_restore(request *r) {
     return table->seq_restore(model, sequence, (swiftlet_bytes){.data = r->bytes, .size = r->size});
 }
 
+static int32_t seq_restore_prefix(request *r) {
+    uint32_t sequence, tokens;
+    if (!HAS(table, seq_restore_prefix)) return SWIFTLET_UNSUPPORTED;
+    if (!take_u32(r, &sequence) || !take_u32(r, &tokens)) return SWIFTLET_INVALID;
+    return table->seq_restore_prefix(model, sequence, (swiftlet_bytes){.data = r->bytes, .size = r->size}, tokens);
+}
+
 static int32_t operate(request *r) {
     switch (r->operation) {
     case WIRE_OP_TOKENIZE: return tokenize(r);
@@ -259,6 +266,7 @@ static int32_t operate(request *r) {
     case WIRE_OP_EMBED: return embed(r);
     case WIRE_OP_SEQ_SAVE: return seq_save(r);
     case WIRE_OP_SEQ_RESTORE: return seq_restore(r);
+    case WIRE_OP_SEQ_RESTORE_PREFIX: return seq_restore_prefix(r);
     case WIRE_OP_INFER: return operate_infer(table, model, r);
     case WIRE_OP_TENSORS: return operate_tensors(table, model);
     default: return SWIFTLET_UNSUPPORTED;

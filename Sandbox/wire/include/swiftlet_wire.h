@@ -287,6 +287,8 @@ enum {
     WIRE_OP_SEQ_SAVE = 8,
     /// u32 sequence, state bytes -> nothing
     WIRE_OP_SEQ_RESTORE = 9,
+    /// u32 sequence, u32 tokens, state bytes -> nothing
+    WIRE_OP_SEQ_RESTORE_PREFIX = 10,
     /// u32 tensor count, u32 0, tensors -> u32 tensor count, u32 0, u64 infer_ns, tensors
     WIRE_OP_INFER = 20,
     /// nothing -> u32 input count, u32 output count, tensors without data
