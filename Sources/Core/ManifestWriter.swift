@@ -30,6 +30,9 @@ extension Manifest {
                     "max_size": .integer(Int64(batchRows)), "max_delay_us": .integer(Int64(batchDelayMicroseconds)),
                 ])
             }
+            if !publishedPrefixes.isEmpty {
+                members["published_prefixes"] = .array(publishedPrefixes.map(JSONValue.string))
+            }
             members["keep_alive_s"] = .number(Double(keepAliveMilliseconds) / 1000)
         }
         return JSONValue.object(members).text

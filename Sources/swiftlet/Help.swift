@@ -17,7 +17,8 @@ enum Help {
             name: "serve", summary: "run the host",
             help: """
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
-                                      [--tenants FILE] [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
+                                      [--tenants FILE] [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
+                                      [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
@@ -27,6 +28,10 @@ enum Help {
                   --tls-key FILE      PEM private key of the certificate
                   --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
                                       it again
+                  --prefix-memory-mb N    memory of the host for prompts' beginnings that left their model, each found again
+                                      by its tenant only; 0: off (default 256)
+                  --prefix-disk-mb N  the same on disk below --state, encrypted with keys of this run (default 0: off)
+                  --prefix-salt-hours N   how long a tenant's beginnings are found by the same secret (default 24)
                   --loops N           event loops, one a core (default: the number of cores)
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
                   --zygote-life SECONDS   a tenant that stays awake moves to a new zygote, and so to a new address
@@ -42,7 +47,7 @@ enum Help {
                 """,
             options: [
                 "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
-                "--restart-rate", "--uid", "--tenants",
+                "--restart-rate", "--uid", "--tenants", "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
                 "--require-layers", "--sandbox-without",
             ],
             flags: ["--json"], run: ServeCommand.run),

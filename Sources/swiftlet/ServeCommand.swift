@@ -25,6 +25,7 @@ enum ServeCommand {
         let quotas = try Quotas(options)
         let store = try ArtefactStore(stateDirectory: options.state)
         store.sweep(keeping: registry.snapshot.digests)
+        let prefixFiles = try PrefixFiles(stateDirectory: options.state)
         try requireLayers(options)
         // Before the first thread, because it forks; before root is dropped, because it keeps it.
         let host = try WorkerHost(workerConfiguration(options))
@@ -36,7 +37,11 @@ enum ServeCommand {
         let watching = try EventLoop(index: options.loops + 1)
         let (models, packets) = (loops[0], PacketBuffer())
         let devices = DeviceWatcher(loop: watching)
-        let inference = InferenceService(loop: models, quotas: quotas.keeper) { [unowned models] spec, sink in
+        // Of its own, because whoever waits for a prefix must not wait for a deployment.
+        let disk = try EventLoop(index: options.loops + 2)
+        let prefixes = PrefixStore(options.prefixes, loop: models, disk: disk.remote, files: prefixFiles)
+        let inference = InferenceService(loop: models, quotas: quotas.keeper, prefixes: prefixes) {
+            [unowned models] spec, sink in
             BackendWorker.start(
                 spec.worker, host: host, loop: models, buffer: packets, watcher: devices, sink: sink)
         }
@@ -73,7 +78,8 @@ enum ServeCommand {
         var threads = try loops.dropFirst().map(Runner.init)
         threads.append(try Runner(background))
         threads.append(try Runner(watching))
-        let remotes = loops.map(\.remote) + [background.remote, watching.remote]
+        threads.append(try Runner(disk))
+        let remotes = loops.map(\.remote) + [background.remote, watching.remote, disk.remote]
         drain.onDone = {
             inference.close()
             for remote in remotes { remote.submit { $0.stop() } }

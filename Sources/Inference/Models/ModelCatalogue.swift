@@ -7,13 +7,15 @@ final class ModelCatalogue {
     private let loop: EventLoop
     private let start: BackendStart
     private let quotas: QuotaKeeper
+    private let prefixes: PrefixStore?
     private var models: [String: ServedModel] = [:]
     /// Taken out of the catalogue, still answering what they had begun.
     private var leaving: [ObjectIdentifier: ServedModel] = [:]
     private var owners: [GenerationID: ServedModel] = [:]
 
-    init(loop: EventLoop, quotas: QuotaKeeper, start: @escaping BackendStart) {
+    init(loop: EventLoop, quotas: QuotaKeeper, prefixes: PrefixStore?, start: @escaping BackendStart) {
         self.quotas = quotas
+        self.prefixes = prefixes
         self.loop = loop
         self.start = start
     }
@@ -25,8 +27,9 @@ final class ModelCatalogue {
             if let model = models[spec.name], model.spec.worker.directory == spec.worker.directory {
                 next[spec.name] = model
             } else if let counters = counters[spec.name] {
-                next[spec.name] = ServedModel(spec, loop: loop, counters: counters, quotas: quotas, start: start) {
-                    [weak self] model in
+                next[spec.name] = ServedModel(
+                    spec, loop: loop, counters: counters, quotas: quotas, prefixes: prefixes, start: start
+                ) { [weak self] model in
                     self?.leaving[ObjectIdentifier(model)] = nil
                 }
             }
@@ -58,7 +61,10 @@ final class ModelCatalogue {
         }
     }
 
-    func replace(_ policies: TenantPolicies) { quotas.replace(policies) }
+    func replace(_ policies: TenantPolicies) {
+        for gone in quotas.names.subtracting(policies.names) { prefixes?.forget(gone) }
+        quotas.replace(policies)
+    }
 
     func cancel(_ id: GenerationID) { owners[id]?.cancel(id) }
 

@@ -8,13 +8,13 @@ final class ModelDesk: ModelWork {
 
     init(
         _ spec: ModelSpec, info: ModelInfo, connection: any BackendConnection, counters: ModelCounters,
-        quotas: QuotaKeeper, started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
+        quotas: QuotaKeeper, prefixes: PrefixStore?, started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
     ) {
         let switchboard = Switchboard(connection)
         self.switchboard = switchboard
         generations = ModelRunner(
-            spec, info: info, connection: switchboard.line(0), counters: counters, quotas: quotas, started: started,
-            ended: ended)
+            spec, info: info, connection: switchboard.line(0), counters: counters, quotas: quotas,
+            prefixes: prefixes, started: started, ended: ended)
         embeddings = EmbeddingRunner(
             spec, info: info, connection: switchboard.line(1), counters: counters, quotas: quotas, started: started,
             ended: ended)

@@ -11,19 +11,21 @@ final class ModelRunner: ModelWork {
     /// Bytes of states that wait outside the engine; beyond that a sequence is read again.
     private static let savedBytes = 512 << 20
 
-    private enum Operation {
+    enum Operation {
         case prompt(GenerationID)
         case start(SequenceStart)
         /// The slot's sequence gets a prefix, or the state it had.
         case fill(SequenceStart)
         case save(GenerationID)
+        /// A kept prefix goes to the host.
+        case keep(KeptPrefix, since: MonotonicTime)
         case step(StepPlan)
 
         var isPrompt: Bool { if case .prompt = self { true } else { false } }
     }
 
     /// One answer in the making.
-    private struct Answer {
+    struct Answer {
         let id: GenerationID
         let request: GenerationRequest
         let sink: GenerationSink
@@ -42,19 +44,20 @@ final class ModelRunner: ModelWork {
         var firstTokenAt: MonotonicTime?
     }
 
-    private let spec: ModelSpec
-    private let info: ModelInfo
+    let spec: ModelSpec
+    let info: ModelInfo
     private let connection: any BackendConnection
-    private let counters: ModelCounters
+    let counters: ModelCounters
     private let quotas: QuotaKeeper
     private let started: (GenerationID) -> Void
     private let ended: (GenerationID) -> Void
 
-    private var planner: BatchPlanner
-    private var answers: [GenerationID: Answer] = [:]
-    private var prompts: [GenerationID] = []
+    var planner: BatchPlanner
+    var tiers: RunnerPrefixes
+    var answers: [GenerationID: Answer] = [:]
+    var prompts: [GenerationID] = []
     private var promptsSinceStep = 0
-    private var operations: [UInt32: Operation] = [:]
+    var operations: [UInt32: Operation] = [:]
     private var nextOperation: UInt32 = 1
     private var stepIsOut = false
     /// Tenants of requests that ended while a step with them was out.
@@ -65,7 +68,7 @@ final class ModelRunner: ModelWork {
     ///   - ended: a request is over; not called by `fail`.
     init(
         _ spec: ModelSpec, info: ModelInfo, connection: any BackendConnection, counters: ModelCounters,
-        quotas: QuotaKeeper,
+        quotas: QuotaKeeper, prefixes: PrefixStore?,
         started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
     ) {
         self.spec = spec
@@ -81,6 +84,8 @@ final class ModelRunner: ModelWork {
         limits.copiesPrefixes = info.can(SWIFTLET_CAN_COPY_PREFIX)
         limits.savesState = info.can(SWIFTLET_CAN_SAVE)
         planner = BatchPlanner(limits: limits)
+        tiers = RunnerPrefixes(info.can(SWIFTLET_CAN_SAVE | SWIFTLET_CAN_RESTORE_PREFIX) ? prefixes : nil, spec)
+        beginPrefixes()
     }
 
     // MARK: requests
@@ -121,6 +126,7 @@ final class ModelRunner: ModelWork {
 
     /// The worker is gone: all its requests fail. Returns whose they were.
     func failAll(_ error: OpenAIError) -> [GenerationID] {
+        endPrefixes()
         let lost = answers
         answers = [:]
         operations = [:]
@@ -138,14 +144,15 @@ final class ModelRunner: ModelWork {
     // MARK: operations
 
     /// Sends everything that can be sent now. At most one step is out at a time.
-    private func pump() {
+    func pump() {
         sendPrompts()
         // Never while a step is out: it may be that of a sequence that must make way.
-        if !stepIsOut { for placement in planner.place() { perform(placement) } }
+        if !stepIsOut { for placement in place() { perform(placement) } }
         // A start that the worker has not confirmed holds the next step back for one round trip, so that it can join.
         if !stepIsOut, operations.isEmpty, let plan = planner.plan(now: .now) { sendStep(plan) }
         let running = planner.running
         counters.update { $0.running = running }
+        rest()
     }
 
     /// Whose prompt becomes tokens next: the tenant's that got least, so that a flood of prompts is nobody else's wait.
@@ -179,12 +186,12 @@ final class ModelRunner: ModelWork {
                 send(WIRE_OP_SEQ_SAVE, OperationPayload.drop(slot: slot), .save(id))
             }
             drop(slot)
-        case .evict(let slot): drop(slot)
+        case .evict(let kept): evict(kept)
         case .start(let start): sendStart(start)
         }
     }
 
-    private func drop(_ slot: UInt32) {
+    func drop(_ slot: UInt32) {
         connection.send(operation: WIRE_OP_SEQ_DROP, request: 0, payload: OperationPayload.drop(slot: slot))
     }
 
@@ -197,8 +204,9 @@ final class ModelRunner: ModelWork {
         switch start.source {
         case .nothing: break
         case .prefix(let from, let tokens):
-            answers[start.id]?.usage.cachedTokens = tokens
+            hit(start.id, tokens: tokens, planner.isPublished(from) ? \.published : \.device)
             send(WIRE_OP_SEQ_COPY, OperationPayload.copy(from: from, to: start.slot, tokens: tokens), .fill(start))
+        case .stored(let stored, let tokens): sendStored(stored, tokens: tokens, start)
         case .savedState:
             send(WIRE_OP_SEQ_RESTORE, OperationPayload.restore(slot: start.slot, answer.state), .fill(start))
             answers[start.id]?.state = []
@@ -215,7 +223,7 @@ final class ModelRunner: ModelWork {
         send(WIRE_OP_STEP, payload, .step(plan))
     }
 
-    private func send(_ code: Int, _ payload: [UInt8], _ operation: Operation) {
+    func send(_ code: Int, _ payload: [UInt8], _ operation: Operation) {
         let number = nextOperation
         nextOperation &+= 1
         operations[number] = operation
@@ -229,6 +237,7 @@ final class ModelRunner: ModelWork {
         case .prompt(let id): prompted(id, status, payload)
         case .start(let start): confirmed(start, status, payload)
         case .fill(let start): filled(start, status)
+        case .keep(let prefix, let since): kept(prefix, since: since, status, payload)
         case .save(let id): saved(id, status, payload)
         case .step(let plan):
             stepIsOut = false
@@ -250,17 +259,19 @@ final class ModelRunner: ModelWork {
             return fail(id, .contextLength(prompt: tokens.count, answer: maxTokens, limit: planner.roomForOne))
         }
         let tenant = answer.request.tenant
-        do throws(OpenAIError) {
-            answers[id]?.grant = try quotas.begin(tenant, promptTokens: tokens.count)
-        } catch {
-            return fail(id, error)
+        if !tiers.isPublished(id) {
+            do throws(OpenAIError) {
+                answers[id]?.grant = try quotas.begin(tenant, promptTokens: tokens.count)
+            } catch {
+                return fail(id, error)
+            }
         }
         answers[id]?.tokens = tokens
         answers[id]?.usage.promptTokens = tokens.count
         var sequence = SequenceRequest(id: id, tenant: tenant, prompt: tokens, maxTokens: maxTokens)
         sequence.weight = quotas.policy(of: tenant).weight
         sequence.priority = answer.request.options.priority
-        planner.add(sequence)
+        add(sequence)
     }
 
     private func promptError(_ status: Int32, _ payload: [UInt8]) -> OpenAIError {
@@ -280,7 +291,7 @@ final class ModelRunner: ModelWork {
         }
         if case .nothing = start.source { planner.started(id) }
         // It may have been here before, and made way.
-        guard answer.startedAt == nil else { return }
+        guard answer.startedAt == nil, !tiers.isPublished(id) else { return }
         let now = MonotonicTime.now
         answers[id]?.startedAt = now
         answers[id]?.timings.queue = now.since(answer.arrived)
@@ -291,6 +302,7 @@ final class ModelRunner: ModelWork {
 
     private func filled(_ start: SequenceStart, _ status: Int32) {
         guard answers[start.id] != nil else { return }
+        noteFilled(start, status)
         if status == 0 { return planner.started(start.id) }
         // Whatever it holds now is not what was asked for: it begins again, from its first token.
         answers[start.id]?.usage.cachedTokens = 0
@@ -408,6 +420,7 @@ final class ModelRunner: ModelWork {
 
     private func finish(_ id: GenerationID, _ reason: FinishReason, flush: Bool = true) {
         guard var answer = answers.removeValue(forKey: id) else { return }
+        if tiers.isPublished(id) { return leave(id, keeping: answer.tokens, published: true) }
         leave(id, keeping: answer.tokens)
         var reason = reason
         if flush, reason != .cancelled {
@@ -432,8 +445,9 @@ final class ModelRunner: ModelWork {
         ended(id)
     }
 
-    private func fail(_ id: GenerationID, _ error: OpenAIError) {
+    func fail(_ id: GenerationID, _ error: OpenAIError) {
         guard let answer = answers.removeValue(forKey: id) else { return }
+        if tiers.isPublished(id) { return unpublished(id, "\(error.message)") }
         leave(id)
         settle(answer)
         counters.update { if error.status < 500 { $0.refused += 1 } else { $0.failed += 1 } }
@@ -449,9 +463,10 @@ final class ModelRunner: ModelWork {
     }
 
     /// Takes a request out of every queue. The drop may overtake nothing: the worker reads operations in order.
-    private func leave(_ id: GenerationID, keeping tokens: [Int32]? = nil) {
+    func leave(_ id: GenerationID, keeping tokens: [Int32]? = nil, published: Bool = false) {
         prompts.removeAll { $0 == id }
-        for slot in planner.remove(id, keeping: tokens) { drop(slot) }
+        tiers.leave(id)
+        for slot in planner.remove(id, keeping: tokens, published: published) { drop(slot) }
     }
 }
 

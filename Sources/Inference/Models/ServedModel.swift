@@ -19,6 +19,7 @@ final class ServedModel {
     private let start: BackendStart
     private let counters: ModelCounters
     private let quotas: QuotaKeeper
+    private let prefixes: PrefixStore?
     private let cold: (ServedModel) -> Void
 
     private var lifecycle: ModelLifecycle
@@ -37,12 +38,13 @@ final class ServedModel {
     /// - Parameter cold: called whenever no worker is left.
     init(
         _ spec: ModelSpec, loop: EventLoop, counters: ModelCounters, quotas: QuotaKeeper,
-        start: @escaping BackendStart, cold: @escaping (ServedModel) -> Void
+        prefixes: PrefixStore?, start: @escaping BackendStart, cold: @escaping (ServedModel) -> Void
     ) {
         self.spec = spec
         self.loop = loop
         self.counters = counters
         self.quotas = quotas
+        self.prefixes = prefixes
         self.start = start
         self.cold = cold
         lifecycle = ModelLifecycle(policy: spec.lifecyclePolicy)
@@ -183,7 +185,7 @@ final class ServedModel {
                 })
         }
         return ModelDesk(
-            spec, info: info, connection: connection, counters: counters, quotas: quotas,
+            spec, info: info, connection: connection, counters: counters, quotas: quotas, prefixes: prefixes,
             started: { [unowned self] id in room.leave(id) },
             ended: { [unowned self] id in
                 room.leave(id)
