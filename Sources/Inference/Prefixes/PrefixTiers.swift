@@ -15,6 +15,7 @@ struct PrefixTiers {
         fileprivate(set) var inMemory: Bool
         fileprivate(set) var onDisk = false
         fileprivate var lastUse: UInt64
+        fileprivate var isDouble: Bool { inMemory && onDisk }
     }
 
     enum Action: Equatable {
@@ -122,7 +123,10 @@ struct PrefixTiers {
             memoryBytes -= entry.bytes
             actions.append(.release(id))
         }
-        while diskBytes > limits.disk, let id = victim(sparing: spared, \.onDisk), let entry = entries[id] {
+        // What is in memory, too, loses nothing.
+        while diskBytes > limits.disk, let id = victim(sparing: nil, \.isDouble) ?? victim(sparing: nil, \.onDisk),
+            let entry = entries[id]
+        {
             guard entry.inMemory else {
                 actions += remove(id)
                 continue
@@ -135,7 +139,7 @@ struct PrefixTiers {
     }
 
     /// The one that was not used for longest, of the tenant that has most there: a flood pushes out its own.
-    private func victim(sparing spared: UInt64, _ isThere: KeyPath<Entry, Bool>) -> UInt64? {
+    private func victim(sparing spared: UInt64?, _ isThere: KeyPath<Entry, Bool>) -> UInt64? {
         let there = entries.filter { $0.key != spared && $0.value[keyPath: isThere] }
         var held: [String: Int] = [:]
         for entry in there.values { held[entry.tenant, default: 0] += entry.bytes }

@@ -10,7 +10,7 @@ struct TransferCost: Equatable, Sendable {
     private static let newest = 0.3
     /// How likely a prefix is asked for again: one that was before, and one that never was.
     private static let likely = 0.5
-    private static let unlikely = 0.1
+    private static let unlikely = 0.25
     /// Less would be its fixed costs.
     private static let fewestBytes = 1024
 
