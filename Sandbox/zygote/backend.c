@@ -293,6 +293,7 @@ static bool answer(request *r) {
         if (words.size > 0) result_put_bytes(words);
         else result_put(reason(head.status), strlen(reason(head.status)));
     }
+    head.size = (uint32_t)(result.size - sizeof head);
     memcpy(result.bytes + WIRE_HEAD_SIZE, &head, sizeof head);
     channel_log_output(r->id);
     return r->operation == WIRE_OP_SEQ_DROP || result_send(r->id);

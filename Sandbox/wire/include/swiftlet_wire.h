@@ -297,7 +297,7 @@ enum {
 
 typedef struct wire_op_result {
     int32_t status;   ///< SWIFTLET_*; a failure is followed by its text
-    uint32_t reserved;
+    uint32_t size;    ///< of what follows, over all parts: a hint, so that room is made once
 } wire_op_result;
 
 /// A tensor: then i64 shape[rank], name, zeros up to a multiple of 8, data, zeros up to a multiple of 8, counted from the

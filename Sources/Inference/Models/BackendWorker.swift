@@ -17,7 +17,7 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
     private var sink: ((BackendEvent) -> Void)?
     private var channel: WorkerChannel?
     private var isReady = false
-    private var partial: [UInt32: [UInt8]] = [:]
+    private var partial: [UInt32: (status: Int32, payload: [UInt8])] = [:]
     /// Why we ended it; else its exit tells.
     private var reason: String?
     private var graceTimer: TimerToken?
@@ -128,17 +128,26 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
     }
 
     private func result(_ head: FrameHead, _ payload: RawSpan) {
-        let bytes = payload.bytes(in: 0..<payload.byteCount)
+        var offset = 0
+        let isFirst = partial[head.id] == nil
+        // Taken out, so that it grows where it is.
+        var result = partial.removeValue(forKey: head.id) ?? (0, [])
+        if isFirst {
+            guard let status = payload.i32(&offset), let size = payload.u32(&offset) else {
+                return violate("a result of \(payload.byteCount) bytes")
+            }
+            result.status = status
+            result.payload.reserveCapacity(min(Int(size), Self.maxResultBytes))
+        }
+        unsafe payload.extracting(offset..<payload.byteCount).withUnsafeBytes { bytes in
+            unsafe result.payload.append(contentsOf: bytes)
+        }
+        guard result.payload.count <= Self.maxResultBytes else { return violate("a result over 1 GiB") }
         guard head.isEnd else {
-            partial[head.id, default: []] += bytes
-            if partial[head.id, default: []].count > Self.maxResultBytes { violate("a result over 1 GiB") }
+            partial[head.id] = result
             return
         }
-        var whole = partial.removeValue(forKey: head.id) ?? []
-        whole += bytes
-        var reader = ByteReader(whole)
-        guard let status = reader.i32(), reader.u32() != nil else { return violate("a result of \(whole.count) bytes") }
-        sink?(.result(request: head.id, status: status, payload: Array(reader.rest)))
+        sink?(.result(request: head.id, status: result.status, payload: result.payload))
     }
 
     private func violate(_ what: String) {
