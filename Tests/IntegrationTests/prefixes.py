@@ -20,6 +20,9 @@ class Caller:
         self.headers = {"content-type": "application/json", "x-swiftlet-tenant": tenant}
         self.connection = http.client.HTTPConnection("127.0.0.1", host.port, timeout=30)
 
+    def __del__(self):
+        self.connection.close()
+
     def ask(self, text, system=None):
         """How long the first token took, in seconds, and how many tokens of the prompt were there."""
         messages = [{"role": "system", "content": system}] if system else []

@@ -123,7 +123,7 @@ extension ModelRunner {
     /// Its place is somebody else's: saves it on the way out, when that pays.
     func evict(_ prefix: KeptPrefix) {
         // Whoever runs now waits for it; where nobody does, whoever gets the place.
-        let stall = planner.running > 0 ? planner.limits.stall : planner.limits.longestRead
+        let stall = planner.isAnswering ? planner.limits.stall : planner.limits.longestRead
         if paysToSave(prefix, stall: stall) { save(prefix) }
         drop(prefix.slot)
     }

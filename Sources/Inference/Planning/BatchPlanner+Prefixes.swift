@@ -1,6 +1,9 @@
 // Prefixes that the engine keeps: what else is to become of them.
 
 extension BatchPlanner {
+    /// True while an answer is made that a pause would interrupt.
+    var isAnswering: Bool { sequences.contains { $0.phase == .running } }
+
     /// True for one that is everybody's.
     func isPublished(_ slot: UInt32) -> Bool { prefixes.entries.contains { $0.slot == slot && $0.tenant == nil } }
 
