@@ -68,6 +68,7 @@ let package = Package(
             linkerSettings: [.linkedLibrary("simdjson"), .linkedLibrary("stdc++")]),
         .target(name: "CNVML", cSettings: strictC),
         .target(name: "CDigest", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
+        .target(name: "CSeal", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CCurl", cSettings: strictC, linkerSettings: [.linkedLibrary("curl")]),
         .target(name: "SwiftletWire", path: "Sandbox/wire", cSettings: strictC),
         room("Core", []),
@@ -84,7 +85,7 @@ let package = Package(
         // 3: decisions, and the door
         room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire", "CDigest"]),
         room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
-        room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON"]),
+        room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON", "CSeal"]),
         room(
             "Gateway",
             ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),

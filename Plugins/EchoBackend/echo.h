@@ -15,6 +15,7 @@ typedef struct echo_config {
     int64_t open_us;  ///< how long open takes
     int64_t step_us;  ///< how long a step takes …
     int64_t token_us; ///< … and what each of its tokens adds
+    int64_t token_bytes; ///< zeros that each token adds to a saved state
     int64_t tokens;   ///< say the text again and again, and end after exactly this many tokens; 0 = say it once
     int64_t fail_at;  ///< this step returns FAILED
     int64_t crash_at; ///< this step ends the process by SIGABRT
@@ -49,6 +50,7 @@ int32_t echo_seq_copy(void *model, uint32_t from, uint32_t to, uint32_t tokens);
 int32_t echo_seq_drop(void *model, uint32_t id);
 int32_t echo_seq_save(void *model, uint32_t id, swiftlet_bytes *state);
 int32_t echo_seq_restore(void *model, uint32_t id, swiftlet_bytes state);
+int32_t echo_seq_restore_prefix(void *model, uint32_t id, swiftlet_bytes state, uint32_t tokens);
 
 int32_t echo_step(void *model, const swiftlet_step_item *items, size_t item_count, swiftlet_step_output *outputs);
 /// Picks what follows the sequence's tokens.

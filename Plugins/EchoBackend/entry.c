@@ -25,6 +25,7 @@ static int32_t read_config(echo_model *m, swiftlet_bytes json) {
         {"token_us", 0, 60000000, &c->token_us},  {"tokens", 0, 1 << 30, &c->tokens},
         {"fail_at", 0, INT64_MAX, &c->fail_at},   {"crash_at", 0, INT64_MAX, &c->crash_at},
         {"stall_at", 0, INT64_MAX, &c->stall_at}, {"crash_open", 0, 1, &c->crash_open},
+        {"token_bytes", 0, 1 << 20, &c->token_bytes},
     };
     char why[512];
     if (config_read(json, keys, sizeof keys / sizeof keys[0], why, sizeof why) == SWIFTLET_OK) return SWIFTLET_OK;
@@ -62,7 +63,7 @@ static int32_t echo_describe(void *model, swiftlet_model_info_v1 *info) {
     if (info->size < sizeof *info) return echo_refuse(m, SWIFTLET_INVALID, "describe: the table is shorter than version 1");
     info->architecture = (swiftlet_bytes){"echo", 4};
     info->capabilities = SWIFTLET_CAN_GENERATE | SWIFTLET_CAN_CHAT | SWIFTLET_CAN_EMBED | SWIFTLET_CAN_INFER
-        | SWIFTLET_CAN_SAVE | SWIFTLET_CAN_COPY_PREFIX;
+        | SWIFTLET_CAN_SAVE | SWIFTLET_CAN_COPY_PREFIX | SWIFTLET_CAN_RESTORE_PREFIX;
     info->vocabulary = VOCABULARY;
     info->context_tokens = m->context_tokens;
     info->sequence_tokens = m->context_tokens;
@@ -70,7 +71,7 @@ static int32_t echo_describe(void *model, swiftlet_model_info_v1 *info) {
     info->max_step_tokens = m->sequences.max_step_tokens;
     info->embedding_size = EMBEDDING_SIZE;
     info->reserved = 0;
-    info->bytes_per_token = sizeof(int32_t);
+    info->bytes_per_token = sizeof(int32_t) + (uint64_t)m->config.token_bytes;
     info->model_bytes = 0;
     return SWIFTLET_OK;
 }
@@ -100,6 +101,7 @@ static const swiftlet_backend_v1 table = {
     .embed = echo_embed,
     .infer = echo_infer,
     .close = echo_close,
+    .seq_restore_prefix = echo_seq_restore_prefix,
 };
 
 static const swiftlet_plugin plugin = {

@@ -45,13 +45,17 @@ int32_t echo_seq_drop(void *model, uint32_t id) {
     return SWIFTLET_OK;
 }
 
+static size_t state_size(const echo_model *m, uint32_t count) {
+    return sizeof(saved_state) + count * (sizeof(int32_t) + (size_t)m->config.token_bytes);
+}
+
 int32_t echo_seq_save(void *model, uint32_t id, swiftlet_bytes *state) {
     echo_model *m = model;
     const sequence *s = sequence_find(&m->sequences, id);
     if (s == NULL) return echo_refuse(m, SWIFTLET_INVALID, "seq_save: the sequence was not started");
-    size_t size = sizeof(saved_state) + s->count * sizeof(int32_t);
+    size_t size = state_size(m, s->count);
     free(m->lent);
-    m->lent = malloc(size);
+    m->lent = calloc(1, size);
     if (m->lent == NULL) return echo_refuse(m, SWIFTLET_FAILED, "seq_save: no memory for the state");
     saved_state head = {{'E', 'C', 'H', '1'}, s->count};
     memcpy(m->lent, &head, sizeof head);
@@ -60,12 +64,28 @@ int32_t echo_seq_save(void *model, uint32_t id, swiftlet_bytes *state) {
     return SWIFTLET_OK;
 }
 
-int32_t echo_seq_restore(void *model, uint32_t id, swiftlet_bytes state) {
-    echo_model *m = model;
+/// How many tokens a state is of; false: `seq_save` never lent it.
+static bool read_state(const echo_model *m, swiftlet_bytes state, uint32_t *count) {
     saved_state head = {{0}, 0};
     if (state.size >= sizeof head) memcpy(&head, state.data, sizeof head);
-    if (memcmp(head.magic, "ECH1", 4) != 0 || state.size != sizeof head + head.count * sizeof(int32_t)) {
+    *count = head.count;
+    return memcmp(head.magic, "ECH1", 4) == 0 && state.size == state_size(m, head.count);
+}
+
+int32_t echo_seq_restore(void *model, uint32_t id, swiftlet_bytes state) {
+    echo_model *m = model;
+    uint32_t count;
+    if (!read_state(m, state, &count)) {
         return echo_refuse(m, SWIFTLET_INVALID, "seq_restore: the bytes are not a state that seq_save lent");
     }
-    return fill(m, id, (const int32_t *)((const char *)state.data + sizeof head), head.count);
+    return fill(m, id, (const int32_t *)((const char *)state.data + sizeof(saved_state)), count);
+}
+
+int32_t echo_seq_restore_prefix(void *model, uint32_t id, swiftlet_bytes state, uint32_t tokens) {
+    echo_model *m = model;
+    uint32_t count;
+    if (!read_state(m, state, &count) || tokens > count) {
+        return echo_refuse(m, SWIFTLET_INVALID, "seq_restore_prefix: the bytes are not a state of so many tokens that seq_save lent");
+    }
+    return fill(m, id, (const int32_t *)((const char *)state.data + sizeof(saved_state)), tokens);
 }

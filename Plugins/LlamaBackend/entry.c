@@ -4,7 +4,7 @@
 static uint32_t capabilities(const llama_backend_model *m) {
     if (m->embeds) return SWIFTLET_CAN_EMBED;
     return SWIFTLET_CAN_GENERATE | SWIFTLET_CAN_SAVE | SWIFTLET_CAN_GRAMMAR | (m->chat_template != NULL ? SWIFTLET_CAN_CHAT : 0)
-        | (m->shares_prefixes ? SWIFTLET_CAN_COPY_PREFIX : 0);
+        | (m->cuts ? SWIFTLET_CAN_COPY_PREFIX | SWIFTLET_CAN_RESTORE_PREFIX : 0);
 }
 
 static int32_t model_describe(void *model, swiftlet_model_info_v1 *info) {
@@ -40,6 +40,7 @@ static const swiftlet_backend_v1 table = {
     .embed = model_embed,
     .infer = NULL,
     .close = model_close,
+    .seq_restore_prefix = model_seq_restore_prefix,
 };
 
 static const swiftlet_plugin plugin = {

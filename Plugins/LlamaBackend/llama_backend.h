@@ -39,7 +39,7 @@ typedef struct llama_backend_model {
     swiftlet_token_logprob *top;   ///< 20 for each sequence
     char architecture[64];
     bool embeds;
-    bool shares_prefixes;
+    bool cuts; ///< llama.cpp can forget a sequence's last tokens
     uint32_t sequence_tokens;
     uint32_t threads_count;
     unsigned char *state; ///< what seq_save lent
@@ -79,6 +79,7 @@ int32_t model_seq_copy(void *model, uint32_t from, uint32_t to, uint32_t tokens)
 int32_t model_seq_drop(void *model, uint32_t id);
 int32_t model_seq_save(void *model, uint32_t id, swiftlet_bytes *state);
 int32_t model_seq_restore(void *model, uint32_t id, swiftlet_bytes state);
+int32_t model_seq_restore_prefix(void *model, uint32_t id, swiftlet_bytes state, uint32_t tokens);
 
 // step.c
 int32_t model_step(void *model, const swiftlet_step_item *items, size_t item_count, swiftlet_step_output *outputs);

@@ -106,8 +106,9 @@ static int32_t make_context(llama_backend_model *m, const swiftlet_open_v1 *opti
     uint32_t trained = (uint32_t)llama_model_n_ctx_train(m->weights);
     m->sequence_tokens = llama_n_ctx_seq(m->context);
     if (trained > 0 && trained < m->sequence_tokens) m->sequence_tokens = trained;
-    m->shares_prefixes = !m->embeds && m->config.kv_unified != 0 && !llama_model_is_recurrent(m->weights)
-        && !llama_model_is_hybrid(m->weights);
+    // A recurrent state is of all tokens or of none, and a sliding window has forgotten what a shorter text needs.
+    m->cuts = !m->embeds && !llama_model_is_recurrent(m->weights) && !llama_model_is_hybrid(m->weights)
+        && llama_model_n_swa(m->weights) == 0;
     return SWIFTLET_OK;
 }
 

@@ -77,16 +77,44 @@ static int32_t adopt(llama_backend_model *m, uint32_t id, const int32_t *tokens,
     return SWIFTLET_OK;
 }
 
+static bool make_room(llama_backend_model *m, size_t size) {
+    if (size <= m->state_room) return true;
+    free(m->state);
+    m->state = malloc(size);
+    m->state_room = m->state == NULL ? 0 : size;
+    return m->state != NULL;
+}
+
+/// Gives `id` llama.cpp's bytes of a sequence and leaves it the first `tokens` tokens.
+static bool put_prefix(llama_backend_model *m, uint32_t id, const unsigned char *bytes, size_t size, uint32_t tokens) {
+    if (llama_state_seq_set_data(m->context, bytes, size, (llama_seq_id)id) == 0) return false;
+    return llama_memory_seq_rm(llama_get_memory(m->context), (llama_seq_id)id, (llama_pos)tokens, -1);
+}
+
+/// Between parts of their own by way of our memory: llama_memory_seq_cp would copy the whole part, and only in the next
+/// step, while seq_save and seq_restore don't wait for that.
+static int32_t copy_state(llama_backend_model *m, uint32_t from, uint32_t to, uint32_t tokens) {
+    size_t size = llama_state_seq_get_size(m->context, (llama_seq_id)from);
+    if (!make_room(m, size)) return refuse(SWIFTLET_FAILED, "seq_copy: no memory for %zu bytes", size);
+    size_t got = llama_state_seq_get_data(m->context, m->state, size, (llama_seq_id)from);
+    if (got > 0 && put_prefix(m, to, m->state, got, tokens)) return SWIFTLET_OK;
+    return refuse(SWIFTLET_FAILED, "seq_copy: %s", last_error());
+}
+
 int32_t model_seq_copy(void *model, uint32_t from, uint32_t to, uint32_t tokens) {
     llama_backend_model *m = model;
     const sequence *source = sequence_find(&m->sequences, from);
     if (source == NULL || tokens > source->count || from == to) {
         return refuse(SWIFTLET_INVALID, "seq_copy: sequence %u does not hold %u tokens", from, tokens);
     }
-    // Separate stores and recurrent states can only be copied whole; llama.cpp would abort the process.
-    if (!m->shares_prefixes) return SWIFTLET_UNSUPPORTED;
+    if (!m->cuts) return SWIFTLET_UNSUPPORTED;
     if (empty_sequence(m, to, "seq_copy") == NULL) return SWIFTLET_INVALID;
-    llama_memory_seq_cp(llama_get_memory(m->context), (llama_seq_id)from, (llama_seq_id)to, 0, (llama_pos)tokens);
+    if (m->config.kv_unified != 0) {
+        llama_memory_seq_cp(llama_get_memory(m->context), (llama_seq_id)from, (llama_seq_id)to, 0, (llama_pos)tokens);
+    } else {
+        int32_t status = copy_state(m, from, to, tokens);
+        if (status != SWIFTLET_OK) return status;
+    }
     return adopt(m, to, source->tokens, tokens);
 }
 
@@ -99,14 +127,6 @@ int32_t model_seq_drop(void *model, uint32_t id) {
     grammar_drop(m, id);
     sequence_drop(&m->sequences, id);
     return SWIFTLET_OK;
-}
-
-static bool make_room(llama_backend_model *m, size_t size) {
-    if (size <= m->state_room) return true;
-    free(m->state);
-    m->state = malloc(size);
-    m->state_room = m->state == NULL ? 0 : size;
-    return m->state != NULL;
 }
 
 int32_t model_seq_save(void *model, uint32_t id, swiftlet_bytes *state) {
@@ -126,15 +146,20 @@ int32_t model_seq_save(void *model, uint32_t id, swiftlet_bytes *state) {
     return SWIFTLET_OK;
 }
 
+/// Reads what stands before llama.cpp's own bytes. Returns their offset; 0: `seq_save` never lent this.
+static size_t read_head(const llama_backend_model *m, swiftlet_bytes state, saved_state *head) {
+    if (state.size < sizeof *head) return 0;
+    memcpy(head, state.data, sizeof *head);
+    size_t own = sizeof *head + head->count * sizeof(int32_t);
+    return memcmp(head->magic, "LLM2", 4) == 0 && state.size > own && head->count <= m->sequence_tokens ? own : 0;
+}
+
 int32_t model_seq_restore(void *model, uint32_t id, swiftlet_bytes state) {
     llama_backend_model *m = model;
     if (empty_sequence(m, id, "seq_restore") == NULL) return SWIFTLET_INVALID;
-    saved_state head = {{0}, 0, 0};
-    if (state.size >= sizeof head) memcpy(&head, state.data, sizeof head);
-    size_t own = sizeof head + head.count * sizeof(int32_t);
-    if (memcmp(head.magic, "LLM2", 4) != 0 || state.size <= own || head.count > m->sequence_tokens) {
-        return refuse(SWIFTLET_INVALID, "seq_restore: the bytes are not a state that seq_save lent");
-    }
+    saved_state head;
+    size_t own = read_head(m, state, &head);
+    if (own == 0) return refuse(SWIFTLET_INVALID, "seq_restore: the bytes are not a state that seq_save lent");
     const unsigned char *bytes = state.data;
     if (llama_state_seq_set_data(m->context, bytes + own, state.size - own, (llama_seq_id)id) == 0) {
         return refuse(SWIFTLET_FAILED, "seq_restore: no room for %u tokens, or a state of another model", head.count);
@@ -142,4 +167,21 @@ int32_t model_seq_restore(void *model, uint32_t id, swiftlet_bytes state) {
     m->constraints[id].begun = head.answer_from != NO_ANSWER;
     m->constraints[id].from = head.answer_from;
     return adopt(m, id, (const int32_t *)(bytes + sizeof head), head.count);
+}
+
+int32_t model_seq_restore_prefix(void *model, uint32_t id, swiftlet_bytes state, uint32_t tokens) {
+    llama_backend_model *m = model;
+    if (!m->cuts) return SWIFTLET_UNSUPPORTED;
+    if (empty_sequence(m, id, "seq_restore_prefix") == NULL) return SWIFTLET_INVALID;
+    saved_state head;
+    size_t own = read_head(m, state, &head);
+    if (own == 0 || tokens > head.count) {
+        return refuse(SWIFTLET_INVALID, "seq_restore_prefix: the bytes are not a state of %u tokens that seq_save lent", tokens);
+    }
+    const unsigned char *bytes = state.data;
+    if (!put_prefix(m, id, bytes + own, state.size - own, tokens)) {
+        return refuse(SWIFTLET_FAILED, "seq_restore_prefix: no room for %u tokens, or a state of another model", head.count);
+    }
+    // Whatever was an answer there is prompt here: the sequence has picked nothing yet.
+    return adopt(m, id, (const int32_t *)(bytes + sizeof head), tokens);
 }

@@ -305,6 +305,13 @@ static int32_t seq_restore(request *r) {
     return table->seq_restore(model, sequence, (swiftlet_bytes){.data = r->bytes, .size = r->size});
 }
 
+static int32_t seq_restore_prefix(request *r) {
+    uint32_t sequence, tokens;
+    if (!HAS(table, seq_restore_prefix)) return SWIFTLET_UNSUPPORTED;
+    if (!take_u32(r, &sequence) || !take_u32(r, &tokens)) return SWIFTLET_INVALID;
+    return table->seq_restore_prefix(model, sequence, (swiftlet_bytes){.data = r->bytes, .size = r->size}, tokens);
+}
+
 static int32_t operate(request *r) {
     switch (r->operation) {
     case WIRE_OP_TOKENIZE: return tokenize(r);
@@ -316,6 +323,7 @@ static int32_t operate(request *r) {
     case WIRE_OP_EMBED: return embed(r);
     case WIRE_OP_SEQ_SAVE: return seq_save(r);
     case WIRE_OP_SEQ_RESTORE: return seq_restore(r);
+    case WIRE_OP_SEQ_RESTORE_PREFIX: return seq_restore_prefix(r);
     case WIRE_OP_INFER: return operate_infer(table, model, r);
     case WIRE_OP_TENSORS: return operate_tensors(table, model);
     default: return SWIFTLET_UNSUPPORTED;
@@ -342,6 +350,7 @@ static bool answer(request *r) {
         if (words.size > 0) result_put_bytes(words);
         else result_put(reason(head.status), strlen(reason(head.status)));
     }
+    head.size = (uint32_t)(result.size - sizeof head);
     memcpy(result.bytes + WIRE_HEAD_SIZE, &head, sizeof head);
     channel_log_output(r->id);
     return r->operation == WIRE_OP_SEQ_DROP || result_send(r->id);

@@ -36,6 +36,8 @@ package struct Manifest: Sendable, Equatable {
     /// Rows of a run on tensors that is joined from several requests, and how long one waits for others.
     package var batchRows: UInt32
     package var batchDelayMicroseconds: UInt32
+    /// Texts that every tenant's prompts may begin with and nobody pays for.
+    package var publishedPrefixes: [String]
     /// How long an idle model stays loaded.
     package var keepAliveMilliseconds: Int
     /// How long a model may take to load, and how long one may wait for the memory that it needs.
@@ -66,6 +68,7 @@ package struct Manifest: Sendable, Equatable {
         makesCode = false
         batchRows = 1
         batchDelayMicroseconds = 0
+        publishedPrefixes = []
         keepAliveMilliseconds = 300_000
         loadTimeoutMilliseconds = 120_000
         minReplicas = 0

@@ -4,12 +4,12 @@ extension Manifest {
     private static let keys = [
         "name", "kind", "version", "library", "language", "handler", "sources", "limits", "reuse", "idle_timeout_s",
         "models", "config", "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s",
-        "jit", "batch", "load_timeout_s", "replicas",
+        "jit", "batch", "load_timeout_s", "replicas", "published_prefixes",
     ]
     private static let handlerKeys = ["handler", "models", "reuse", "idle_timeout_s"]
     private static let backendKeys = [
         "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s", "jit", "batch",
-        "load_timeout_s", "replicas",
+        "load_timeout_s", "replicas", "published_prefixes",
     ]
     private static let batchKeys = ["max_size", "max_delay_us"]
     private static let replicaKeys = ["min", "max"]
@@ -122,6 +122,14 @@ extension Manifest {
             loadTimeoutMilliseconds = Int((seconds * 1000).rounded())
         }
         try readReplicas(reader)
+        publishedPrefixes =
+            try reader.strings("published_prefixes", atMost: 16, "a text", where: { !$0.isEmpty }) ?? []
+        guard publishedPrefixes.count < maxSequences || publishedPrefixes.isEmpty else {
+            throw RuntimeError(
+                .manifestInvalid, step: reader.step,
+                cause: "'published_prefixes' has \(publishedPrefixes.count) texts and 'max_sequences' is \(maxSequences)",
+                next: "raise 'max_sequences': each text holds one for good, and answers need others")
+        }
         guard let value = reader.members["batch"] else { return }
         let batch = try ManifestReader(value, prefix: "batch.", known: Self.batchKeys, step: reader.step)
         batchRows = UInt32(try batch.integer("max_size", in: 1...4096) ?? Int64(batchRows))

@@ -34,6 +34,9 @@ extension Manifest {
             members["replicas"] = .object([
                 "min": .integer(Int64(minReplicas)), "max": .integer(Int64(maxReplicas)),
             ])
+            if !publishedPrefixes.isEmpty {
+                members["published_prefixes"] = .array(publishedPrefixes.map(JSONValue.string))
+            }
             members["keep_alive_s"] = .number(Double(keepAliveMilliseconds) / 1000)
         }
         return JSONValue.object(members).text

@@ -44,6 +44,8 @@ package struct TenantPolicies: Equatable, Sendable {
 
     package init() {}
 
+    package var names: Set<String> { Set(named.keys) }
+
     package func policy(of tenant: String) -> TenantPolicy { named[tenant] ?? others }
 
     /// - Parameter file: its name, for errors.

@@ -43,6 +43,15 @@ extension Gateway {
             }
         }
         addTenants(models, to: &text)
+        text.begin("swiftlet_prefix_hits_total", .counter, "Answers that began with a kept prefix, by where it was.")
+        for model in models {
+            let hits = model.values.prefixTiers
+            for (tier, count) in [
+                ("device", hits.device), ("memory", hits.memory), ("disk", hits.disk), ("published", hits.published),
+            ] {
+                text.sample([("model", model.name), ("tier", tier)], "\(count)")
+            }
+        }
         text.begin("swiftlet_model_running_sequences", .gauge, "Sequences in the batch.")
         for model in models { text.sample(label: "model", model.name, "\(model.values.running)") }
         text.begin("swiftlet_model_waiting_requests", .gauge, "Requests that wait for a place in the batch.")

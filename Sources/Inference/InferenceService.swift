@@ -22,14 +22,16 @@ package final class InferenceService: Sendable {
     ///   - loop: where the models' workers are read.
     ///   - quotas: of all tenants; without it nobody has any.
     ///   - budget: what the models' limits of memory may add up to.
+    ///   - prefixes: of the same loop; without it they stay in their engines.
     ///   - start: starts a worker, on that loop; see `BackendWorker.start`.
     package init(
         loop: EventLoop, quotas: QuotaKeeper = QuotaKeeper(), budget: ModelBudget.Limits = ModelBudget.Limits(),
-        start: @escaping BackendStart
+        prefixes: PrefixStore? = nil, start: @escaping BackendStart
     ) {
         self.loop = loop.remote
         let memory = NodeMemory(limits: budget, report: board)
-        catalogue = LoopBound(ModelCatalogue(loop: loop, quotas: quotas, memory: memory, start: start), on: loop)
+        catalogue = LoopBound(
+            ModelCatalogue(loop: loop, quotas: quotas, memory: memory, prefixes: prefixes, start: start), on: loop)
     }
 
     // MARK: the catalogue

@@ -143,7 +143,7 @@ AT(swiftlet_tensor, rank, 24);
 AT(swiftlet_tensor, type, 28);
 AT(swiftlet_tensor, data, 32);
 
-SIZE(swiftlet_backend_v1, 120);
+SIZE(swiftlet_backend_v1, 128);
 AT(swiftlet_backend_v1, size, 0);
 AT(swiftlet_backend_v1, version, 4);
 AT(swiftlet_backend_v1, open, 8);
@@ -160,3 +160,4 @@ AT(swiftlet_backend_v1, embed, 88);
 AT(swiftlet_backend_v1, infer, 96);
 AT(swiftlet_backend_v1, close, 104);
 AT(swiftlet_backend_v1, tensors, 112);
+AT(swiftlet_backend_v1, seq_restore_prefix, 120);

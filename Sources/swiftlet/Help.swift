@@ -17,7 +17,9 @@ enum Help {
             name: "serve", summary: "run the host",
             help: """
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
-                                      [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N] [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
+                                      [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N]
+                                      [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
+                                      [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
@@ -30,6 +32,10 @@ enum Help {
                   --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
                                       goes for one that is asked for, a busy one never (default: no bound; docs/models.md)
                   --models-device-memory-mb N   the same for limits.device_memory_mb, on each device
+                  --prefix-memory-mb N    memory of the host for prompts' beginnings that left their model, each found again
+                                      by its tenant only; 0: off (default 256)
+                  --prefix-disk-mb N  the same on disk below --state, encrypted with keys of this run (default 0: off)
+                  --prefix-salt-hours N   how long a tenant's beginnings are found by the same secret (default 24)
                   --loops N           event loops, one a core (default: the number of cores)
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
                   --zygote-life SECONDS   a tenant that stays awake moves to a new zygote, and so to a new address
@@ -46,6 +52,7 @@ enum Help {
             options: [
                 "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
                 "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
+                "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
                 "--require-layers", "--sandbox-without",
             ],
             flags: ["--json"], run: ServeCommand.run),

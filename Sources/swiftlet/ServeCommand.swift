@@ -26,6 +26,7 @@ enum ServeCommand {
         let store = try ArtefactStore(stateDirectory: options.state)
         store.sweep(keeping: registry.snapshot.digests)
         try restamp(registry, store)
+        let prefixFiles = try PrefixFiles(stateDirectory: options.state)
         try requireLayers(options)
         // Before the first thread, because it forks; before root is dropped, because it keeps it.
         let host = try WorkerHost(workerConfiguration(options))
@@ -37,8 +38,12 @@ enum ServeCommand {
         let watching = try EventLoop(index: options.loops + 1)
         let (models, packets) = (loops[0], PacketBuffer())
         let devices = DeviceWatcher(loop: watching)
-        let inference = InferenceService(loop: models, quotas: quotas.keeper, budget: options.modelBudget) {
-            [unowned models] spec, sink in
+        // Of its own, because whoever waits for a prefix must not wait for a deployment.
+        let disk = try EventLoop(index: options.loops + 2)
+        let prefixes = PrefixStore(options.prefixes, loop: models, disk: disk.remote, files: prefixFiles)
+        let inference = InferenceService(
+            loop: models, quotas: quotas.keeper, budget: options.modelBudget, prefixes: prefixes
+        ) { [unowned models] spec, sink in
             if let cause = fault(of: spec, registry) {
                 models.afterBatch {
                     sink(.failed(cause))
@@ -82,7 +87,8 @@ enum ServeCommand {
         var threads = try loops.dropFirst().map(Runner.init)
         threads.append(try Runner(background))
         threads.append(try Runner(watching))
-        let remotes = loops.map(\.remote) + [background.remote, watching.remote]
+        threads.append(try Runner(disk))
+        let remotes = loops.map(\.remote) + [background.remote, watching.remote, disk.remote]
         drain.onDone = {
             inference.close()
             for remote in remotes { remote.submit { $0.stop() } }

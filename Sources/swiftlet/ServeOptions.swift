@@ -27,6 +27,7 @@ struct ServeOptions {
     let modelBudget: ModelBudget.Limits
     /// The file of tenants' quotas and weights.
     let tenants: String?
+    let prefixes: PrefixStore.Options
 
     init(_ arguments: Arguments) throws {
         let listen = arguments.value("--listen") ?? "127.0.0.1:8080"
@@ -48,11 +49,28 @@ struct ServeOptions {
             memory: try arguments.number("--models-memory-mb", in: 4...1_048_576_000).map { UInt64($0) << 20 },
             deviceMemory: try arguments.number("--models-device-memory-mb", in: 1...4_194_304).map { UInt64($0) << 20 })
         tenants = try arguments.value("--tenants").map(Self.absolute)
+        prefixes = try Self.prefixes(arguments)
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {
         case (let certificate?, let key?): tls = (certificate, key)
         case (nil, nil): tls = nil
         default: throw UsageError(text: "--tls-cert and --tls-key go together")
         }
+    }
+
+    private static func prefixes(_ arguments: Arguments) throws -> PrefixStore.Options {
+        var options = PrefixStore.Options()
+        let most = 1 << 24
+        if let megabytes = try arguments.number("--prefix-memory-mb", in: 0...most) { options.memoryBytes = megabytes << 20 }
+        if let megabytes = try arguments.number("--prefix-disk-mb", in: 0...most) { options.diskBytes = megabytes << 20 }
+        guard options.diskBytes == 0 || options.memoryBytes > 0 else {
+            throw UsageError(text: "--prefix-disk-mb needs --prefix-memory-mb above 0: prefixes come to the disk from memory")
+        }
+        guard let text = arguments.value("--prefix-salt-hours") else { return options }
+        guard let hours = Double(text), hours >= 0.0001, hours <= 8760 else {
+            throw UsageError(text: "--prefix-salt-hours takes a number from 0.0001 to 8760, not \(text)")
+        }
+        options.saltMilliseconds = UInt64(hours * 3_600_000)
+        return options
     }
 
     func makeTLSContext() throws -> TLSContext? {

@@ -129,6 +129,52 @@ import Testing
         while world.step() {}
         #expect(world.isEmpty && world.swaps == 0)
     }
+
+    @Test func whatLeftTheEngineComesBackToItsTenantOnly() {
+        var world = PlannerWorld(limits(sequences: 1))
+        world.keepsEvicted = true
+        let prompt = tokens(200)
+        for tenant in ["a", "b", "c"] {
+            world.add(tenant, prompt: prompt, answer: 5)
+            while world.step() {}
+        }
+        #expect(world.copied == 0 && world.restored == 0)
+        world.add("a", prompt: prompt, answer: 5)
+        while world.step() {}
+        #expect(world.restored == 199 && world.read["a"] == 201)
+    }
+
+    @Test func whatIsPublishedStaysAndIsEverybodys() {
+        var planner = BatchPlanner(limits: limits(sequences: 2))
+        var request = SequenceRequest(id: GenerationID(1), tenant: "platform", prompt: tokens(100), maxTokens: 1)
+        func run(_ request: SequenceRequest, published: Bool) -> SequenceStart.Source? {
+            planner.add(request)
+            var source: SequenceStart.Source?
+            for case .start(let start) in planner.place() {
+                source = start.source
+                planner.started(start.id)
+            }
+            while let plan = planner.plan(now: MonotonicTime(nanoseconds: 1)) {
+                for item in plan.items where planner.advance(item, ended: false) != nil {
+                    _ = planner.remove(item.id, keeping: request.prompt, published: published)
+                }
+            }
+            return source
+        }
+        let first = run(request, published: true)
+        #expect(first == .nothing)
+        for (number, tenant) in ["a", "b", "c"].enumerated() {
+            request.id = GenerationID(UInt64(number + 2))
+            request.tenant = tenant
+            request.prompt = tokens(100) + tokens(50, seed: number + 1)
+            // Each pushes out what the last one left, and never this.
+            let source = run(request, published: false)
+            #expect(source == .prefix(slot: 0, tokens: 100))
+            #expect(planner.isPublished(0) && planner.prefixes.entries.count == 2)
+        }
+        let slots = planner.forgetPrefixes(of: "c")
+        #expect(slots == [1] && planner.prefixes.entries.count == 1)
+    }
 }
 
 /// What a run of random events may never break; `PlannerWorld` checks each order.
@@ -139,6 +185,7 @@ import Testing
             sequences: Int.random(in: 1...6, using: &random), step: Int.random(in: 1...64, using: &random),
             context: 600,
             sequence: 300, saves: Bool.random(using: &random), copies: Bool.random(using: &random)))
+    world.keepsEvicted = Bool.random(using: &random)
     var unfinished: Set<GenerationID> = []
     for _ in 0..<200 {
         if Int.random(in: 0..<3, using: &random) == 0 {

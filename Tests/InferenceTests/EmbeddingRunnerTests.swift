@@ -58,7 +58,8 @@ private struct Bench {
         desk = ModelDesk(
             LoadedModel(
                 spec, info: info, connection: line, counters: counters, quotas: QuotaKeeper(), loop: loop,
-                leases: DeviceLeases(loop: loop, cores: 1), started: { _ in }, ended: { _ in }, broken: { _ in }))
+                leases: DeviceLeases(loop: loop, cores: 1), started: { _ in }, ended: { _ in }, broken: { _ in }),
+            prefixes: nil)
     }
 
     func ask(_ id: UInt64, _ tenant: String, _ inputs: [EmbeddingInput], dimensions: Int? = nil) -> Events {

@@ -33,8 +33,13 @@ struct PlannerWorld {
     private(set) var swaps = 0
     private(set) var stepsAhead = 0
     private(set) var copied = 0
+    /// What left the engine and its tenant may have again.
+    private var stored: [UInt64: KeptPrefix] = [:]
+    private(set) var restored = 0
     private(set) var longestStep: UInt64 = 0
     private var nextID: UInt64 = 1
+    /// A host that keeps everything.
+    var keepsEvicted = false
     /// What `add` was told to do when an answer ends.
     private var whenDone: [GenerationID: (inout PlannerWorld) -> Void] = [:]
 
@@ -85,13 +90,27 @@ struct PlannerWorld {
         }
     }
 
+    private static func shared(_ kept: KeptPrefix, _ request: SequenceRequest) -> Int {
+        guard kept.tenant == request.tenant else { return 0 }
+        return zip(kept.tokens, request.prompt.dropLast()).prefix { $0 == $1 }.count
+    }
+
     /// Makes the planner's changes. `lose`: states that can't be saved.
     mutating func place(lose: (GenerationID) -> Bool = { _ in false }) {
-        for placement in planner.place() {
+        let stored = stored
+        let placements = planner.place { request, beyond in
+            let found = stored.map { (id: $0.key, tokens: Self.shared($0.value, request)) }.filter { $0.tokens > beyond }
+            return found.min { (-$0.tokens, $0.id) < (-$1.tokens, $1.id) }.map {
+                StoredPrefix(id: $0.id, tokens: $0.tokens, bytes: 1, inMemory: true)
+            }
+        }
+        for placement in placements {
             switch placement {
-            case .evict(let slot):
-                #expect(owners[slot] == nil && slots[slot] != nil, "what is evicted is kept and nobody's")
-                slots[slot] = nil
+            case .evict(let kept):
+                #expect(owners[kept.slot] == nil && slots[kept.slot] == kept.tokens, "what is evicted is kept and nobody's")
+                #expect(kept.tenant != nil, "what is published stays")
+                slots[kept.slot] = nil
+                if keepsEvicted { self.stored[UInt64(self.stored.count)] = kept }
             case .swapOut(let id, let slot):
                 #expect(owners[slot] == id)
                 swaps += 1
@@ -110,6 +129,12 @@ struct PlannerWorld {
                     let state = states.removeValue(forKey: start.id)
                     #expect(state != nil)
                     slots[start.slot] = state
+                case .stored(let id, let tokens):
+                    let source = stored[id]
+                    #expect(source?.tenant == requests[start.id]?.tenant, "another tenant's prefix")
+                    #expect(tokens < texts[start.id]?.count ?? 0)
+                    restored += tokens
+                    slots[start.slot] = Array(source?.tokens.prefix(tokens) ?? [])
                 case .prefix(let from, let tokens):
                     let source = slots[from] ?? []
                     #expect(tokens <= source.count && tokens < texts[start.id]?.count ?? 0)

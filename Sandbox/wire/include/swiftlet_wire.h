@@ -287,6 +287,8 @@ enum {
     WIRE_OP_SEQ_SAVE = 8,
     /// u32 sequence, state bytes -> nothing
     WIRE_OP_SEQ_RESTORE = 9,
+    /// u32 sequence, u32 tokens, state bytes -> nothing
+    WIRE_OP_SEQ_RESTORE_PREFIX = 10,
     /// u32 tensor count, u32 0, tensors -> u32 tensor count, u32 0, u64 infer_ns, tensors
     WIRE_OP_INFER = 20,
     /// nothing -> u32 input count, u32 output count, tensors without data
@@ -303,7 +305,7 @@ enum {
 
 typedef struct wire_op_result {
     int32_t status;   ///< SWIFTLET_*; a failure is followed by its text
-    uint32_t reserved;
+    uint32_t size;    ///< of what follows, over all parts: a hint, so that room is made once
 } wire_op_result;
 
 /// A tensor: then i64 shape[rank], name, zeros up to a multiple of 8, data, zeros up to a multiple of 8, counted from the

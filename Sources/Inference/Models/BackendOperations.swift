@@ -76,7 +76,18 @@ struct OperationPayload {
     /// WIRE_OP_SEQ_RESTORE
     static func restore(slot: UInt32, _ state: [UInt8]) -> [UInt8] {
         var payload = OperationPayload()
+        payload.bytes.reserveCapacity(4 + state.count)
         payload.append(slot)
+        payload.bytes.append(contentsOf: state)
+        return payload.bytes
+    }
+
+    /// WIRE_OP_SEQ_RESTORE_PREFIX
+    static func restorePrefix(slot: UInt32, tokens: Int, _ state: [UInt8]) -> [UInt8] {
+        var payload = OperationPayload()
+        payload.bytes.reserveCapacity(8 + state.count)
+        payload.append(slot)
+        payload.append(UInt32(tokens))
         payload.bytes.append(contentsOf: state)
         return payload.bytes
     }

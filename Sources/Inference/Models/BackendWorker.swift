@@ -17,8 +17,8 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
     private var sink: ((BackendEvent) -> Void)?
     private var channel: WorkerChannel?
     private var isReady = false
-    /// Of the one answer whose end has not come yet: a worker gives them one after the other.
-    private var partial: (request: UInt32, bytes: [UInt8])?
+    /// The one answer whose end has not come yet: a worker gives them one after the other.
+    private var partial: (request: UInt32, status: Int32, payload: [UInt8])?
     /// Why we ended it; else its exit tells.
     private var reason: String?
     private var graceTimer: TimerToken?
@@ -129,15 +129,24 @@ package final class BackendWorker: BackendConnection, WorkerChannelDelegate {
     }
 
     private func result(_ head: FrameHead, _ payload: RawSpan) {
-        let bytes = payload.bytes(in: 0..<payload.byteCount)
         if let partial, partial.request != head.id { return violate("a result inside another") }
-        var whole = partial.take()?.bytes ?? []
-        whole += bytes
-        guard whole.count <= Self.maxResultBytes else { return violate("a result over 256 MiB") }
-        guard head.isEnd else { return partial = (head.id, whole) }
-        var reader = ByteReader(whole)
-        guard let status = reader.i32(), reader.u32() != nil else { return violate("a result of \(whole.count) bytes") }
-        sink?(.result(request: head.id, status: status, payload: Array(reader.rest)))
+        var offset = 0
+        let isFirst = partial == nil
+        // Taken out, so that it grows where it is.
+        var result = partial.take() ?? (head.id, 0, [])
+        if isFirst {
+            guard let status = payload.i32(&offset), let size = payload.u32(&offset) else {
+                return violate("a result of \(payload.byteCount) bytes")
+            }
+            result.status = status
+            result.payload.reserveCapacity(min(Int(size), Self.maxResultBytes))
+        }
+        unsafe payload.extracting(offset..<payload.byteCount).withUnsafeBytes { bytes in
+            unsafe result.payload.append(contentsOf: bytes)
+        }
+        guard result.payload.count <= Self.maxResultBytes else { return violate("a result over 1 GiB") }
+        guard head.isEnd else { return partial = result }
+        sink?(.result(request: head.id, status: result.status, payload: result.payload))
     }
 
     private func violate(_ what: String) {

@@ -23,6 +23,8 @@ package struct ModelMetrics: Equatable, Sendable {
     /// Prompt tokens that tenants' kept prefixes were asked for, and those that were there.
     package var prefixQueries: UInt64 = 0
     package var prefixHits: UInt64 = 0
+    /// Answers that began with a kept prefix, by where it was.
+    package var prefixTiers = PrefixHits()
     package var loads: UInt64 = 0
     package var loadNanoseconds: UInt64 = 0
     package var unloads: UInt64 = 0
@@ -49,6 +51,14 @@ package struct ModelMetrics: Equatable, Sendable {
     package var tensors = TensorMetrics()
 
     package init() {}
+}
+
+package struct PrefixHits: Equatable, Sendable {
+    package var device: UInt64 = 0
+    package var memory: UInt64 = 0
+    package var disk: UInt64 = 0
+    /// What the platform published, on the device.
+    package var published: UInt64 = 0
 }
 
 /// What tenants got of a model, for as many of them as labels are reasonable.

@@ -9,6 +9,7 @@ final class ModelCatalogue {
     private let quotas: QuotaKeeper
     private let leases: DeviceLeases
     private let memory: NodeMemory
+    private let prefixes: PrefixStore?
     private var directory = ModelDirectory()
     /// By the reference of the version.
     private var groups: [String: ReplicaGroup] = [:]
@@ -17,8 +18,11 @@ final class ModelCatalogue {
     private var owners: [GenerationID: ServedModel] = [:]
     private var nextReplica: UInt64 = 1
 
-    init(loop: EventLoop, quotas: QuotaKeeper, memory: NodeMemory, start: @escaping BackendStart) {
+    init(
+        loop: EventLoop, quotas: QuotaKeeper, memory: NodeMemory, prefixes: PrefixStore?, start: @escaping BackendStart
+    ) {
         self.quotas = quotas
+        self.prefixes = prefixes
         self.loop = loop
         leases = DeviceLeases(loop: loop)
         self.memory = memory
@@ -52,7 +56,7 @@ final class ModelCatalogue {
             defer { nextReplica += 1 }
             return ServedModel(
                 ReplicaID(nextReplica), spec, loop: loop, memory: memory, counters: counters, cell: cells[number],
-                quotas: quotas, leases: leases, start: start, changed: changed)
+                quotas: quotas, prefixes: prefixes, leases: leases, start: start, changed: changed)
         } cold: { [weak self] group in
             self?.leaving[ObjectIdentifier(group)] = nil
         }
@@ -80,7 +84,10 @@ final class ModelCatalogue {
         }
     }
 
-    func replace(_ policies: TenantPolicies) { quotas.replace(policies) }
+    func replace(_ policies: TenantPolicies) {
+        for gone in quotas.names.subtracting(policies.names) { prefixes?.forget(gone) }
+        quotas.replace(policies)
+    }
 
     func cancel(_ id: GenerationID) { owners[id]?.cancel(id) }
 

@@ -6,9 +6,9 @@ final class ModelDesk: ModelWork {
     private let generations: ModelRunner
     private let embeddings: EmbeddingRunner
 
-    init(_ model: LoadedModel) {
+    init(_ model: LoadedModel, prefixes: PrefixStore?) {
         self.model = model
-        generations = ModelRunner(model)
+        generations = ModelRunner(model, prefixes: prefixes)
         embeddings = EmbeddingRunner(model)
     }
 

@@ -11,16 +11,18 @@ final class ModelRunner: ModelWork {
     /// Bytes of states that wait outside the engine; beyond that a sequence is read again.
     private static let savedBytes = 512 << 20
 
-    private enum Operation {
+    enum Operation {
         case prompt(GenerationID)
         case start(SequenceStart)
         /// The slot's sequence gets a prefix, or the state it had.
         case fill(SequenceStart)
         case save(GenerationID)
+        /// A kept prefix goes to the host.
+        case keep(KeptPrefix, since: MonotonicTime)
     }
 
     /// One answer in the making.
-    private struct Answer {
+    struct Answer {
         let id: GenerationID
         let request: GenerationRequest
         let sink: GenerationSink
@@ -40,15 +42,16 @@ final class ModelRunner: ModelWork {
     }
 
     let model: LoadedModel
-    private var planner: BatchPlanner
-    private var answers: [GenerationID: Answer] = [:]
-    private var prompts: [GenerationID] = []
+    var planner: BatchPlanner
+    var tiers: RunnerPrefixes
+    var answers: [GenerationID: Answer] = [:]
+    var prompts: [GenerationID] = []
     private var promptsSinceStep = 0
     /// Operations that the worker has not answered, and how many of them make tokens of a prompt.
-    private var operations = 0
+    private(set) var operations = 0
     private var promptOperations = 0
     /// At most two: one that runs and one that follows it.
-    private var stepsOut = 0
+    private(set) var stepsOut = 0
     private var lastStep: StepPlan?
     /// When the worker could begin the oldest of them.
     private var stepBegan = MonotonicTime.now
@@ -59,7 +62,7 @@ final class ModelRunner: ModelWork {
     /// Tenants of requests that ended while a step with them was out.
     private var departed: [GenerationID: String] = [:]
 
-    init(_ model: LoadedModel) {
+    init(_ model: LoadedModel, prefixes: PrefixStore?) {
         self.model = model
         let info = model.info
         var limits = BatchPlanner.Limits(
@@ -68,6 +71,8 @@ final class ModelRunner: ModelWork {
         limits.copiesPrefixes = info.can(SWIFTLET_CAN_COPY_PREFIX)
         limits.savesState = info.can(SWIFTLET_CAN_SAVE)
         planner = BatchPlanner(limits: limits)
+        tiers = RunnerPrefixes(info.can(SWIFTLET_CAN_SAVE | SWIFTLET_CAN_RESTORE_PREFIX) ? prefixes : nil, model.spec)
+        beginPrefixes()
     }
 
     // MARK: requests
@@ -108,6 +113,7 @@ final class ModelRunner: ModelWork {
 
     /// The worker is gone: all its requests fail. Returns whose they were.
     func failAll(_ error: OpenAIError) -> [GenerationID] {
+        endPrefixes()
         let lost = answers
         answers = [:]
         counters.update {
@@ -125,11 +131,11 @@ final class ModelRunner: ModelWork {
     // MARK: operations
 
     /// Sends everything that can be sent now.
-    private func pump() {
+    func pump() {
         guard model.fault == nil else { return }
         sendPrompts()
         // Never while a step is out: it may be that of a sequence that must make way.
-        if stepsOut == 0 { for placement in planner.place() { perform(placement) } }
+        if stepsOut == 0 { for placement in place() { perform(placement) } }
         // A start that the worker has not confirmed holds the next step back for one round trip, so that it can join.
         if stepsOut == 0, operations == 0, planner.canStep,
             model.takeDevice(self, granted: { [unowned self] in granted() })
@@ -144,6 +150,7 @@ final class ModelRunner: ModelWork {
         let running = planner.running
         counters.update { $0.running += running - countedRunning }
         countedRunning = running
+        rest()
     }
 
     /// The device is this model's, after a wait. Nobody else may have to wait until the worker can take a step.
@@ -183,12 +190,12 @@ final class ModelRunner: ModelWork {
                 send(WIRE_OP_SEQ_SAVE, OperationPayload.drop(slot: slot), .save(id))
             }
             drop(slot)
-        case .evict(let slot): drop(slot)
+        case .evict(let kept): evict(kept)
         case .start(let start): sendStart(start)
         }
     }
 
-    private func drop(_ slot: UInt32) {
+    func drop(_ slot: UInt32) {
         model.send(WIRE_OP_SEQ_DROP, OperationPayload.drop(slot: slot))
     }
 
@@ -201,8 +208,9 @@ final class ModelRunner: ModelWork {
         switch start.source {
         case .nothing: break
         case .prefix(let from, let tokens):
-            answers[start.id]?.usage.cachedTokens = tokens
+            hit(start.id, tokens: tokens, planner.isPublished(from) ? \.published : \.device)
             send(WIRE_OP_SEQ_COPY, OperationPayload.copy(from: from, to: start.slot, tokens: tokens), .fill(start))
+        case .stored(let stored, let tokens): sendStored(stored, tokens: tokens, start)
         case .savedState:
             send(WIRE_OP_SEQ_RESTORE, OperationPayload.restore(slot: start.slot, answer.state), .fill(start))
             answers[start.id]?.state = []
@@ -237,7 +245,7 @@ final class ModelRunner: ModelWork {
         resultAt = nil
     }
 
-    private func send(_ code: Int, _ payload: [UInt8], _ operation: Operation) {
+    func send(_ code: Int, _ payload: [UInt8], _ operation: Operation) {
         operations += 1
         if case .prompt = operation { promptOperations += 1 }
         model.send(code, payload) { [self] in answered(operation, $0, $1) }
@@ -251,6 +259,7 @@ final class ModelRunner: ModelWork {
             prompted(id, status, payload)
         case .start(let start): confirmed(start, status, payload)
         case .fill(let start): filled(start, status)
+        case .keep(let prefix, let since): kept(prefix, since: since, status, payload)
         case .save(let id): saved(id, status, payload)
         }
         pump()
@@ -272,17 +281,19 @@ final class ModelRunner: ModelWork {
             return fail(id, .contextLength(prompt: tokens.count, answer: maxTokens, limit: planner.roomForOne))
         }
         let tenant = answer.request.tenant
-        do throws(OpenAIError) {
-            answers[id]?.grant = try quotas.begin(tenant, promptTokens: tokens.count)
-        } catch {
-            return fail(id, error)
+        if !tiers.isPublished(id) {
+            do throws(OpenAIError) {
+                answers[id]?.grant = try quotas.begin(tenant, promptTokens: tokens.count)
+            } catch {
+                return fail(id, error)
+            }
         }
         answers[id]?.tokens = tokens
         answers[id]?.usage.promptTokens = tokens.count
         var sequence = SequenceRequest(id: id, tenant: tenant, prompt: tokens, maxTokens: maxTokens)
         sequence.weight = quotas.policy(of: tenant).weight
         sequence.priority = answer.request.options.priority
-        planner.add(sequence)
+        add(sequence)
     }
 
     private func promptError(_ status: Int32, _ payload: [UInt8]) -> OpenAIError {
@@ -302,7 +313,7 @@ final class ModelRunner: ModelWork {
         }
         if case .nothing = start.source { planner.started(id) }
         // It may have been here before, and made way.
-        guard answer.startedAt == nil else { return }
+        guard answer.startedAt == nil, !tiers.isPublished(id) else { return }
         let now = MonotonicTime.now
         answers[id]?.startedAt = now
         answers[id]?.timings.queue = now.since(answer.arrived)
@@ -313,6 +324,7 @@ final class ModelRunner: ModelWork {
 
     private func filled(_ start: SequenceStart, _ status: Int32) {
         guard answers[start.id] != nil else { return }
+        noteFilled(start, status)
         if status == 0 { return planner.started(start.id) }
         // Whatever it holds now is not what was asked for: it begins again, from its first token.
         answers[start.id]?.usage.cachedTokens = 0
@@ -439,6 +451,7 @@ final class ModelRunner: ModelWork {
 
     private func finish(_ id: GenerationID, _ reason: FinishReason, flush: Bool = true) {
         guard var answer = answers.removeValue(forKey: id) else { return }
+        if tiers.isPublished(id) { return leave(id, keeping: answer.tokens, published: true) }
         leave(id, keeping: answer.tokens)
         var reason = reason
         if flush, reason != .cancelled {
@@ -463,8 +476,9 @@ final class ModelRunner: ModelWork {
         ended(id)
     }
 
-    private func fail(_ id: GenerationID, _ error: OpenAIError) {
+    func fail(_ id: GenerationID, _ error: OpenAIError) {
         guard let answer = answers.removeValue(forKey: id) else { return }
+        if tiers.isPublished(id) { return unpublished(id, "\(error.message)") }
         leave(id)
         settle(answer)
         counters.update { if error.status < 500 { $0.refused += 1 } else { $0.failed += 1 } }
@@ -480,9 +494,10 @@ final class ModelRunner: ModelWork {
     }
 
     /// Takes a request out of every queue. The drop may overtake nothing: the worker reads operations in order.
-    private func leave(_ id: GenerationID, keeping tokens: [Int32]? = nil) {
+    func leave(_ id: GenerationID, keeping tokens: [Int32]? = nil, published: Bool = false) {
         prompts.removeAll { $0 == id }
-        for slot in planner.remove(id, keeping: tokens) { drop(slot) }
+        tiers.leave(id)
+        for slot in planner.remove(id, keeping: tokens, published: published) { drop(slot) }
     }
 }
 

@@ -26,6 +26,8 @@ package struct ModelSpec: Sendable {
     package var maxWaitingPerTenant = 128
     /// Tokens of an answer whose request sets no limit; its memory is kept free for it, so it is not the whole context.
     package var defaultMaxTokens = 1024
+    /// Texts that every tenant may begin with at no cost: system prompts, where the model can chat.
+    package var publishedPrefixes: [String] = []
 
     package init(name: String, created: Int64, worker: WorkerSpec, keepAliveMilliseconds: UInt64) {
         self.name = name
@@ -66,6 +68,7 @@ package struct ModelSpec: Sendable {
         minReplicas = Int(manifest.minReplicas)
         maxReplicas = Int(manifest.maxReplicas)
         loadTimeoutMilliseconds = UInt64(manifest.loadTimeoutMilliseconds)
+        publishedPrefixes = manifest.publishedPrefixes
         batching = TensorBatching(
             maxRows: Int(manifest.batchRows), maxDelayMicroseconds: UInt64(manifest.batchDelayMicroseconds))
     }

@@ -21,6 +21,7 @@ final class ServedModel {
     private let start: BackendStart
     private let counters: ModelCounters
     private let quotas: QuotaKeeper
+    private let prefixes: PrefixStore?
     private let leases: DeviceLeases
     private let changed: (ServedModel) -> Void
 
@@ -45,7 +46,8 @@ final class ServedModel {
     /// - Parameter changed: called after everything that happens to it.
     init(
         _ id: ReplicaID, _ spec: ModelSpec, loop: EventLoop, memory: NodeMemory, counters: ModelCounters,
-        cell: StatusCell, quotas: QuotaKeeper, leases: DeviceLeases, start: @escaping BackendStart, changed: @escaping (ServedModel) -> Void
+        cell: StatusCell, quotas: QuotaKeeper, prefixes: PrefixStore?, leases: DeviceLeases,
+        start: @escaping BackendStart, changed: @escaping (ServedModel) -> Void
     ) {
         self.id = id
         self.spec = spec
@@ -54,6 +56,7 @@ final class ServedModel {
         self.cell = cell
         self.counters = counters
         self.quotas = quotas
+        self.prefixes = prefixes
         self.leases = leases
         self.start = start
         self.changed = changed
@@ -230,7 +233,7 @@ final class ServedModel {
                 guard let self, self.incarnation == incarnation, work != nil else { return }
                 gaveUp(cause)
             })
-        return info.isForTensors ? TensorRunner(model, loop: loop) : ModelDesk(model)
+        return info.isForTensors ? TensorRunner(model, loop: loop) : ModelDesk(model, prefixes: prefixes)
     }
 
     /// Its worker was ended for what it did: callers know at once, and who comes next waits for another one.

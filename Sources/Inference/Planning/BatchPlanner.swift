@@ -46,8 +46,8 @@ package struct BatchPlanner {
     var sequences: [TokenSequence] = []
     package internal(set) var fair: TokenFairQueue
     var cost = StepCost()
-    private(set) var prefixes = PrefixCache()
-    private var freeSlots: [UInt32]
+    var prefixes = PrefixCache()
+    var freeSlots: [UInt32]
     /// Light tenants that have just left, and the step until which nobody heavier gets their place.
     private var kept: [String: UInt64] = [:]
     var steps: UInt64 = 0
@@ -108,15 +108,20 @@ package struct BatchPlanner {
     package mutating func startOver(_ id: GenerationID) -> UInt32? {
         guard let index = index(of: id), let slot = sequences[index].slot else { return nil }
         sequences[index].suspend(saving: false)
+        sequences[index].mustRead = true
         freeSlots.append(slot)
         return slot
     }
 
     /// Forgets a sequence that ended, failed or was cancelled. Steps already on their way are not its concern.
     ///
-    /// - Parameter tokens: prompt and answer of a sequence that is worth keeping for its tenant's next prompt.
+    /// - Parameters:
+    ///   - tokens: prompt and answer of a sequence that is worth keeping for its tenant's next prompt.
+    ///   - published: it is kept for everybody.
     /// - Returns: slots that the engine must drop.
-    package mutating func remove(_ id: GenerationID, keeping tokens: [Int32]? = nil) -> [UInt32] {
+    package mutating func remove(
+        _ id: GenerationID, keeping tokens: [Int32]? = nil, published: Bool = false
+    ) -> [UInt32] {
         guard let index = index(of: id) else { return [] }
         let sequence = sequences.remove(at: index)
         let request = sequence.request
@@ -135,7 +140,8 @@ package struct BatchPlanner {
             freeSlots.append(slot)
             return [slot]
         }
-        let covered = prefixes.insert(slot: slot, tenant: request.tenant, tokens: Array(tokens[..<sequence.held]))
+        let covered = prefixes.insert(
+            slot: slot, tenant: published ? nil : request.tenant, tokens: Array(tokens[..<sequence.held]))
         freeSlots += covered
         return covered
     }
@@ -143,16 +149,24 @@ package struct BatchPlanner {
     // MARK: places
 
     /// Gives places to waiting sequences, as long as there is a slot and memory, and takes them from who must make way.
-    package mutating func place() -> [Placement] {
+    ///
+    /// - Parameter stored: a prefix of the sequence's prompt that the host has and that is worth more than the given number of
+    ///   tokens, which are in the engine.
+    package mutating func place(stored: (SequenceRequest, _ beyond: Int) -> StoredPrefix? = { _, _ in nil })
+        -> [Placement]
+    {
         var placements: [Placement] = []
         shrink(&placements)
         while let index = nextWaiting() {
             let sequence = sequences[index]
+            let mayBegin = !sequence.isSaved && !sequence.mustRead
             var source =
-                sequence.isSaved || !limits.copiesPrefixes
-                ? nil : prefixes.find(sequence.request.prompt, tenant: sequence.request.tenant)
+                mayBegin && limits.copiesPrefixes
+                ? prefixes.find(sequence.request.prompt, tenant: sequence.request.tenant) : nil
+            let better = mayBegin ? stored(sequence.request, source?.tokens ?? 0) : nil
+            if better != nil { source = nil }
             guard makeRoom(for: index, sparing: &source, &placements), let slot = freeSlots.popLast() else { break }
-            admit(index, slot: slot, source, &placements)
+            admit(index, slot: slot, source, better, &placements)
         }
         return placements
     }
@@ -165,8 +179,8 @@ package struct BatchPlanner {
     /// The sequences in the engine have grown: some may have to go.
     private mutating func shrink(_ placements: inout [Placement]) {
         while demand > limits.contextTokens {
-            if let slot = prefixes.evict() {
-                free(slot, &placements)
+            if let kept = prefixes.evict() {
+                free(kept, &placements)
             } else if let victim = furthestAhead(where: { _ in true }), running > 1 {
                 swapOut(victim, &placements)
             } else {
@@ -218,16 +232,16 @@ package struct BatchPlanner {
     ) -> Bool {
         let needed = sequences[index].demand(lookahead: limits.lookahead)
         let kept = placesKept(from: sequences[index].request.tenant)
-        guard kept == 0 || freeSlots.count + prefixes.entries.count > kept else { return false }
+        guard kept == 0 || freeSlots.count + prefixes.entries.count(where: { $0.tenant != nil }) > kept else { return false }
         while freeSlots.isEmpty || demand + needed > limits.contextTokens {
-            if let slot = prefixes.evict(sparing: source?.slot) {
-                free(slot, &placements)
+            if let kept = prefixes.evict(sparing: source?.slot) {
+                free(kept, &placements)
             } else if let victim = furthestAhead(where: { mustMakeWay($0, for: sequences[index]) }) {
                 swapOut(victim, &placements)
-            } else if let slot = prefixes.evict() {
+            } else if let kept = prefixes.evict() {
                 // Reading it again is better than waiting.
                 source = nil
-                free(slot, &placements)
+                free(kept, &placements)
             } else {
                 return false
             }
@@ -259,9 +273,9 @@ package struct BatchPlanner {
         }
     }
 
-    private mutating func free(_ slot: UInt32, _ placements: inout [Placement]) {
-        freeSlots.append(slot)
-        placements.append(.evict(slot: slot))
+    private mutating func free(_ kept: KeptPrefix, _ placements: inout [Placement]) {
+        freeSlots.append(kept.slot)
+        placements.append(.evict(kept))
     }
 
     private mutating func swapOut(_ index: Int, _ placements: inout [Placement]) {
@@ -272,7 +286,8 @@ package struct BatchPlanner {
     }
 
     private mutating func admit(
-        _ index: Int, slot: UInt32, _ source: (slot: UInt32, tokens: Int)?, _ placements: inout [Placement]
+        _ index: Int, slot: UInt32, _ source: (slot: UInt32, tokens: Int)?, _ stored: StoredPrefix?,
+        _ placements: inout [Placement]
     ) {
         let request = sequences[index].request
         var from = SequenceStart.Source.nothing
@@ -280,6 +295,9 @@ package struct BatchPlanner {
         if sequences[index].isSaved {
             from = .savedState
             held = sequences[index].held
+        } else if let stored {
+            from = .stored(stored.id, tokens: stored.tokens)
+            held = stored.tokens
         } else if let source {
             from = .prefix(slot: source.slot, tokens: source.tokens)
             held = source.tokens

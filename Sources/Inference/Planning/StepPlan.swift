@@ -4,8 +4,8 @@
 package enum Placement: Equatable, Sendable {
     /// Saves the sequence's state, when the engine can, and drops it.
     case swapOut(GenerationID, slot: UInt32)
-    /// Drops a prefix that was kept for later.
-    case evict(slot: UInt32)
+    /// Drops a prefix that was kept for later; its slot is given to somebody else.
+    case evict(KeptPrefix)
     case start(SequenceStart)
 }
 
@@ -15,6 +15,8 @@ package struct SequenceStart: Equatable, Sendable {
         case nothing
         /// The first tokens of another sequence's.
         case prefix(slot: UInt32, tokens: Int)
+        /// The first tokens of a state that the host has kept; named by `StoredPrefix.id`.
+        case stored(UInt64, tokens: Int)
         /// The sequence's own state, saved when it was swapped out.
         case savedState
     }

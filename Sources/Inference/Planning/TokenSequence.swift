@@ -65,6 +65,8 @@ struct TokenSequence {
     private(set) var isSaved = false
     /// Its state is on its way out of the engine; it can't come back before it is there.
     private(set) var isSaving = false
+    /// The engine would not begin it with what was kept: it is read whole.
+    var mustRead = false
     /// What its tenant was charged for, of the prompt.
     var charged = 0
     /// The step that served it last; the planner serves the longest unserved first.

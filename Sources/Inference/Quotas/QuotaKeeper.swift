@@ -40,6 +40,9 @@ package final class QuotaKeeper {
 
     func replace(_ policies: TenantPolicies) { self.policies = policies }
 
+    /// Tenants with a policy of their own.
+    var names: Set<String> { policies.names }
+
     func policy(of tenant: String) -> TenantPolicy { policies.policy(of: tenant) }
 
     func standing(of tenant: String) -> QuotaStanding? { ledger.standing(tenant, policy(of: tenant), now: now) }

@@ -20,6 +20,7 @@ enum {
     SWIFTLET_CAN_SAVE = 1u << 4,
     SWIFTLET_CAN_COPY_PREFIX = 1u << 5,
     SWIFTLET_CAN_GRAMMAR = 1u << 6,
+    SWIFTLET_CAN_RESTORE_PREFIX = 1u << 7,
 };
 
 /// How to open a model. Lent for the call.
@@ -195,6 +196,12 @@ typedef struct swiftlet_backend_v1 {
         void *SWIFTLET_NULLABLE model, const swiftlet_tensor *SWIFTLET_NULLABLE *SWIFTLET_NONNULL inputs,
         size_t *SWIFTLET_NONNULL input_count, const swiftlet_tensor *SWIFTLET_NULLABLE *SWIFTLET_NONNULL outputs,
         size_t *SWIFTLET_NONNULL output_count);
+
+    /// Makes the empty sequence hold the first `tokens` tokens of a state that `seq_save` lent, also of another sequence and
+    /// in an earlier process: as if it had been fed them itself. Returns OK, UNSUPPORTED, INVALID or FAILED; whatever it
+    /// holds after a failure, the host drops.
+    int32_t (*SWIFTLET_NULLABLE seq_restore_prefix)(
+        void *SWIFTLET_NULLABLE model, uint32_t sequence, swiftlet_bytes state, uint32_t tokens);
 } swiftlet_backend_v1;
 
 #ifdef __cplusplus
