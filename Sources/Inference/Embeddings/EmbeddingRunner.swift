@@ -49,7 +49,7 @@ final class EmbeddingRunner: ModelWork {
     private struct Operation {
         let number: UInt32
         let id: GenerationID
-        let tokenizes: Bool
+        let kind: Int
         let tenant: String
         let sentAt: MonotonicTime
     }
@@ -94,9 +94,8 @@ final class EmbeddingRunner: ModelWork {
             job = Job(request.tenant, request.inputs, request.names, embeds: true, addSpecial: true, sink: sink)
         case .tokens(let request):
             job = Job(
-                request.tenant, [.text(request.text)], InputNames(one: "content"), embeds: false,
-                addSpecial: request.addSpecial,
-                sink: sink)
+                request.tenant, [request.input], InputNames(one: request.isChat ? "messages" : "content"),
+                embeds: false, addSpecial: request.addSpecial, sink: sink)
         default: preconditionFailure("a request of another runner")
         }
         job.timings.load = loadNanoseconds
@@ -108,6 +107,9 @@ final class EmbeddingRunner: ModelWork {
 
     /// What is wrong with a request before any of it is tokens.
     private func refusal(_ request: ModelRequest) -> OpenAIError? {
+        if case .tokens(let request) = request, request.isChat, info.capabilities & UInt32(SWIFTLET_CAN_CHAT) == 0 {
+            return .modelCannot(spec.name, "chat")
+        }
         guard case .embedding(let request) = request else { return nil }
         guard info.capabilities & UInt32(SWIFTLET_CAN_EMBED) != 0, info.embeddingSize > 0 else {
             return .modelCannot(spec.name, "make embeddings")
@@ -141,6 +143,7 @@ final class EmbeddingRunner: ModelWork {
                     code: "invalid_value")
             }
             return tooLong(tokens.count, name)
+        case .turns: return .modelCannot(spec.name, "make embeddings of chats")
         }
     }
 
@@ -200,6 +203,10 @@ final class EmbeddingRunner: ModelWork {
             case .text(let text):
                 turns.charge(id, tokens: text.utf8.count / Self.bytesPerCharge, weight: weight)
                 return send(WIRE_OP_TOKENIZE, OperationPayload.tokenize(text, start: job.addSpecial), id, job)
+            case .turns(let turns):
+                let bytes = turns.reduce(0) { $0 + $1.content.utf8.count }
+                self.turns.charge(id, tokens: bytes / Self.bytesPerCharge, weight: weight)
+                return send(WIRE_OP_CHAT, OperationPayload.chat(turns), id, job)
             }
         }
         if job.grant == nil {
@@ -217,7 +224,7 @@ final class EmbeddingRunner: ModelWork {
 
     private func send(_ code: Int, _ payload: [UInt8], _ id: GenerationID, _ job: Job) {
         out = Operation(
-            number: nextNumber, id: id, tokenizes: code == WIRE_OP_TOKENIZE, tenant: job.tenant, sentAt: .now)
+            number: nextNumber, id: id, kind: code, tenant: job.tenant, sentAt: .now)
         connection.send(operation: code, request: nextNumber, payload: payload)
         nextNumber = nextNumber == .max ? 1 : nextNumber + 1
     }
@@ -225,13 +232,14 @@ final class EmbeddingRunner: ModelWork {
     func received(_ number: UInt32, status: Int32, payload: [UInt8]) {
         guard let operation = out, operation.number == number else { return connection.kill() }
         out = nil
-        let spent = operation.tokenizes ? nil : bill(operation)
+        let embeds = operation.kind == WIRE_OP_EMBED
+        let spent = embeds ? bill(operation) : nil
         // Its caller may have left while it ran.
         if let job = jobs[operation.id] {
-            if operation.tokenizes {
-                tokenized(operation.id, job, status, payload)
-            } else {
+            if embeds {
                 embedded(operation, job, status, payload)
+            } else {
+                tokenized(operation, job, status, payload)
             }
         }
         if let spent { for (id, job) in jobs where job.tenant == operation.tenant && job.embeds { fail(id, spent) } }
@@ -248,10 +256,13 @@ final class EmbeddingRunner: ModelWork {
         return quotas.useDevice(took, operation.tenant).flatMap { _ in quotas.refusal(of: operation.tenant) }
     }
 
-    private func tokenized(_ id: GenerationID, _ job: Job, _ status: Int32, _ payload: [UInt8]) {
+    private func tokenized(_ operation: Operation, _ job: Job, _ status: Int32, _ payload: [UInt8]) {
+        let id = operation.id
         let name = job.names.name(job.tokens.count)
         guard status == 0 else { return fail(id, failure("tokenize", name, status, payload)) }
-        guard let tokens = PromptTokens.parse(payload, isChat: false) else { return connection.kill() }
+        guard let tokens = PromptTokens.parse(payload, isChat: operation.kind == WIRE_OP_CHAT) else {
+            return connection.kill()
+        }
         if job.embeds {
             if tokens.isEmpty { return fail(id, .invalid(name, "\(name): it has no tokens", code: "invalid_value")) }
             if let error = tooLong(tokens.count, name) { return fail(id, error) }
