@@ -64,7 +64,8 @@ package enum ResponseWriter {
         json.raw("{\"id\":")
         json.string(itemID(head, isCall: choice.call != nil))
         json.raw(",\"status\":")
-        json.raw(status.word)
+        // An item is never "failed": it is what there was until then.
+        if case .failed = status { json.raw("\"incomplete\"") } else { json.raw(status.word) }
         guard let call = choice.call else {
             json.raw(",\"type\":\"message\",\"role\":\"assistant\",\"content\":[")
             if case .inProgress = status {} else { part(&json, choice.text) }
