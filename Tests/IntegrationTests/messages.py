@@ -171,6 +171,7 @@ try:
     create(**ask(stop_sequences=["x" * (10 << 20)]))
 except anthropic.APIStatusError as refused:
     assert refused.status_code == 413, refused
+assert client.beta.messages.create(model="smollm2", max_tokens=1, messages=ask()["messages"]).content
 for path, method in ("/v1/messages", "GET"), ("/v1/messages/batches", "POST"), ("/v1/messages/count_tokens", "PUT"):
     answer = httpx2.request(method, sys.argv[1] + path)
     assert answer.status_code in (404, 405) and answer.json()["type"] == "error", answer.text
@@ -216,6 +217,14 @@ except anthropic.RateLimitError:
     pass
 else:
     raise AssertionError("counting without a quota")
+# It is a request like others, and so is /tokenize: two at once are this tenant's most.
+few = client.with_options(default_headers={"x-swiftlet-tenant": "few"})
+streams = [few.messages.create(**ask(stream=True, max_tokens=600, output_config=long)) for _ in range(2)]
+for stream in streams: next(iter(stream))
+for path, body in ("/v1/messages/count_tokens", {"model": "smollm2", "messages": ask()["messages"]}), ("/tokenize", {"model": "smollm2", "content": "x"}):
+    answer = httpx2.post(sys.argv[1] + path, json=body, headers={"x-swiftlet-tenant": "few"})
+    assert answer.status_code == 429 and "requests_at_once" in answer.json()["error"]["message"] and answer.headers["retry-after-ms"], answer.text
+for stream in streams: stream.close()
 other = client.with_options(default_headers={"x-swiftlet-tenant": "counts"})
 for _ in range(20): other.messages.count_tokens(model="smollm2", messages=ask()["messages"])
 raw = other.messages.with_raw_response.create(**ask("Hi.", max_tokens=1))
@@ -228,7 +237,8 @@ class Messages(unittest.TestCase):
     def setUpClass(cls):
         work = make_work()
         (work / "tenants.json5").write_text(
-            "{ minute: { tokens_per_minute: 100 }, total: { tokens_total: 60 }, counts: { tokens_total: 100 } }")
+            "{ minute: { tokens_per_minute: 100 }, total: { tokens_total: 60 }, counts: { tokens_total: 100 },"
+            " few: { requests_at_once: 2 } }")
         cls.host = Host("--tenants", str(work / "tenants.json5"), work=work)
         cls.host.cli("deploy", str(PREFIX / "plugins/smollm2"))
         cls.host.cli("deploy", str(PREFIX / "plugins/minilm"))
