@@ -128,7 +128,7 @@ private func answer(_ form: AnswerForm, _ texts: [String], _ reason: FinishReaso
     var collector = MessageWriter.collector(head, options: options)
     var stream = MessageStream(head, options: options, requestID: "r")
     let events: [GenerationEvent] =
-        [.started(promptTokens: 9, standing: nil)] + texts.map { .text($0, logprobs: []) }
+        [.started(promptTokens: 9, standing: nil)] + texts.map { GenerationEvent.text($0, logprobs: []) }
         + [.finished(reason, usage(stop: stop), GenerationTimings())]
     var whole: [UInt8] = []
     var streamed: [Event] = []
@@ -175,12 +175,13 @@ private func answer(_ form: AnswerForm, _ texts: [String], _ reason: FinishReaso
     #expect(cut.stop_reason == "max_tokens" && cut.content[0].input == [:])
 }
 
-@Test(arguments: [
-    (OpenAIError.missing("x"), 400, "invalid_request_error"), (.modelNotFound("m"), 404, "not_found_error"),
-    (.queueFull("t", waiting: 1), 429, "rate_limit_error"), (.modelFailed("m", "c"), 500, "api_error"),
-    (.modelUnavailable("m", "c", retryAfterMilliseconds: 1), 529, "overloaded_error"),
-    (OpenAIError(status: 413, type: "t", message: nasty), 413, "request_too_large"),
-])
+@Test(
+    arguments: [
+        (OpenAIError.missing("x"), 400, "invalid_request_error"), (.modelNotFound("m"), 404, "not_found_error"),
+        (.queueFull("t", waiting: 1), 429, "rate_limit_error"), (.modelFailed("m", "c"), 500, "api_error"),
+        (.modelUnavailable("m", "c", retryAfterMilliseconds: 1), 529, "overloaded_error"),
+        (OpenAIError(status: 413, type: "t", message: nasty), 413, "request_too_large"),
+    ] as [(OpenAIError, Int, String)])
 func errorsHaveAnthropicsWords(_ error: OpenAIError, _ status: Int, _ type: String) throws {
     struct Body: Decodable {
         struct Inner: Decodable { var type: String; var message: String }

@@ -102,9 +102,9 @@ private func answer(_ form: AnswerForm, _ texts: [String], last: GenerationEvent
     var stream = ResponseStream(head, request)
     var whole: Answer?
     var events: [Event] = []
-    for event in [.started(promptTokens: 5, standing: nil)] + texts.map({ .text($0, logprobs: []) }) + [last]
-        as [GenerationEvent]
-    {
+    let all: [GenerationEvent] =
+        [.started(promptTokens: 5, standing: nil)] + texts.map { GenerationEvent.text($0, logprobs: []) } + [last]
+    for event in all {
         if case .success(let body) = collector.add(event, choice: 0) {
             whole = try JSONDecoder().decode(Answer.self, from: Data(body))
         }
