@@ -52,7 +52,7 @@ extension Gateway {
 
     // MARK: one request, one answer
 
-    private func readBody(
+    func readBody(
         _ exchange: HTTPExchange, _ requestID: String,
         _ read: @escaping (Gateway, _ body: [UInt8], _ tenant: String) throws(OpenAIError) -> WholeWork
     ) {
@@ -77,7 +77,7 @@ extension Gateway {
                 timing.add("model", timings.prefill)
                 timing.addTotal(exchange)
                 var headers = headers(timing, "application/json", requestID)
-                append(standing, to: &headers)
+                Dialect(exchange).append(standing, requestID, to: &headers)
                 exchange.respond(status: 200, headers: headers, body: body)
             }
         }
@@ -97,7 +97,7 @@ extension Gateway {
 }
 
 /// A request that was read, and what makes its answer.
-private struct WholeWork {
+struct WholeWork {
     let model: String
     let request: ModelRequest
     let collector: any EventCollector

@@ -35,6 +35,12 @@ package final class Gateway: HTTPService {
         case "/v1/embeddings": embeddings(exchange, requestID: requestID)
         case "/v1/rerank": rerank(exchange, requestID: requestID)
         case "/tokenize": tokenize(exchange, requestID: requestID)
+        case "/detokenize": detokenize(exchange, requestID: requestID)
+        case "/v1/messages": messages(exchange, requestID: requestID)
+        case "/v1/messages/count_tokens": countTokens(exchange, requestID: requestID)
+        case "/v1/responses": responses(exchange, requestID: requestID)
+        case _ where path.hasPrefix("/v1/messages/"): noSuchMessages(exchange, requestID: requestID)
+        case _ where path.hasPrefix("/v1/responses/"): noSuchResponse(exchange, requestID: requestID)
         case "/v1/models": models(exchange, requestID: requestID)
         case "/healthz": text(exchange, 200, "ok\n", requestID)
         case "/readyz":

@@ -16,7 +16,9 @@ extension Gateway {
     }
 
     func completions(_ exchange: HTTPExchange, kind: AnswerHead.Kind, requestID: String) {
-        readPost(exchange, requestID) { $0.begin(exchange, kind: kind, body: $1, requestID: requestID) }
+        readPost(exchange, requestID) { gateway, body in
+            gateway.begin(exchange, requestID) { () throws(OpenAIError) in try gateway.readWork(kind, body) }
+        }
     }
 
     /// Takes in the body of a request for a model; what is none is answered here.
@@ -42,12 +44,10 @@ extension Gateway {
         }
     }
 
-    private func begin(_ exchange: HTTPExchange, kind: AnswerHead.Kind, body: [UInt8], requestID: String) {
+    func begin(_ exchange: HTTPExchange, _ requestID: String, _ read: () throws(OpenAIError) -> Work) {
         do throws(OpenAIError) {
-            let work = try readWork(kind, body)
-            let answer = ModelAnswer(
-                exchange, head: head(kind, model: work.model), options: work.options, requestID: requestID,
-                gateway: self)
+            let work = try read()
+            let answer = ModelAnswer(exchange, work, requestID: requestID, gateway: self)
             let own = LoopBound(answer, on: loop)
             let remote = loop.remote
             let handles = work.start(shared.inference, try tenant(of: exchange)) { choice, event in
@@ -74,31 +74,50 @@ extension Gateway {
         return name
     }
 
-    /// A request that was read, whichever of the two shapes it had.
-    private struct Work {
+    /// A request that was read, whichever shape it had, and what makes its answer.
+    struct Work {
         let model: String
-        let options: GenerationOptions
+        let streams: Bool
+        let stream: any AnswerStream
+        let collector: any AnswerBody
         let start: (InferenceService, _ tenant: String, @escaping ChoiceSink) -> [GenerationHandle]
+
+        init(_ chat: ChatRequest, stream: any AnswerStream, collector: any AnswerBody) {
+            self.stream = stream
+            self.collector = collector
+            model = chat.model
+            streams = chat.options.stream
+            start = { $0.chat(chat, tenant: $1, deliver: $2) }
+        }
+
+        init(_ text: CompletionRequest, _ head: AnswerHead) {
+            stream = StreamWriter(head, options: text.options)
+            collector = AnswerCollector(head, options: text.options)
+            model = text.model
+            streams = text.options.stream
+            start = { $0.complete(text, tenant: $1, deliver: $2) }
+        }
     }
 
     private func readWork(_ kind: AnswerHead.Kind, _ body: [UInt8]) throws(OpenAIError) -> Work {
         switch kind {
         case .chat:
             let request = try ChatRequest(body.span, parser: &parser)
-            return Work(model: request.model, options: request.options) { $0.chat(request, tenant: $1, deliver: $2) }
+            let head = head("chatcmpl-", model: request.model)
+            return Work(
+                request, stream: StreamWriter(head, options: request.options),
+                collector: AnswerCollector(head, options: request.options))
         case .text:
             let request = try CompletionRequest(body.span, parser: &parser)
-            return Work(model: request.model, options: request.options) {
-                $0.complete(request, tenant: $1, deliver: $2)
-            }
+            return Work(request, head("cmpl-", kind: kind, model: request.model))
         }
     }
 
-    private func head(_ kind: AnswerHead.Kind, model: String) -> AnswerHead {
+    /// - Parameter prefix: of the answer's name.
+    func head(_ prefix: String, kind: AnswerHead.Kind = .chat, model: String) -> AnswerHead {
         let id = shared.requestIDs.name(nil, number: shared.requestIDs.number()).dropFirst(4)
         return AnswerHead(
-            kind: kind, id: (kind == .chat ? "chatcmpl-" : "cmpl-") + id, created: Int64(Date().timeIntervalSince1970),
-            model: model)
+            kind: kind, id: prefix + id, created: Int64(Date().timeIntervalSince1970), model: model)
     }
 
     func answer(_ exchange: HTTPExchange, _ error: OpenAIError, _ requestID: String) {
@@ -109,8 +128,10 @@ extension Gateway {
         }
         // What no waiting mends is not to be tried again, whatever the status says to a client.
         if error.code == "insufficient_quota" { _ = headers.append("x-should-retry", "false") }
-        append(error.standing, to: &headers)
-        exchange.respond(status: error.status, headers: headers, body: error.body)
+        let dialect = Dialect(exchange)
+        dialect.append(error.standing, requestID, to: &headers)
+        exchange.respond(
+            status: dialect.status(error), headers: headers, body: dialect.body(error, requestID))
     }
 
     /// A handler may call the models that its manifest names.
@@ -121,15 +142,6 @@ extension Gateway {
             message: "\(caller.key) may not call the model \(model); name it in `models` of its manifest")
     }
 
-    /// OpenAI's rate-limit headers, of the quota that is nearest to its end.
-    func append(_ standing: QuotaStanding?, to headers: inout HTTPHeaders) {
-        guard let standing else { return }
-        _ = headers.append("x-ratelimit-limit-tokens", "\(standing.limit)")
-        _ = headers.append("x-ratelimit-remaining-tokens", "\(standing.remaining)")
-        guard let reset = standing.resetMilliseconds else { return }
-        _ = headers.append("x-ratelimit-reset-tokens", "\(Double(reset) / 1000)s")
-    }
-
     /// Host call `model.chat`: the request is that of the OpenAI route. Returns how to give it up.
     func callModel(
         _ payload: [UInt8], caller: Deployment,
@@ -138,8 +150,7 @@ extension Gateway {
         do throws(OpenAIError) {
             let work = try readWork(.chat, payload)
             try checkAllowed(work.model, caller)
-            let relay = LoopBound(
-                HostCallRelay(head: head(.chat, model: work.model), options: work.options, reply: reply), on: loop)
+            let relay = LoopBound(HostCallRelay(work, reply: reply), on: loop)
             let remote = loop.remote
             let handles = work.start(shared.inference, caller.tenant) { choice, event in
                 remote.submit { _ in relay.value.receive(event, choice) }
@@ -158,8 +169,8 @@ private final class ModelAnswer {
     private let exchange: HTTPExchange
     private let requestID: String
     private let streams: Bool
-    private var stream: StreamWriter
-    private var collector: AnswerCollector
+    private var stream: any AnswerStream
+    private var collector: any AnswerBody
     private unowned let gateway: Gateway
     private var standing: QuotaStanding?
     private var notice: LoadingNotice?
@@ -167,14 +178,14 @@ private final class ModelAnswer {
     /// Ends all answers of the request: when one fails, nobody reads the others.
     var giveUp = {}
 
-    init(_ exchange: HTTPExchange, head: AnswerHead, options: GenerationOptions, requestID: String, gateway: Gateway) {
+    init(_ exchange: HTTPExchange, _ work: Gateway.Work, requestID: String, gateway: Gateway) {
         self.exchange = exchange
         self.requestID = requestID
         self.gateway = gateway
-        streams = options.stream
-        stream = StreamWriter(head, options: options)
-        collector = AnswerCollector(head, options: options)
-        model = head.model
+        streams = work.streams
+        stream = work.stream
+        collector = work.collector
+        model = work.model
     }
 
     /// The caller left.
@@ -208,7 +219,7 @@ private final class ModelAnswer {
             // The total of a stream is the time until its first event.
             var headers = gateway.standardHeaders(exchange, StreamWriter.contentType, requestID)
             _ = headers.append("cache-control", "no-store")
-            gateway.append(standing, to: &headers)
+            Dialect(exchange).append(standing, requestID, to: &headers)
             exchange.start(status: 200, headers: headers)
         }
         exchange.write(bytes)
@@ -228,7 +239,7 @@ private final class ModelAnswer {
             timing.add("decode", timings.decode)
             timing.addTotal(exchange)
             var headers = gateway.headers(timing, "application/json", requestID)
-            gateway.append(standing, to: &headers)
+            Dialect(exchange).append(standing, requestID, to: &headers)
             exchange.respond(status: 200, headers: headers, body: body)
         }
     }
@@ -237,19 +248,16 @@ private final class ModelAnswer {
 /// Turns the events of one request into the replies of a host call: whole JSON objects, without event-stream framing.
 private final class HostCallRelay {
     private let streams: Bool
-    private var stream: StreamWriter
-    private var collector: AnswerCollector
+    private var stream: any AnswerStream
+    private var collector: any AnswerBody
     private let reply: (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
     /// Ends all answers of the request.
     var giveUp = {}
 
-    init(
-        head: AnswerHead, options: GenerationOptions,
-        reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
-    ) {
-        streams = options.stream
-        stream = StreamWriter(head, options: options)
-        collector = AnswerCollector(head, options: options)
+    init(_ work: Gateway.Work, reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void) {
+        streams = work.streams
+        stream = work.stream
+        collector = work.collector
         self.reply = reply
     }
 

@@ -101,6 +101,25 @@ write("wire", "model", b"\0" + struct.pack("<HHIII", READY, 0, len(info), 0, 0) 
 gone = struct.pack("<IiIIQQIiQII", 1, 9, 1, 0, 7, 8, 4, 6, 0, 0, 0) + b"boom"
 write("wire", "zygote", b"\3" + packet(16, payload=bytes(16)) + packet(20, payload=struct.pack("<Ii", 1, 5)) + packet(18, payload=gone))
 
+# ---- tensors: whether the length of the JSON is announced, that length, the body (Targets/Bodies.swift)
+
+
+def tensors(body, raw=None):
+    head = b"\0" if raw is None else b"\1" + struct.pack("<H", len(body))
+    return head + body + (raw or b"")
+
+
+def tensor(name, datatype, shape, rest):
+    return b'{"name":"%s","datatype":"%s","shape":%s,%s}' % (name, datatype, shape, rest)
+
+
+write("tensors", "json", tensors(b'{"id":"1","inputs":[' + tensor(b"a", b"FP32", b"[1,2]", b'"data":[[1,2.5]]') + b","
+      + tensor(b"b", b"BYTES", b"[2]", b'"data":["x",""]') + b'],"outputs":[{"name":"o","parameters":{"binary_data":true}}]}'))
+write("tensors", "raw", tensors(b'{"inputs":[' + tensor(b"a", b"INT64", b"[1]", b'"parameters":{"binary_data_size":8}') + b","
+      + tensor(b"b", b"BYTES", b"[1]", b'"parameters":{"binary_data_size":5}') + b'],"parameters":{"binary_data_output":true}}',
+      bytes(8) + b"\1\0\0\0x"))
+write("tensors", "bool", tensors(b'{"inputs":[' + tensor(b"a", b"BOOL", b"[0]", b'"data":[]') + b"]}"))
+
 # ---- job: the payload of START (job.c)
 
 

@@ -1,9 +1,11 @@
 // What is asked of a model when no text is to be made: vectors for texts, or the tokens of one.
 
-/// One text to embed: as it is, or as the model's tokens.
+/// One text: as it is, or as the model's tokens.
 package enum EmbeddingInput: Equatable, Sendable {
     case text(String)
     case tokens([Int32])
+    /// A chat, to be counted as the model's template lays it out. There are no vectors of chats.
+    case turns([ChatMessage])
 }
 
 /// Vectors to be made, one an input, in their order.
@@ -48,16 +50,24 @@ package struct InputNames: Equatable, Sendable {
     }
 }
 
-/// The tokens of a text.
+/// The tokens of a text or a chat.
 package struct TokenizeRequest: Equatable, Sendable {
     package var tenant: String
-    package var text: String
+    var input: EmbeddingInput
     /// With what the model wants around a text.
-    package var addSpecial: Bool
+    var addSpecial: Bool
 
     package init(tenant: String, text: String, addSpecial: Bool) {
         self.tenant = tenant
-        self.text = text
+        input = .text(text)
         self.addSpecial = addSpecial
     }
+
+    package init(tenant: String, turns: [ChatMessage]) {
+        self.tenant = tenant
+        input = .turns(turns)
+        addSpecial = true
+    }
+
+    var isChat: Bool { if case .turns = input { true } else { false } }
 }

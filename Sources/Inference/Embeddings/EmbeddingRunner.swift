@@ -48,7 +48,7 @@ final class EmbeddingRunner: ModelWork {
 
     private struct Operation {
         let id: GenerationID
-        let tokenizes: Bool
+        let kind: Int
         let tenant: String
         let sentAt: MonotonicTime
     }
@@ -74,9 +74,8 @@ final class EmbeddingRunner: ModelWork {
             job = Job(request.tenant, request.inputs, request.names, embeds: true, addSpecial: true, sink: sink)
         case .tokens(let request):
             job = Job(
-                request.tenant, [.text(request.text)], InputNames(one: "content"), embeds: false,
-                addSpecial: request.addSpecial,
-                sink: sink)
+                request.tenant, [request.input], InputNames(one: request.isChat ? "messages" : "content"),
+                embeds: false, addSpecial: request.addSpecial, sink: sink)
         default: preconditionFailure("a request of another runner")
         }
         job.timings.load = loadNanoseconds
@@ -88,6 +87,9 @@ final class EmbeddingRunner: ModelWork {
 
     /// What is wrong with a request before any of it is tokens.
     private func refusal(_ request: ModelRequest) -> OpenAIError? {
+        if case .tokens(let request) = request, request.isChat, info.capabilities & UInt32(SWIFTLET_CAN_CHAT) == 0 {
+            return .modelCannot(spec.name, "chat")
+        }
         guard case .embedding(let request) = request else { return nil }
         guard info.capabilities & UInt32(SWIFTLET_CAN_EMBED) != 0, info.embeddingSize > 0 else {
             return .modelCannot(spec.name, "make embeddings")
@@ -121,6 +123,7 @@ final class EmbeddingRunner: ModelWork {
                     code: "invalid_value")
             }
             return tooLong(tokens.count, name)
+        case .turns: return .modelCannot(spec.name, "make embeddings of chats")
         }
     }
 
@@ -186,12 +189,11 @@ final class EmbeddingRunner: ModelWork {
             case .tokens(let tokens): job.add(tokens)
             case .text(let text):
                 turns.charge(id, tokens: text.utf8.count / Self.bytesPerCharge, weight: weight)
-                let operation = Operation(id: id, tokenizes: true, tenant: job.tenant, sentAt: .now)
-                isOut = true
-                model.send(WIRE_OP_TOKENIZE, OperationPayload.tokenize(text, start: job.addSpecial)) { [self] in
-                    answered(operation, $0, $1)
-                }
-                return true
+                return send(WIRE_OP_TOKENIZE, OperationPayload.tokenize(text, start: job.addSpecial), id, job)
+            case .turns(let turns):
+                let bytes = turns.reduce(0) { $0 + $1.content.utf8.count }
+                self.turns.charge(id, tokens: bytes / Self.bytesPerCharge, weight: weight)
+                return send(WIRE_OP_CHAT, OperationPayload.chat(turns), id, job)
             }
         }
         if job.grant == nil {
@@ -202,7 +204,7 @@ final class EmbeddingRunner: ModelWork {
         let tokens = job.tokens[job.embedded]
         turns.charge(id, tokens: tokens.count, weight: weight)
         job.tokensRead += tokens.count
-        let operation = Operation(id: id, tokenizes: false, tenant: job.tenant, sentAt: .now)
+        let operation = Operation(id: id, kind: WIRE_OP_EMBED, tenant: job.tenant, sentAt: .now)
         (isOut, isComputing) = (true, true)
         model.compute(WIRE_OP_EMBED, OperationPayload.embed(tokens)) { [self] in answered(operation, $0, $1) }
         return true
@@ -211,15 +213,24 @@ final class EmbeddingRunner: ModelWork {
     /// Bytes whose reading costs about what computing one token does.
     private static let bytesPerCharge = 1024
 
+    /// Sends what makes tokens.
+    private func send(_ code: Int, _ payload: [UInt8], _ id: GenerationID, _ job: Job) -> Bool {
+        let operation = Operation(id: id, kind: code, tenant: job.tenant, sentAt: .now)
+        isOut = true
+        model.send(code, payload) { [self] in answered(operation, $0, $1) }
+        return true
+    }
+
     private func answered(_ operation: Operation, _ status: Int32, _ payload: [UInt8]) {
         (isOut, isComputing) = (false, false)
-        let spent = operation.tokenizes ? nil : bill(operation)
+        let embeds = operation.kind == WIRE_OP_EMBED
+        let spent = embeds ? bill(operation) : nil
         // Its caller may have left while it ran.
         if let job = jobs[operation.id] {
-            if operation.tokenizes {
-                tokenized(operation.id, job, status, payload)
-            } else {
+            if embeds {
                 embedded(operation, job, status, payload)
+            } else {
+                tokenized(operation, job, status, payload)
             }
         }
         if let spent { for (id, job) in jobs where job.tenant == operation.tenant && job.embeds { fail(id, spent) } }
@@ -236,10 +247,11 @@ final class EmbeddingRunner: ModelWork {
         return quotas.useDevice(took, operation.tenant).flatMap { _ in quotas.refusal(of: operation.tenant) }
     }
 
-    private func tokenized(_ id: GenerationID, _ job: Job, _ status: Int32, _ payload: [UInt8]) {
+    private func tokenized(_ operation: Operation, _ job: Job, _ status: Int32, _ payload: [UInt8]) {
+        let id = operation.id
         let name = job.names.name(job.tokens.count)
         guard status == 0 else { return fail(id, failure("tokenize", name, status, payload)) }
-        guard let tokens = PromptTokens.parse(payload, isChat: false) else {
+        guard let tokens = PromptTokens.parse(payload, isChat: operation.kind == WIRE_OP_CHAT) else {
             return model.giveUp("tokenize: its answer holds no tokens")
         }
         if job.embeds {

@@ -14,6 +14,9 @@ package struct JSONWriter {
         unsafe bytes.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
+    /// Bytes that are JSON already.
+    mutating func raw(bytes more: some Sequence<UInt8>) { bytes.append(contentsOf: more) }
+
     package mutating func string(_ text: String) {
         bytes.append(UInt8(ascii: "\""))
         var text = text

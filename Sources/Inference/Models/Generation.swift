@@ -28,6 +28,8 @@ package struct TokenUsage: Equatable, Sendable {
     package var completionTokens = 0
     /// The quota that ended the answer at this very token.
     package var cutBy: QuotaMeter?
+    /// The stop string that ended the answer.
+    package var stop: String?
 
     package init() {}
 }

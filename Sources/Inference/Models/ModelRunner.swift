@@ -472,6 +472,7 @@ final class ModelRunner: ModelWork {
             $0.promptTokens += UInt64(answer.usage.promptTokens)
             $0.completionTokens += UInt64(answer.usage.completionTokens)
         }
+        answer.usage.stop = answer.assembler.stop
         answer.sink(.finished(reason, answer.usage, answer.timings))
         ended(id)
     }

@@ -16,11 +16,13 @@ struct AnswerChoice {
     var reason: String?
     /// The quota that cut it.
     var cutBy: QuotaMeter?
+    /// The stop string that ended it.
+    var stop: String?
 }
 
 /// Feed it every event in order until it gives the answer.
-package struct AnswerCollector {
-    private let head: AnswerHead
+package struct AnswerCollector: AnswerBody {
+    private let write: ([AnswerChoice], TokenUsage) -> [UInt8]
     private var choices: [AnswerChoice]
     private var readers: [ToolCallReader]
     private var isOver = false
@@ -29,7 +31,12 @@ package struct AnswerCollector {
     package private(set) var timings = GenerationTimings()
 
     package init(_ head: AnswerHead, options: GenerationOptions) {
-        self.head = head
+        self.init(options) { OpenAIWriter.answer(head, $0, usage: $1) }
+    }
+
+    /// - Parameter write: makes the body.
+    init(_ options: GenerationOptions, write: @escaping ([AnswerChoice], TokenUsage) -> [UInt8]) {
+        self.write = write
         choices = (0..<options.choices).map { _ in AnswerChoice(logprobs: options.wantLogprobs ? [] : nil) }
         readers = choices.map { _ in ToolCallReader(options.form) }
     }
@@ -45,10 +52,11 @@ package struct AnswerCollector {
         case .finished(let reason, let usage, let timings):
             choices[choice].reason = OpenAIWriter.word(for: reason, isCall: readers[choice].isComplete)
             choices[choice].cutBy = usage.cutBy
+            choices[choice].stop = usage.stop
             self.usage.add(usage)
             self.timings.widen(timings)
             isOver = choices.allSatisfy { $0.reason != nil }
-            return isOver ? .success(OpenAIWriter.answer(head, choices, usage: self.usage)) : nil
+            return isOver ? .success(write(choices, self.usage)) : nil
         case .failed(let error):
             isOver = true
             return .failure(error)

@@ -21,6 +21,9 @@ struct ChatHistory {
         messages = read
     }
 
+    /// Turns that were read elsewhere; there is one at least.
+    init(_ messages: [ChatMessage]) { self.messages = messages }
+
     /// Adds what the model must know to its system turn.
     mutating func instruct(_ text: String) {
         if messages[0].role == "system" {
@@ -64,24 +67,17 @@ struct ChatHistory {
             guard type == "function" else { throw .notOffered(path + "type", "only type \"function\" is") }
             guard let value = call["function"] else { throw .missing(path + "function") }
             let function = try RequestFields(value, path: path + "function.")
-            guard let name = try function.string("name", maxBytes: 256) else {
-                throw .missing(function.name(of: "name"))
-            }
-            guard RequestLimits.isName(name) else {
-                throw function.wrong("name", "must be letters, digits, _ and -, at most 64")
-            }
+            let name = try Self.functionName(function)
             guard let arguments = try function.string("arguments", maxBytes: RequestLimits.contentBytes) else {
                 throw .missing(function.name(of: "arguments"))
             }
             found[id] = name
-            texts.append(
-                ToolCallReader.opening + name + ToolCallReader.middle + (arguments.isEmpty ? "{}" : arguments) + "}")
+            texts.append(Self.call(of: name, arguments))
         }
         calls = found
         return texts
     }
 
-    /// What a function gave, as a turn of the user: many templates know no other.
     private func result(_ fields: RequestFields) throws(OpenAIError) -> ChatMessage {
         guard let id = try fields.string("tool_call_id", maxBytes: 256) else {
             throw .missing(fields.name(of: "tool_call_id"))
@@ -89,42 +85,34 @@ struct ChatHistory {
         guard let name = calls[id] else {
             throw fields.wrong("tool_call_id", "no tool_calls before it have this id")
         }
-        return ChatMessage(role: "user", content: "Result of \(name):\n" + (try Self.content(fields, "tool")))
+        return ChatMessage(role: "user", content: Self.result(of: name, try Self.content(fields, "tool")))
     }
-
-    // MARK: content
 
     private static func content(_ fields: RequestFields, _ role: String) throws(OpenAIError) -> String {
-        guard let value = fields["content"] else {
-            // An assistant turn may be empty; clients send null for it.
-            if role == "assistant" { return "" }
-            throw .missing(fields.name(of: "content"))
-        }
-        var text = ""
-        if value.kind == .array {
-            var index = 0
-            try value.forEachChild { (_, part) throws(OpenAIError) in
-                text += try self.text(of: part, path: fields.name(of: "content[\(index)]."))
-                index += 1
-            }
-        } else if let string = value.string {
-            text = string
-        } else {
-            throw fields.wrong("content", "must be a string or an array of parts")
-        }
-        guard text.utf8.count <= RequestLimits.contentBytes else {
-            throw fields.wrong("content", "longer than \(RequestLimits.contentBytes) bytes")
-        }
-        return text
+        if let text = try fields.text("content", types: ["text"]) { return text }
+        // An assistant turn may be empty; clients send null for it.
+        guard role == "assistant" else { throw .missing(fields.name(of: "content")) }
+        return ""
     }
 
-    private static func text(of part: JSONNode, path: String) throws(OpenAIError) -> String {
-        let fields = try RequestFields(part, path: path)
-        let type = try fields.string("type", maxBytes: 64)
-        guard type == "text" else { throw .notOffered(fields.name(of: "type"), "only parts of type \"text\" are") }
-        guard let text = try fields.string("text", maxBytes: RequestLimits.contentBytes) else {
-            throw .missing(fields.name(of: "text"))
+    // MARK: what every API writes down in its own way
+
+    /// A call as the model wrote it.
+    static func call(of name: String, _ arguments: String) -> String {
+        ToolCallReader.opening + name + ToolCallReader.middle + (arguments.isEmpty ? "{}" : arguments) + "}"
+    }
+
+    /// What a function gave, as a turn of the user: many templates know no other.
+    static func result(of name: String, _ content: String, isError: Bool = false) -> String {
+        (isError ? "Error of \(name):\n" : "Result of \(name):\n") + content
+    }
+
+    /// The name of a function in a call.
+    static func functionName(_ fields: RequestFields) throws(OpenAIError) -> String {
+        guard let name = try fields.string("name", maxBytes: 256) else { throw .missing(fields.name(of: "name")) }
+        guard RequestLimits.isName(name) else {
+            throw fields.wrong("name", "must be letters, digits, _ and -, at most 64")
         }
-        return text
+        return name
     }
 }

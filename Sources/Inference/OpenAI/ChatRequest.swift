@@ -51,17 +51,9 @@ extension ChatRequest {
         options = try GenerationOptions(fields)
         try fields.refuse("functions", "use tools")
         try fields.refuse("function_call", "use tool_choice")
-        let tools = try ToolUse(fields)
-        if let instructions = tools.instructions { history.instruct(instructions) }
+        let grammar = try ResponseFormat.grammar(fields)
+        try options.bind(to: grammar, named: "response_format", or: ToolUse(fields, .chat), telling: &history)
         messages = history.messages
-        options.form = tools.form
-        options.grammar = try ResponseFormat.grammar(fields)
-        if let grammar = tools.grammar {
-            guard options.grammar == nil else {
-                throw fields.wrong("response_format", "not offered together with tools; send tool_choice \"none\"")
-            }
-            options.grammar = grammar
-        }
         options.maxTokens = try Self.maxTokens(fields)
         options.wantLogprobs = try fields.bool("logprobs") ?? false
         if let top = try fields.integer("top_logprobs", in: 0...20) {

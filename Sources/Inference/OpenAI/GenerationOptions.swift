@@ -45,7 +45,7 @@ extension GenerationOptions {
     init(_ fields: RequestFields) throws(OpenAIError) {
         try Self.refuseWhatIsNotOffered(fields)
         sampling = try Sampling(fields)
-        stop = try Self.stop(fields)
+        stop = try Self.stop(fields, "stop")
         stream = try fields.bool("stream") ?? false
         if let options = fields["stream_options"] {
             guard stream else { throw fields.wrong("stream_options", "only allowed when stream is true") }
@@ -53,6 +53,18 @@ extension GenerationOptions {
         }
         priority = try Self.priority(fields)
         choices = Int(try fields.integer("n", in: 1...Self.maxChoices) ?? 1)
+    }
+
+    /// Holds the answer to a shape, or lets it call functions and tells the model of them.
+    mutating func bind(
+        to grammar: String?, named field: String, or tools: ToolUse, telling history: inout ChatHistory
+    ) throws(OpenAIError) {
+        if let instructions = tools.instructions { history.instruct(instructions) }
+        form = tools.form
+        self.grammar = grammar ?? tools.grammar
+        guard grammar != nil, tools.grammar != nil else { return }
+        throw .invalid(
+            field, "\(field): not offered together with tools; send tool_choice \"none\"", code: "invalid_value")
     }
 
     /// Those of one answer of several: a seed gives each its own, and the same again next time.
@@ -63,7 +75,7 @@ extension GenerationOptions {
     }
 
     /// OpenAI's name for it: `flex` waits for what others leave.
-    private static func priority(_ fields: RequestFields) throws(OpenAIError) -> Priority {
+    static func priority(_ fields: RequestFields) throws(OpenAIError) -> Priority {
         switch try fields.string("service_tier", maxBytes: 64) {
         case nil, "auto", "default", "priority": .interactive
         case "flex": .batch
@@ -83,25 +95,25 @@ extension GenerationOptions {
         }
     }
 
-    private static func stop(_ fields: RequestFields) throws(OpenAIError) -> [String] {
-        guard let value = fields["stop"] else { return [] }
+    static func stop(_ fields: RequestFields, _ field: String) throws(OpenAIError) -> [String] {
+        guard let value = fields[field] else { return [] }
         var stops: [String] = []
         if value.kind == .array {
-            guard value.count <= maxStops else { throw fields.wrong("stop", "more than \(maxStops) strings") }
+            guard value.count <= maxStops else { throw fields.wrong(field, "more than \(maxStops) strings") }
             try value.forEachChild { (_, element) throws(OpenAIError) in
-                guard let text = element.string else { throw fields.wrong("stop", "must hold strings only") }
+                guard let text = element.string else { throw fields.wrong(field, "must hold strings only") }
                 stops.append(text)
             }
         } else if let text = value.string {
             stops = [text]
         } else {
-            throw fields.wrong("stop", "must be a string or an array of strings")
+            throw fields.wrong(field, "must be a string or an array of strings")
         }
         for text in stops {
-            guard !text.isEmpty else { throw fields.wrong("stop", "an empty string would stop every answer at once") }
+            guard !text.isEmpty else { throw fields.wrong(field, "an empty string would stop every answer at once") }
         }
         guard stops.reduce(0, { $0 + $1.utf8.count }) <= maxStopBytes else {
-            throw fields.wrong("stop", "longer than \(maxStopBytes) bytes in all")
+            throw fields.wrong(field, "longer than \(maxStopBytes) bytes in all")
         }
         return stops
     }

@@ -9,7 +9,7 @@ package struct AnswerHead: Sendable {
     }
 
     package var kind: Kind
-    /// `chatcmpl-…` or `cmpl-…`
+    /// `chatcmpl-…`, `cmpl-…`, `msg_…` or `resp_…`
     package var id: String
     /// Seconds since 1970.
     package var created: Int64

@@ -70,6 +70,59 @@ struct RequestFields {
         return Float(number)
     }
 
+    /// The objects of an array; nil: there is no such field.
+    func objects(_ field: String, atMost most: Int) throws(OpenAIError) -> [RequestFields]? {
+        guard let value = self[field] else { return nil }
+        guard value.kind == .array else { throw wrong(field, "must be an array") }
+        guard value.count <= most else { throw wrong(field, "must hold at most \(most)") }
+        var objects: [RequestFields] = []
+        try value.forEachChild { (_, element) throws(OpenAIError) in
+            objects.append(try RequestFields(element, path: "\(path)\(field)[\(objects.count)]."))
+        }
+        return objects
+    }
+
+    /// A text that comes as a string, or as an array of parts that have a `text`; nil: there is no such field.
+    func text(_ field: String, types: [String], separator: String = "") throws(OpenAIError) -> String? {
+        guard let value = self[field] else { return nil }
+        var texts: [String] = []
+        if value.kind == .array {
+            for part in try objects(field, atMost: JSONParser.maxValues) ?? [] {
+                texts.append(try part.partText(types))
+            }
+        } else if let string = value.string {
+            texts = [string]
+        } else {
+            throw wrong(field, "must be a string or an array of parts")
+        }
+        let text = texts.joined(separator: separator)
+        guard text.utf8.count <= RequestLimits.contentBytes else {
+            throw wrong(field, "longer than \(RequestLimits.contentBytes) bytes")
+        }
+        return text
+    }
+
+    /// The text of a part whose type is one of `types`.
+    func partText(_ types: [String]) throws(OpenAIError) -> String {
+        let type = try string("type", maxBytes: 64)
+        guard let type, types.contains(type) else {
+            let offered = types.map { "\"\($0)\"" }.joined(separator: " and ")
+            throw .notOffered(
+                name(of: "type"), "only parts of type \(offered) are" + (type.map { ", not \"\($0)\"" } ?? ""))
+        }
+        guard let text = try string("text", maxBytes: RequestLimits.contentBytes) else {
+            throw .missing(name(of: "text"))
+        }
+        return text
+    }
+
+    /// The word of a field that must be one of these.
+    func word(_ field: String, of words: [String]) throws(OpenAIError) -> String? {
+        guard let word = try string(field, maxBytes: 64) else { return nil }
+        guard words.contains(word) else { throw wrong(field, "must be " + words.joined(separator: ", ")) }
+        return word
+    }
+
     /// Refuses a field that would change the answer and that we don't do; empty containers ask for nothing.
     func refuse(_ field: String, _ advice: String) throws(OpenAIError) {
         guard let value = self[field] else { return }

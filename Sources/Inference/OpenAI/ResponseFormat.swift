@@ -10,45 +10,49 @@ enum ResponseFormat {
         guard let type = try format.string("type", maxBytes: 64) else { throw .missing("response_format.type") }
         switch type {
         case "text": return nil
-        case "json_object":
-            var grammar = Grammar()
-            var values = JSONGrammar()
-            let object = values.object(&grammar)
-            return try Self.text(grammar, object)
-        case "json_schema": return try schema(format)
+        case "json_object": return try object(field)
+        case "json_schema":
+            guard let value = format["json_schema"] else { throw .missing("response_format.json_schema") }
+            return try named(RequestFields(value, path: "response_format.json_schema."), param: field)
         default: throw format.wrong("type", "must be text, json_object or json_schema")
         }
     }
 
-    private static func schema(_ format: RequestFields) throws(OpenAIError) -> String {
-        guard let value = format["json_schema"] else { throw .missing("response_format.json_schema") }
-        let described = try RequestFields(value, path: "response_format.json_schema.")
-        guard let name = try described.string("name", maxBytes: 64) else {
-            throw .missing("response_format.json_schema.name")
-        }
+    /// The grammar of a schema with a name.
+    static func named(_ described: RequestFields, param: String) throws(OpenAIError) -> String {
+        guard let name = try described.string("name", maxBytes: 64) else { throw .missing(described.name(of: "name")) }
         guard RequestLimits.isName(name) else {
             throw described.wrong("name", "must be letters, digits, _ and -, at most 64")
         }
         _ = try described.string("description", maxBytes: RequestLimits.contentBytes)
         _ = try described.bool("strict")
-        guard let schema = described["schema"] else { throw .missing("response_format.json_schema.schema") }
+        return try schema(described, param: param)
+    }
+
+    /// The grammar of a field `schema`.
+    static func schema(_ described: RequestFields, param: String) throws(OpenAIError) -> String {
+        let path = described.name(of: "schema")
+        guard let schema = described["schema"] else { throw .missing(path) }
         var grammar = Grammar()
         var values = JSONGrammar()
         do throws(GrammarRefusal) {
-            let root = try SchemaCompiler.compile(
-                schema, path: "response_format.json_schema.schema", into: &grammar, &values)
+            let root = try SchemaCompiler.compile(schema, path: path, into: &grammar, &values)
             return try grammar.text(root: root)
         } catch {
-            let place = error.path.isEmpty ? "response_format.json_schema.schema" : error.path
-            throw .invalid(field, "\(place): \(error.message)", code: "invalid_json_schema")
+            let place = error.path.isEmpty ? path : error.path
+            throw .invalid(param, "\(place): \(error.message)", code: "invalid_json_schema")
         }
     }
 
-    private static func text(_ grammar: Grammar, _ root: GrammarExpression) throws(OpenAIError) -> String {
+    /// The grammar of any JSON object.
+    static func object(_ param: String) throws(OpenAIError) -> String {
+        var grammar = Grammar()
+        var values = JSONGrammar()
+        let object = values.object(&grammar)
         do throws(GrammarRefusal) {
-            return try grammar.text(root: root)
+            return try grammar.text(root: object)
         } catch {
-            throw .invalid(field, "response_format: \(error.message)", code: "invalid_json_schema")
+            throw .invalid(param, "\(param): \(error.message)", code: "invalid_json_schema")
         }
     }
 }

@@ -1,7 +1,7 @@
 // Turns the events of one request into server-sent events, as `stream: true` asks for.
 
 /// The bytes of one streamed answer. Feed it every event in order.
-package struct StreamWriter {
+package struct StreamWriter: AnswerStream {
     package static let contentType = "text/event-stream"
 
     private struct Choice {

@@ -78,8 +78,8 @@ struct ToolCallReader {
     }
 
     /// A name for a call, by which its result is told apart.
-    static func newID() -> String {
+    static func newID(_ prefix: String = "call_") -> String {
         let digits = Array("0123456789abcdefghijklmnopqrstuvwxyz")
-        return "call_" + String((0..<24).map { _ in digits[Int.random(in: 0..<digits.count)] })
+        return prefix + String((0..<24).map { _ in digits[Int.random(in: 0..<digits.count)] })
     }
 }

@@ -24,12 +24,12 @@ struct ToolUse {
     /// What the model is told; nil: nothing.
     private(set) var instructions: String?
 
-    init(_ fields: RequestFields) throws(OpenAIError) {
+    init(_ fields: RequestFields, _ shape: ToolShape) throws(OpenAIError) {
         // One call at a time is what is given, whether several would be welcome or not.
         _ = try fields.bool("parallel_tool_calls")
         var grammar = Grammar()
-        let tools = try Self.tools(fields, &grammar)
-        guard let choice = try Self.choice(fields, tools) else { return }
+        let tools = try Self.tools(fields, shape, &grammar)
+        guard let choice = try shape.choice(fields, among: tools.map(\.name)) else { return }
         let callable = tools.filter { choice.name == nil || $0.name == choice.name }
         form = choice.isForced ? .call : .callOrText
         instructions = Self.instructions(callable, choice.isForced)
@@ -42,18 +42,16 @@ struct ToolUse {
 
     // MARK: reading
 
-    private static func tools(_ fields: RequestFields, _ grammar: inout Grammar) throws(OpenAIError) -> [Tool] {
-        guard let value = fields["tools"] else { return [] }
-        guard value.kind == .array else { throw fields.wrong("tools", "must be an array") }
-        guard value.count <= maxTools else { throw fields.wrong("tools", "more than \(maxTools) tools") }
-        var elements: [JSONNode] = []
-        value.forEachChild { _, element in elements.append(element) }
+    private static func tools(
+        _ fields: RequestFields, _ shape: ToolShape, _ grammar: inout Grammar
+    ) throws(OpenAIError) -> [Tool] {
         var tools: [Tool] = []
         var values = JSONGrammar()
-        for (index, element) in elements.enumerated() {
-            let tool = try tool(element, "tools[\(index)].", &grammar, &values)
+        for described in try fields.objects("tools", atMost: maxTools) ?? [] {
+            let function = try shape.function(described)
+            let tool = try tool(function, shape, &grammar, &values)
             guard !tools.contains(where: { $0.name == tool.name }) else {
-                throw fields.wrong("tools[\(index)].function.name", "another tool has this name")
+                throw function.wrong("name", "another tool has this name")
             }
             tools.append(tool)
         }
@@ -61,24 +59,16 @@ struct ToolUse {
     }
 
     private static func tool(
-        _ element: JSONNode, _ path: String, _ grammar: inout Grammar, _ values: inout JSONGrammar
+        _ function: RequestFields, _ shape: ToolShape, _ grammar: inout Grammar, _ values: inout JSONGrammar
     ) throws(OpenAIError) -> Tool {
-        let fields = try RequestFields(element, path: path)
-        guard let type = try fields.string("type", maxBytes: 64) else { throw .missing(path + "type") }
-        guard type == "function" else { throw .notOffered(path + "type", "only type \"function\" is") }
-        guard let value = fields["function"] else { throw .missing(path + "function") }
-        let function = try RequestFields(value, path: path + "function.")
-        guard let name = try function.string("name", maxBytes: 256) else { throw .missing(function.name(of: "name")) }
-        guard RequestLimits.isName(name) else {
-            throw function.wrong("name", "must be letters, digits, _ and -, at most 64")
-        }
+        let name = try ChatHistory.functionName(function)
         let description = try function.string("description", maxBytes: RequestLimits.contentBytes)
         _ = try function.bool("strict")
         var text = "{\"name\": " + SchemaCompiler.quoted(name)
         if let description { text += ", \"description\": " + SchemaCompiler.quoted(description) }
         var arguments = GrammarExpression.literal("{}")
-        if let parameters = function["parameters"] {
-            arguments = try self.arguments(parameters, function.name(of: "parameters"), &grammar, &values)
+        if let parameters = function[shape.parameters] {
+            arguments = try self.arguments(parameters, function.name(of: shape.parameters), &grammar, &values)
             text += ", \"parameters\": " + parameters.text
         }
         return Tool(name: name, text: text + "}", arguments: arguments)
@@ -98,31 +88,6 @@ struct ToolUse {
             let place = error.path.isEmpty ? path : error.path
             throw .invalid(place, "\(place): \(error.message)", code: "invalid_function_parameters")
         }
-    }
-
-    /// Nil: no function may be called.
-    private static func choice(
-        _ fields: RequestFields, _ tools: [Tool]
-    ) throws(OpenAIError) -> (name: String?, isForced: Bool)? {
-        guard let value = fields["tool_choice"] else { return tools.isEmpty ? nil : (nil, false) }
-        if value.string == "none" { return nil }
-        guard !tools.isEmpty else { throw fields.wrong("tool_choice", "only allowed when tools are given") }
-        switch value.string {
-        case "auto": return (nil, false)
-        case "required": return (nil, true)
-        case .some: throw fields.wrong("tool_choice", "must be none, auto, required or a function")
-        case nil: break
-        }
-        let choice = try RequestFields(value, path: "tool_choice.")
-        guard try choice.string("type", maxBytes: 64) == "function", let function = choice["function"] else {
-            throw fields.wrong(
-                "tool_choice", "must be none, auto, required or {\"type\":\"function\",\"function\":{\"name\":…}}")
-        }
-        let name = try RequestFields(function, path: "tool_choice.function.").string("name", maxBytes: 256)
-        guard let name, tools.contains(where: { $0.name == name }) else {
-            throw fields.wrong("tool_choice", "names no function of tools")
-        }
-        return (name, true)
     }
 
     // MARK: what the model is told, and what it may write
@@ -151,12 +116,11 @@ struct ToolUse {
 
 extension JSONNode {
     /// The value as JSON, spaced as answers are.
-    fileprivate var text: String {
+    var text: String {
         switch kind {
         case .null: return "null"
         case .boolean: return bool == true ? "true" : "false"
-        case .integer: return "\(integer ?? 0)"
-        case .number: return "\(number ?? 0)"
+        case .integer, .number: return digits ?? "0"
         case .string: return SchemaCompiler.quoted(string ?? "")
         case .array, .object:
             var parts: [String] = []

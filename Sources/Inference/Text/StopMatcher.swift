@@ -32,6 +32,8 @@ struct StopMatcher {
 
     private var patterns: [Pattern]
     private var held: [UInt8] = []
+    /// The stop string that was found.
+    private(set) var found: String?
 
     /// Empty strings are left out: they would match before anything was said.
     init(_ stops: [String]) {
@@ -45,7 +47,10 @@ struct StopMatcher {
         var text = text
         for byte in text.utf8 {
             held.append(byte)
-            if let length = step(byte) { return (release(keeping: length), true) }
+            if let length = step(byte) {
+                found = String(decoding: held.suffix(length), as: UTF8.self)
+                return (release(keeping: length), true)
+            }
         }
         text = release(keeping: patterns.reduce(0) { max($0, $1.matched) })
         return (text, false)

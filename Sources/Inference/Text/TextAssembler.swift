@@ -39,6 +39,9 @@ package struct TextAssembler {
     private var stops: StopMatcher
     private var logprobs: [TokenLogprob] = []
 
+    /// The stop string that ended the text.
+    package var stop: String? { stops.found }
+
     package init(stops: [String]) { self.stops = StopMatcher(stops) }
 
     /// Adds a picked token.

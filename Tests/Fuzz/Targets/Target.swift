@@ -5,7 +5,9 @@ struct Target: Sendable {
     let name: String
     let run: @Sendable ([UInt8]) -> Void
 
-    static let all: [Target] = [manifest, chat, schema, elf, tar, wire, http1, http2]
+    static let all: [Target] = [
+        manifest, chat, schema, messages, responses, bodies, tensors, elf, tar, wire, http1, http2,
+    ]
 
     // SAFETY: written once by main.swift, before libFuzzer starts; libFuzzer calls on the same thread.
     nonisolated(unsafe) static var chosen: Target?
