@@ -50,7 +50,8 @@ extension Gateway {
                 gateway: self)
             let own = LoopBound(answer, on: loop)
             let remote = loop.remote
-            let handles = work.start(shared.inference, try tenant(of: exchange)) { choice, event in
+            let caching = try caching(exchange) { own.value.outcome = $0 }
+            let handles = work.start(shared.inference, try tenant(of: exchange), caching) { choice, event in
                 remote.submit { _ in own.value.receive(event, choice) }
             }
             answer.giveUp = { for handle in handles { handle.cancel() } }
@@ -75,18 +76,20 @@ extension Gateway {
     private struct Work {
         let model: String
         let options: GenerationOptions
-        let start: (InferenceService, _ tenant: String, @escaping ChoiceSink) -> [GenerationHandle]
+        let start: (InferenceService, _ tenant: String, ResponseCaching?, @escaping ChoiceSink) -> [GenerationHandle]
     }
 
     private func readWork(_ kind: AnswerHead.Kind, _ body: [UInt8]) throws(OpenAIError) -> Work {
         switch kind {
         case .chat:
             let request = try ChatRequest(body.span, parser: &parser)
-            return Work(model: request.model, options: request.options) { $0.chat(request, tenant: $1, deliver: $2) }
+            return Work(model: request.model, options: request.options) {
+                $0.chat(request, tenant: $1, caching: $2, deliver: $3)
+            }
         case .text:
             let request = try CompletionRequest(body.span, parser: &parser)
             return Work(model: request.model, options: request.options) {
-                $0.complete(request, tenant: $1, deliver: $2)
+                $0.complete(request, tenant: $1, caching: $2, deliver: $3)
             }
         }
     }
@@ -138,7 +141,7 @@ extension Gateway {
             let relay = LoopBound(
                 HostCallRelay(head: head(.chat, model: work.model), options: work.options, reply: reply), on: loop)
             let remote = loop.remote
-            let handles = work.start(shared.inference, caller.tenant) { choice, event in
+            let handles = work.start(shared.inference, caller.tenant, nil) { choice, event in
                 remote.submit { _ in relay.value.receive(event, choice) }
             }
             relay.value.giveUp = { for handle in handles { handle.cancel() } }
@@ -159,6 +162,8 @@ private final class ModelAnswer {
     private var collector: AnswerCollector
     private unowned let gateway: Gateway
     private var standing: QuotaStanding?
+    /// What the response cache said, when it was asked.
+    var outcome: ResponseCaching.Outcome?
     /// Ends all answers of the request: when one fails, nobody reads the others.
     var giveUp = {}
 
@@ -187,6 +192,7 @@ private final class ModelAnswer {
                 var headers = gateway.standardHeaders(exchange, StreamWriter.contentType, requestID)
                 _ = headers.append("cache-control", "no-store")
                 gateway.append(standing, to: &headers)
+                gateway.append(outcome, to: &headers)
                 exchange.start(status: 200, headers: headers)
             }
             exchange.write(bytes)
@@ -209,6 +215,7 @@ private final class ModelAnswer {
             timing.addTotal(exchange)
             var headers = gateway.headers(timing, "application/json", requestID)
             gateway.append(standing, to: &headers)
+            gateway.append(outcome, to: &headers)
             exchange.respond(status: 200, headers: headers, body: body)
         }
     }

@@ -14,14 +14,22 @@ package final class InferenceService: Sendable {
     private let catalogue: LoopBound<ModelCatalogue>
     private let directory = Mutex(Directory())
     private let nextID = Atomic<UInt64>(1)
+    private let logsAnswers: Bool
 
     /// - Parameters:
     ///   - loop: where the models' workers are read.
     ///   - quotas: of all tenants; without it nobody has any.
+    ///   - responses: how much of answers is kept for requests that ask for it.
+    ///   - logsAnswers: writes a line of the host's log for each request that is over.
     ///   - start: starts a worker, on that loop; see `BackendWorker.start`.
-    package init(loop: EventLoop, quotas: QuotaKeeper = QuotaKeeper(), start: @escaping BackendStart) {
+    package init(
+        loop: EventLoop, quotas: QuotaKeeper = QuotaKeeper(), responses: ResponseCacheLimits = ResponseCacheLimits(),
+        logsAnswers: Bool = false, start: @escaping BackendStart
+    ) {
         self.loop = loop.remote
-        catalogue = LoopBound(ModelCatalogue(loop: loop, quotas: quotas, start: start), on: loop)
+        self.logsAnswers = logsAnswers
+        catalogue = LoopBound(
+            ModelCatalogue(loop: loop, quotas: quotas, responses: ResponseKeeper(responses), start: start), on: loop)
     }
 
     // MARK: the catalogue
@@ -56,20 +64,22 @@ package final class InferenceService: Sendable {
     // MARK: requests
 
     /// Makes `options.choices` answers; `deliver` is told which one an event belongs to.
-    package func chat(_ request: ChatRequest, tenant: String, deliver: @escaping ChoiceSink) -> [GenerationHandle] {
+    package func chat(
+        _ request: ChatRequest, tenant: String, caching: ResponseCaching? = nil, deliver: @escaping ChoiceSink
+    ) -> [GenerationHandle] {
         let prompt = GenerationRequest.Prompt.chat(request.messages)
         return generate(
             GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
-            deliver: deliver)
+            caching: caching, deliver: deliver)
     }
 
     package func complete(
-        _ request: CompletionRequest, tenant: String, deliver: @escaping ChoiceSink
+        _ request: CompletionRequest, tenant: String, caching: ResponseCaching? = nil, deliver: @escaping ChoiceSink
     ) -> [GenerationHandle] {
         let prompt = GenerationRequest.Prompt.text(request.prompt)
         return generate(
             GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
-            deliver: deliver)
+            caching: caching, deliver: deliver)
     }
 
     /// Asks a model that works on tensors.
@@ -79,20 +89,25 @@ package final class InferenceService: Sendable {
 
     /// Asks a model for anything it may offer; its answer or refusal comes as events.
     package func submit(
-        _ request: ModelRequest, model: String, deliver: @escaping GenerationSink
+        _ request: ModelRequest, model: String, caching: ResponseCaching? = nil, deliver: @escaping GenerationSink
     ) -> GenerationHandle {
         let id = GenerationID(nextID.wrappingAdd(1, ordering: .relaxed).oldValue)
-        loop.submit { [catalogue] _ in catalogue.value.submit(id, model: model, request, sink: deliver) }
+        let sink = logsAnswers ? AnswerLog.logging(request, model: model, to: deliver) : deliver
+        // Digested here, on the caller's thread: the models' loop has steps to send.
+        let cached = caching.map { (caching: $0, key: request.responseKey(model: model)) }
+        loop.submit { [catalogue] _ in
+            catalogue.value.submit(id, model: model, request, caching: cached, sink: sink)
+        }
         return GenerationHandle(id: id, loop: loop, catalogue: catalogue)
     }
 
     private func generate(
-        _ request: GenerationRequest, model: String, deliver: @escaping ChoiceSink
+        _ request: GenerationRequest, model: String, caching: ResponseCaching?, deliver: @escaping ChoiceSink
     ) -> [GenerationHandle] {
         (0..<request.options.choices).map { choice in
             var one = request
             one.options = request.options.ofChoice(choice)
-            return submit(.generation(one), model: model) { deliver(choice, $0) }
+            return submit(.generation(one), model: model, caching: choice == 0 ? caching : nil) { deliver(choice, $0) }
         }
     }
 

@@ -18,6 +18,7 @@ enum Help {
             help: """
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
                                       [--tenants FILE] [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
+                                      [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
@@ -27,6 +28,11 @@ enum Help {
                   --tls-key FILE      PEM private key of the certificate
                   --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
                                       it again
+                  --response-cache-mb N   memory for answers that are given again to the same tenant, to requests that ask for
+                                      it (docs/openai.md); 0: none are kept (default 64)
+                  --response-cache-ttl SECONDS   how long such an answer is kept (default 300)
+                  --log-answers       write a line of the log for each request of a model that is over: its model, tenant,
+                                      tokens and end, in OpenTelemetry's words, and nothing of its text
                   --loops N           event loops, one a core (default: the number of cores)
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
                   --zygote-life SECONDS   a tenant that stays awake moves to a new zygote, and so to a new address
@@ -42,10 +48,10 @@ enum Help {
                 """,
             options: [
                 "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
-                "--restart-rate", "--uid", "--tenants",
+                "--restart-rate", "--uid", "--tenants", "--response-cache-mb", "--response-cache-ttl",
                 "--require-layers", "--sandbox-without",
             ],
-            flags: ["--json"], run: ServeCommand.run),
+            flags: ["--json", "--log-answers"], run: ServeCommand.run),
         Command(
             name: "build", summary: "build a handler's folder into plugin.so",
             help: """

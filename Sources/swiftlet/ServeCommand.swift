@@ -36,7 +36,9 @@ enum ServeCommand {
         let watching = try EventLoop(index: options.loops + 1)
         let (models, packets) = (loops[0], PacketBuffer())
         let devices = DeviceWatcher(loop: watching)
-        let inference = InferenceService(loop: models, quotas: quotas.keeper) { [unowned models] spec, sink in
+        let inference = InferenceService(
+            loop: models, quotas: quotas.keeper, responses: options.responses, logsAnswers: options.logsAnswers
+        ) { [unowned models] spec, sink in
             BackendWorker.start(
                 spec.worker, host: host, loop: models, buffer: packets, watcher: devices, sink: sink)
         }

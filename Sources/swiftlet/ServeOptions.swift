@@ -3,6 +3,7 @@ internal import CLinux
 internal import Core
 internal import Glibc
 internal import HTTP
+internal import Inference
 internal import Platform
 internal import Synchronization
 
@@ -24,6 +25,8 @@ struct ServeOptions {
     let tls: (certificate: String, key: String)?
     /// The file of tenants' quotas and weights.
     let tenants: String?
+    let responses: ResponseCacheLimits
+    let logsAnswers: Bool
 
     init(_ arguments: Arguments) throws {
         let listen = arguments.value("--listen") ?? "127.0.0.1:8080"
@@ -41,6 +44,11 @@ struct ServeOptions {
         json = arguments.has("--json")
         withoutLayers = arguments.value("--sandbox-without")
         requiredLayers = arguments.value("--require-layers")
+        var responses = ResponseCacheLimits()
+        responses.bytes = (try arguments.number("--response-cache-mb", in: 0...65_536) ?? 64) << 20
+        responses.milliseconds = UInt64(try arguments.number("--response-cache-ttl", in: 1...86_400) ?? 300) * 1000
+        self.responses = responses
+        logsAnswers = arguments.has("--log-answers")
         tenants = try arguments.value("--tenants").map(Self.absolute)
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {
         case (let certificate?, let key?): tls = (certificate, key)

@@ -33,6 +33,8 @@ private func refusal(_ text: String) -> RuntimeError? {
 
     @Test func modelsOnTensorsSayHowTheyAreServed() throws {
         let read = try manifest(backend("jit: true, batch: {max_size: 8, max_delay_us: 2000},"))
+        let bounded = try manifest(backend("max_prompt_bytes: 2048,"))
+        #expect(bounded.maxPromptBytes == 2048 && bounded != read)
         #expect(read.makesCode && read.batchRows == 8 && read.batchDelayMicroseconds == 2000)
         #expect(try manifest(read.canonicalJSON) == read)
         let plain = try manifest(backend())
@@ -41,7 +43,7 @@ private func refusal(_ text: String) -> RuntimeError? {
         for (more, words) in [
             ("jit: 1", "'jit' must be true or false"), ("batch: 8", "'batch' must be an object"),
             ("batch: {max_size: 0}", "'batch.max_size'"), ("batch: {max_delay_us: -1}", "'batch.max_delay_us'"),
-            ("batch: {size: 1}", "unknown key"),
+            ("batch: {size: 1}", "unknown key"), ("max_prompt_bytes: 10", "'max_prompt_bytes'"),
             ("jit: true, device: 'gpu:0', limits: {device_memory_mb: 1}", "'jit' is true and 'device' is given"),
         ] {
             #expect(refusal(backend(more))?.cause.contains(words) == true, "\(more)")

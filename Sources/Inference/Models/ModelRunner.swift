@@ -40,6 +40,7 @@ final class ModelRunner: ModelWork {
         var timings = GenerationTimings()
         var startedAt: MonotonicTime?
         var firstTokenAt: MonotonicTime?
+        var lastTokenAt: MonotonicTime?
     }
 
     private let spec: ModelSpec
@@ -103,6 +104,11 @@ final class ModelRunner: ModelWork {
         guard request.options.grammar == nil || info.capabilities & UInt32(SWIFTLET_CAN_GRAMMAR) != 0 else {
             return fail(id, .modelCannot(spec.name, "hold an answer to a shape (response_format, tools)"))
         }
+        if let error = PromptBytes.refusal(
+            request.prompt, contextTokens: planner.roomForOne, most: spec.maxPromptBytes)
+        {
+            return fail(id, error)
+        }
         prompts.append(id)
         pump()
     }
@@ -127,6 +133,7 @@ final class ModelRunner: ModelWork {
         counters.update {
             $0.failed += UInt64(lost.count)
             $0.running = 0
+            $0.cacheUse = CacheUse()
         }
         for answer in lost.values {
             settle(answer)
@@ -145,7 +152,11 @@ final class ModelRunner: ModelWork {
         // A start that the worker has not confirmed holds the next step back for one round trip, so that it can join.
         if !stepIsOut, operations.isEmpty, let plan = planner.plan(now: .now) { sendStep(plan) }
         let running = planner.running
-        counters.update { $0.running = running }
+        let cacheUse = planner.cacheUse
+        counters.update {
+            $0.running = running
+            $0.cacheUse = cacheUse
+        }
     }
 
     /// Whose prompt becomes tokens next: the tenant's that got least, so that a flood of prompts is nobody else's wait.
@@ -331,6 +342,7 @@ final class ModelRunner: ModelWork {
             $0.stepNanoseconds += result.nanoseconds
             $0.stepSequences += UInt64(plan.items.count)
             $0.stepTokens += UInt64(plan.tokens)
+            $0.histograms.stepped(plan, nanoseconds: result.nanoseconds)
         }
         planner.learn(plan, nanoseconds: result.nanoseconds)
         let spent = bill(plan, nanoseconds: result.nanoseconds)
@@ -372,7 +384,7 @@ final class ModelRunner: ModelWork {
     private func picked(_ id: GenerationID, _ output: StepOutput) {
         guard let answer = answers[id] else { return }
         guard mayHaveToken(id, answer) else { return finish(id, .length) }
-        if answer.firstTokenAt == nil { noteFirstToken(id, answer) }
+        noteToken(id, answer)
         answers[id]?.tokens.append(output.token)
         answers[id]?.usage.completionTokens += 1
         let logprob = answer.request.options.wantLogprobs ? output.picked : nil
@@ -394,14 +406,15 @@ final class ModelRunner: ModelWork {
         return true
     }
 
-    private func noteFirstToken(_ id: GenerationID, _ answer: Answer) {
+    private func noteToken(_ id: GenerationID, _ answer: Answer) {
         let now = MonotonicTime.now
+        answers[id]?.lastTokenAt = now
+        if let last = answer.lastTokenAt {
+            return counters.update { $0.histograms.interToken.observe(now.since(last)) }
+        }
         answers[id]?.firstTokenAt = now
         answers[id]?.timings.prefill = answer.startedAt.map(now.since) ?? 0
-        counters.update {
-            $0.firstTokens += 1
-            $0.timeToFirstTokenNanoseconds += now.since(answer.arrived)
-        }
+        counters.update { $0.histograms.timeToFirstToken.observe(answer.timings.load + now.since(answer.arrived)) }
     }
 
     // MARK: ends
@@ -427,6 +440,7 @@ final class ModelRunner: ModelWork {
             $0.prefixHits += UInt64(answer.usage.cachedTokens)
             $0.promptTokens += UInt64(answer.usage.promptTokens)
             $0.completionTokens += UInt64(answer.usage.completionTokens)
+            $0.finished(reason, answer.usage, answer.timings, took: MonotonicTime.now.since(answer.arrived))
         }
         answer.sink(.finished(reason, answer.usage, answer.timings))
         ended(id)

@@ -19,6 +19,8 @@ package struct ModelSpec: Sendable {
     package var maxWaitingPerTenant = 128
     /// Tokens of an answer whose request sets no limit; its memory is kept free for it, so it is not the whole context.
     package var defaultMaxTokens = 1024
+    /// Bytes of a prompt that are read at all; nil: what its context could hold.
+    package var maxPromptBytes: Int?
 
     package init(name: String, created: Int64, worker: WorkerSpec, keepAliveMilliseconds: UInt64) {
         self.name = name
@@ -41,6 +43,7 @@ package struct ModelSpec: Sendable {
             name: deployment.name, created: deployment.createdAt / 1000, worker: worker,
             keepAliveMilliseconds: UInt64(max(0, manifest.keepAliveMilliseconds)))
         version = manifest.version
+        maxPromptBytes = manifest.maxPromptBytes
         batching = TensorBatching(
             maxRows: Int(manifest.batchRows), maxDelayMicroseconds: UInt64(manifest.batchDelayMicroseconds))
     }

@@ -11,6 +11,8 @@ package struct ModelMetrics: Equatable, Sendable {
     package var refused: UInt64 = 0
     package var failed: UInt64 = 0
     package var cancelled: UInt64 = 0
+    /// Requests that were answered whole, by why the answer ended.
+    package var finished: [FinishReason: UInt64] = [:]
     package var promptTokens: UInt64 = 0
     package var completionTokens: UInt64 = 0
     package var steps: UInt64 = 0
@@ -33,13 +35,16 @@ package struct ModelMetrics: Equatable, Sendable {
     package var crashes: UInt64 = 0
     /// Workers that were ended for what they held of their device; they count as crashes, too.
     package var overBudget: UInt64 = 0
-    package var timeToFirstTokenNanoseconds: UInt64 = 0
-    package var firstTokens: UInt64 = 0
     package var tenants = TenantTotals()
     package var running = 0
     package var waiting = 0
     package var phase = Phase.cold
     package var tensors = TensorMetrics()
+    package var histograms = ModelHistograms()
+    package var cacheUse = CacheUse()
+    /// Requests that asked for the response cache: answered from it, and not.
+    package var responseHits: UInt64 = 0
+    package var responseMisses: UInt64 = 0
 
     package init() {}
 }
