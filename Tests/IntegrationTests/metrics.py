@@ -134,7 +134,7 @@ class Metrics(unittest.TestCase):
         body = {"model": "slow", "messages": [{"role": "user", "content": "x" * 400}], "stream": True}
         connection.request("POST", "/v1/chat/completions", json.dumps(body), {"x-swiftlet-tenant": "acme"})
         answer = connection.getresponse()
-        answer.read(200)
+        answer.read(2000)
         families = self.read()
         self.assertEqual(self.value(families, "vllm:num_requests_running", model_name="slow"), 1)
         share = self.value(families, "vllm:kv_cache_usage_perc", model_name="slow")
