@@ -24,7 +24,7 @@ extension SchemaCompiler {
             try Self.write(value, to: &text, schema.path(of: keyword))
             texts.append(text)
         }
-        grammar.spend(texts.reduce(0) { $0 + 1 + $1.utf8.count / 8 })
+        grammar.spend(texts.reduce(3) { $0 + 2 + $1.utf8.count / 8 })
         try grammar.refuseTooMuchWork(path: schema.path(of: keyword))
         guard !texts.isEmpty else { throw schema.refuse(keyword, "no value of it has the schema's type") }
         return .texts(texts)
