@@ -62,7 +62,10 @@ enum MetricsView: String, CaseIterable {
         [
             ("num_requests_running", "Sequences in the batch.", { "\($0.running)" }),
             ("num_requests_waiting", "Requests that wait for a place in it.", { "\($0.waiting)" }),
-            ("kv_cache_usage_perc", "Share of the tokens it can hold, 0 to 1, without kept prefixes.", { $0.cacheShare }),
+            (
+                "kv_cache_usage_perc", "Share of the tokens it can hold, 0 to 1, without kept prefixes.",
+                { $0.cacheShare }
+            ),
             ("gpu_cache_usage_perc", "The older name of kv_cache_usage_perc.", { $0.cacheShare }),
         ]
     }
@@ -106,7 +109,8 @@ enum MetricsView: String, CaseIterable {
         }
         text.begin("nv_inference_request_failure", .counter, "Requests that did not end well, by why.")
         for model in models {
-            for (reason, count) in [("CANCELED", model.values.cancelled), ("OTHER", model.values.tensors.failed.count)] {
+            for (reason, count) in [("CANCELED", model.values.cancelled), ("OTHER", model.values.tensors.failed.count)]
+            {
                 text.sample([("model", model.name), ("version", model.version), ("reason", reason)], "\(count)")
             }
         }
@@ -125,8 +129,14 @@ enum MetricsView: String, CaseIterable {
                 "request_duration_us", "From arrival at the loaded model to the answer.",
                 { $0.tensors.succeeded.nanoseconds / 1000 }
             ),
-            ("queue_duration_us", "Waiting for others to join, and for the engine.", { $0.tensors.queued.nanoseconds / 1000 }),
-            ("compute_input_duration_us", "Joining inputs and handing them over.", { $0.tensors.input.nanoseconds / 1000 }),
+            (
+                "queue_duration_us", "Waiting for others to join, and for the engine.",
+                { $0.tensors.queued.nanoseconds / 1000 }
+            ),
+            (
+                "compute_input_duration_us", "Joining inputs and handing them over.",
+                { $0.tensors.input.nanoseconds / 1000 }
+            ),
             ("compute_infer_duration_us", "Inside the engine.", { $0.tensors.infer.nanoseconds / 1000 }),
             ("compute_output_duration_us", "Taking outputs apart.", { $0.tensors.output.nanoseconds / 1000 }),
         ]

@@ -52,13 +52,16 @@ extension Gateway {
             }
         }
         for (name, help, value) in Self.modelHistograms {
-            text.histogram("swiftlet_model_" + name, help, models.map { ("model", $0.name, $0.values.histograms[keyPath: value]) })
+            text.histogram(
+                "swiftlet_model_" + name, help, models.map { ("model", $0.name, $0.values.histograms[keyPath: value]) })
         }
-        text.begin("swiftlet_model_finished_requests_total", .counter, "Requests that were answered, by how they ended.")
+        text.begin(
+            "swiftlet_model_finished_requests_total", .counter, "Requests that were answered, by how they ended.")
         for model in models {
             for reason in [FinishReason.stop, .length] {
                 text.sample(
-                    [("model", model.name), ("reason", reason.rawValue)], "\(model.values.finished[reason, default: 0])")
+                    [("model", model.name), ("reason", reason.rawValue)], "\(model.values.finished[reason, default: 0])"
+                )
             }
         }
         addTenants(models, to: &text)

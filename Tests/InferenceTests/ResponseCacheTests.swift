@@ -12,20 +12,39 @@ private func limits(bytes: Int = 64 << 10, seconds: UInt64 = 300) -> ResponseCac
     return limits
 }
 
-extension ResponseCache where Answer == String {
-    fileprivate mutating func put(
+/// A cache that can be asked inside of an expectation.
+private final class Cache {
+    private var cache: ResponseCache<String>
+
+    init(_ limits: ResponseCacheLimits) { cache = ResponseCache(limits) }
+
+    var count: Int { cache.count }
+    var bytes: Int { cache.bytes }
+    var tenantCount: Int { cache.tenantCount }
+    var orderLength: Int { cache.orderLength }
+
+    func bytes(of tenant: String) -> Int { cache.bytes(of: tenant) }
+
+    func put(
         _ key: String, _ tenant: String = "acme", model: String = "m1", bytes: Int = 100, maxAge: UInt64 = .max,
         _ now: MonotonicTime = at(0)
     ) {
-        store(key, tenant: tenant, model: model, answer: "answer of \(key)", bytes: bytes, maxAge: maxAge, now: now)
+        cache.store(
+            key, tenant: tenant, model: model, answer: "answer of \(key)", bytes: bytes, maxAge: maxAge, now: now)
     }
 
-    fileprivate mutating func has(_ key: String, _ now: MonotonicTime = at(0)) -> Bool { find(key, now: now) != nil }
+    func find(_ key: String, maxAge: UInt64 = .max, now: MonotonicTime) -> (answer: String, age: UInt64)? {
+        cache.find(key, maxAge: maxAge, now: now)
+    }
+
+    func has(_ key: String, _ now: MonotonicTime = at(0)) -> Bool { find(key, now: now) != nil }
+
+    func keep(where isKept: (_ tenant: String, _ model: String) -> Bool) { cache.keep(where: isKept) }
 }
 
 @Suite struct ResponseCacheTests {
     @Test func anAnswerIsFoundWithItsAgeUntilItIsTooOld() throws {
-        var cache = ResponseCache<String>(limits())
+        let cache = Cache(limits())
         cache.put("a")
         let found = try #require(cache.find("a", now: at(7)))
         #expect(found.answer == "answer of a" && found.age == 7000)
@@ -37,14 +56,14 @@ extension ResponseCache where Answer == String {
     }
 
     @Test func aShorterLifeIsKept() {
-        var cache = ResponseCache<String>(limits())
+        let cache = Cache(limits())
         cache.put("a", maxAge: 5000)
         cache.put("never", maxAge: 0)
         #expect(cache.has("a", at(4)) && !cache.has("a", at(5)) && !cache.has("never"))
     }
 
     @Test func whatIsTooOldGoesThoughNobodyAsksForIt() {
-        var cache = ResponseCache<String>(limits())
+        let cache = Cache(limits())
         cache.put("a")
         cache.put("b", at(400))
         #expect(cache.count == 1)
@@ -52,7 +71,7 @@ extension ResponseCache where Answer == String {
 
     @Test func theLeastUsedGoesFirst() {
         // Of 64 KiB a tenant has 16.
-        var cache = ResponseCache<String>(limits())
+        let cache = Cache(limits())
         for number in 0..<4 { cache.put("\(number)", bytes: 3500) }
         #expect(cache.has("0"))
         cache.put("4", bytes: 3500)
@@ -61,7 +80,7 @@ extension ResponseCache where Answer == String {
     }
 
     @Test func aTenantPushesOutItsOwnOnly() {
-        var cache = ResponseCache<String>(limits())
+        let cache = Cache(limits())
         cache.put("mine", "quiet")
         for number in 0..<10_000 { cache.put("\(number)", "loud") }
         #expect(cache.has("mine"))
@@ -69,7 +88,7 @@ extension ResponseCache where Answer == String {
     }
 
     @Test func allTogetherAreBounded() {
-        var cache = ResponseCache<String>(limits())
+        let cache = Cache(limits())
         for tenant in 0..<1000 {
             for number in 0..<20 { cache.put("\(tenant)/\(number)", "tenant\(tenant)", bytes: number) }
         }
@@ -80,22 +99,22 @@ extension ResponseCache where Answer == String {
     }
 
     @Test func anAnswerThatAloneIsTooLargeIsNotKept() {
-        var cache = ResponseCache<String>(limits())
+        let cache = Cache(limits())
         cache.put("a", bytes: (4 << 10) + 1)
         #expect(cache.count == 0)
-        var none = ResponseCache<String>(limits(bytes: 0))
+        let none = Cache(limits(bytes: 0))
         none.put("a", bytes: 1)
         #expect(none.count == 0)
     }
 
     @Test func theSameKeyAgainReplaces() {
-        var cache = ResponseCache<String>(limits())
+        let cache = Cache(limits())
         for _ in 0..<100 { cache.put("a", bytes: 3000) }
         #expect(cache.count == 1 && cache.bytes == 3000 + ResponseCache<String>.overhead)
     }
 
     @Test func modelsAndTenantsThatAreGoneLeaveNothing() {
-        var cache = ResponseCache<String>(limits())
+        let cache = Cache(limits())
         cache.put("a", "acme", model: "old")
         cache.put("b", "acme", model: "new")
         cache.put("c", "gone", model: "new")
@@ -105,7 +124,7 @@ extension ResponseCache where Answer == String {
     }
 
     @Test func useOverAndOverTakesNoMoreRoom() {
-        var cache = ResponseCache<String>(limits())
+        let cache = Cache(limits())
         for number in 0..<10 { cache.put("\(number)") }
         for turn in 0..<100_000 { #expect(cache.has("\(turn % 10)")) }
         #expect(cache.orderLength <= 2 * (64 + 2 * 10) + 2)
@@ -115,7 +134,8 @@ extension ResponseCache where Answer == String {
 @Suite struct RequestKeyTests {
     private func key(_ body: String, tenant: String = "acme", model: String = "m") throws -> String? {
         let request = try chatRequest(
-            "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]" + (body.isEmpty ? "" : ",") + body + "}")
+            "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]" + (body.isEmpty ? "" : ",") + body
+                + "}")
         return ModelRequest.generation(
             GenerationRequest(tenant: tenant, prompt: .chat(request.messages), options: request.options)
         ).responseKey(model: model)
@@ -141,7 +161,8 @@ extension ResponseCache where Answer == String {
         for body in [
             "", "\"seed\":1", "\"seed\":2", "\"max_tokens\":5", "\"stop\":\"a\"", "\"stop\":[\"a\",\"b\"]",
             "\"stop\":\"ab\"", "\"top_p\":0.5", "\"min_p\":0.5", "\"top_k\":5", "\"frequency_penalty\":1",
-            "\"presence_penalty\":1", "\"repeat_penalty\":2", "\"logprobs\":true", "\"logprobs\":true,\"top_logprobs\":2",
+            "\"presence_penalty\":1", "\"repeat_penalty\":2", "\"logprobs\":true",
+            "\"logprobs\":true,\"top_logprobs\":2",
             "\"response_format\":{\"type\":\"json_object\"}",
             "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]",
         ] {
@@ -160,7 +181,8 @@ extension ResponseCache where Answer == String {
             options.sampling.temperature = 0
             return ModelRequest.generation(
                 GenerationRequest(
-                    tenant: "t", prompt: .chat(messages.map { ChatMessage(role: $0.0, content: $0.1) }), options: options)
+                    tenant: "t", prompt: .chat(messages.map { ChatMessage(role: $0.0, content: $0.1) }),
+                    options: options)
             ).responseKey(model: "m")
         }
         #expect(key([("user", "ab"), ("user", "c")]) != key([("user", "a"), ("user", "bc")]))
@@ -172,7 +194,8 @@ extension ResponseCache where Answer == String {
             ModelRequest.embedding(EmbeddingRequest(tenant: "t", inputs: inputs)).responseKey(model: "m")
         }
         let keys = [
-            key([.text("ab")]), key([.text("a"), .text("b")]), key([.tokens([1, 2])]), key([.tokens([1]), .tokens([2])]),
+            key([.text("ab")]), key([.text("a"), .text("b")]), key([.tokens([1, 2])]),
+            key([.tokens([1]), .tokens([2])]),
         ]
         #expect(Set(keys).count == 4 && !keys.contains(nil))
     }

@@ -16,7 +16,8 @@ private func object(_ count: Int, _ schema: (Int) -> String, required: Bool = tr
     @Test(arguments: [
         object(500) { _ in "{\"type\":\"string\"}" },
         object(200, { "{\"type\":\"integer\",\"minimum\":\($0)}" }, required: false),
-        object(20) { _ in object(20) { _ in "{\"type\":\"array\",\"items\":{\"enum\":[\"red\",\"green\",\"blue\"]}}" } },
+        object(20) { _ in object(20) { _ in "{\"type\":\"array\",\"items\":{\"enum\":[\"red\",\"green\",\"blue\"]}}" }
+        },
         "{\"enum\":[\((0..<1000).map { "\"value number \($0)\"" }.joined(separator: ","))]}",
     ]) func aLargeHonestOneIsCompiled(_ schema: String) {
         #expect(refusal(body(schema)) == nil)

@@ -46,7 +46,8 @@ struct Grammar {
         guard work <= GrammarLimits.work else {
             throw GrammarRefusal(
                 path: path,
-                message: "the schema takes more than \(GrammarLimits.work) steps to compile until here, which is the limit; "
+                message:
+                    "the schema takes more than \(GrammarLimits.work) steps to compile until here, which is the limit; "
                     + "make it smaller")
         }
     }

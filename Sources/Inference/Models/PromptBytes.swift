@@ -10,7 +10,8 @@ enum PromptBytes {
         let most = most ?? max(least, perToken * contextTokens)
         let (field, bytes) =
             switch prompt {
-            case .chat(let messages): ("messages", messages.reduce(0) { $0 + $1.role.utf8.count + $1.content.utf8.count })
+            case .chat(let messages):
+                ("messages", messages.reduce(0) { $0 + $1.role.utf8.count + $1.content.utf8.count })
             case .text(let text): ("prompt", text.utf8.count)
             }
         guard bytes > most else { return nil }
