@@ -27,7 +27,7 @@ private final class Cache {
 
     func put(
         _ key: String, _ tenant: String = "acme", model: String = "m1", bytes: Int = 100, maxAge: UInt64 = .max,
-        _ now: MonotonicTime = at(0)
+        now: MonotonicTime = at(0)
     ) {
         cache.store(
             key, tenant: tenant, model: model, answer: "answer of \(key)", bytes: bytes, maxAge: maxAge, now: now)
@@ -65,7 +65,7 @@ private final class Cache {
     @Test func whatIsTooOldGoesThoughNobodyAsksForIt() {
         let cache = Cache(limits())
         cache.put("a")
-        cache.put("b", at(400))
+        cache.put("b", now: at(400))
         #expect(cache.count == 1)
     }
 
