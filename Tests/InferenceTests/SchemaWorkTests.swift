@@ -15,7 +15,7 @@ private func object(_ count: Int, _ schema: (Int) -> String, required: Bool = tr
 @Suite struct SchemaWorkTests {
     @Test(arguments: [
         object(500) { _ in "{\"type\":\"string\"}" },
-        object(200, { "{\"type\":\"integer\",\"minimum\":\($0)}" }, required: false),
+        object(60, { "{\"type\":\"integer\",\"minimum\":\($0)}" }, required: false),
         object(20) { _ in object(20) { _ in "{\"type\":\"array\",\"items\":{\"enum\":[\"red\",\"green\",\"blue\"]}}" }
         },
         "{\"enum\":[\((0..<1000).map { "\"value number \($0)\"" }.joined(separator: ","))]}",

@@ -21,7 +21,7 @@ struct GrammarCheck {
     private let rules: [GrammarExpression]
     private var nullable: [Bool]
     /// Steps of looking for beginnings that are left; when none are, what was not told apart yet counts as alike.
-    private var steps = 30_000
+    private var steps = 100_000
 
     init(_ rules: [GrammarExpression]) {
         self.rules = rules
