@@ -30,7 +30,7 @@ enum GrammarLimits {
     /// Steps of llama.cpp's search for left recursion, which visits a rule as often as it is reached.
     static let searchSteps = 50_000
     /// Parts of expressions that compiling makes and looks at, each about a microsecond: a gateway's loop waits for it.
-    static let work = 10_000
+    static let work = 12_000
 }
 
 struct Grammar {
