@@ -73,7 +73,7 @@ let package = Package(
         .target(name: "SwiftletWire", path: "Sandbox/wire", cSettings: strictC),
         room("Core", []),
         // 1: Linux made safe for Swift
-        room("Platform", ["CLinux", "CNVML"]),
+        room("Platform", ["CLinux", "CNVML", "CDigest"]),
         .target(
             name: "SwiftletKit", dependencies: ["SwiftletABI", "CSimdJSON"], swiftSettings: strict,
             // Without a SONAME every plugin that loads searches the disk for a library the process already has.
@@ -83,7 +83,7 @@ let package = Package(
         room("Registry", ["Platform", "Core", "CSQLite", "CLinux"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
-        room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire", "CDigest"]),
+        room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON", "CSeal"]),
         room(

@@ -31,6 +31,8 @@ package struct Manifest: Sendable, Equatable {
     package var contextTokens: UInt32
     package var maxSequences: UInt32
     package var maxStepTokens: UInt32
+    /// Bytes of a prompt that are read at all; nil: what the context could hold.
+    package var maxPromptBytes: Int?
     /// The engine makes machine code while it works, so that its worker may.
     package var makesCode: Bool
     /// Rows of a run on tensors that is joined from several requests, and how long one waits for others.
@@ -65,6 +67,7 @@ package struct Manifest: Sendable, Equatable {
         contextTokens = 4096
         maxSequences = 8
         maxStepTokens = 512
+        maxPromptBytes = nil
         makesCode = false
         batchRows = 1
         batchDelayMicroseconds = 0

@@ -4,12 +4,12 @@ extension Manifest {
     private static let keys = [
         "name", "kind", "version", "library", "language", "handler", "sources", "limits", "reuse", "idle_timeout_s",
         "models", "config", "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s",
-        "jit", "batch", "load_timeout_s", "replicas", "published_prefixes",
+        "jit", "batch", "load_timeout_s", "replicas", "published_prefixes", "max_prompt_bytes",
     ]
     private static let handlerKeys = ["handler", "models", "reuse", "idle_timeout_s"]
     private static let backendKeys = [
         "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s", "jit", "batch",
-        "load_timeout_s", "replicas", "published_prefixes",
+        "load_timeout_s", "replicas", "published_prefixes", "max_prompt_bytes",
     ]
     private static let batchKeys = ["max_size", "max_delay_us"]
     private static let replicaKeys = ["min", "max"]
@@ -111,6 +111,7 @@ extension Manifest {
         contextTokens = UInt32(try reader.integer("context_tokens", in: 16...1_048_576) ?? Int64(contextTokens))
         maxSequences = UInt32(try reader.integer("max_sequences", in: 1...1024) ?? Int64(maxSequences))
         maxStepTokens = UInt32(try reader.integer("max_step_tokens", in: 1...65_536) ?? Int64(maxStepTokens))
+        maxPromptBytes = try reader.integer("max_prompt_bytes", in: 1024...4_194_304).map { Int($0) }
         keepAliveMilliseconds = try reader.milliseconds("keep_alive_s", upTo: Self.longestRest) ?? keepAliveMilliseconds
         makesCode = try reader.bool("jit") ?? makesCode
         guard !makesCode || device == nil else {

@@ -24,6 +24,7 @@ extension Manifest {
             members["context_tokens"] = .integer(Int64(contextTokens))
             members["max_sequences"] = .integer(Int64(maxSequences))
             members["max_step_tokens"] = .integer(Int64(maxStepTokens))
+            if let maxPromptBytes { members["max_prompt_bytes"] = .integer(Int64(maxPromptBytes)) }
             if makesCode { members["jit"] = .bool(true) }
             if batchRows > 1 || batchDelayMicroseconds > 0 {
                 members["batch"] = .object([

@@ -44,6 +44,7 @@ package struct TenantPolicies: Equatable, Sendable {
 
     package init() {}
 
+    /// Those that have a policy of their own.
     package var names: Set<String> { Set(named.keys) }
 
     package func policy(of tenant: String) -> TenantPolicy { named[tenant] ?? others }

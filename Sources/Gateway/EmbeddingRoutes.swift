@@ -58,15 +58,21 @@ extension Gateway {
     ) {
         readPost(exchange, requestID) { gateway, body in
             do throws(OpenAIError) {
-                try gateway.serve(exchange, read(gateway, body, gateway.tenant(of: exchange)), requestID)
+                var outcome: ResponseCaching.Outcome?
+                let caching = try gateway.caching(exchange) { outcome = $0 }
+                let work = try read(gateway, body, gateway.tenant(of: exchange))
+                gateway.serve(exchange, work, caching, { outcome }, requestID)
             } catch {
                 gateway.answer(exchange, error, requestID)
             }
         }
     }
 
-    private func serve(_ exchange: HTTPExchange, _ work: WholeWork, _ requestID: String) {
-        let handle = begin(work) { [weak self] result, timings, standing in
+    private func serve(
+        _ exchange: HTTPExchange, _ work: WholeWork, _ caching: ResponseCaching?,
+        _ outcome: @escaping () -> ResponseCaching.Outcome?, _ requestID: String
+    ) {
+        let handle = begin(work, caching) { [weak self] result, timings, standing in
             guard let self else { return }
             switch result {
             case .failure(let error): answer(exchange, error, requestID)
@@ -78,6 +84,7 @@ extension Gateway {
                 timing.addTotal(exchange)
                 var headers = headers(timing, "application/json", requestID)
                 Dialect(exchange).append(standing, requestID, to: &headers)
+                append(outcome(), to: &headers)
                 exchange.respond(status: 200, headers: headers, body: body)
             }
         }
@@ -86,11 +93,11 @@ extension Gateway {
 
     /// Asks the model; `done` is called on this loop, once.
     private func begin(
-        _ work: WholeWork, done: @escaping WholeAnswer.Done
+        _ work: WholeWork, _ caching: ResponseCaching? = nil, done: @escaping WholeAnswer.Done
     ) -> GenerationHandle {
         let own = LoopBound(WholeAnswer(work.collector, done), on: loop)
         let remote = loop.remote
-        return shared.inference.submit(work.request, model: work.model) { event in
+        return shared.inference.submit(work.request, model: work.model, caching: caching) { event in
             remote.submit { _ in own.value.receive(event) }
         }
     }

@@ -46,7 +46,7 @@ package final class Gateway: HTTPService {
         case "/readyz":
             let ready = shared.host.layers != nil && !shared.isDraining
             text(exchange, ready ? 200 : 503, ready ? "ready\n" : "starting or draining\n", requestID)
-        case "/metrics": text(exchange, 200, metricsText(), requestID, type: "text/plain; version=0.0.4")
+        case "/metrics": metrics(exchange, requestID: requestID)
         default:
             answer(
                 exchange,

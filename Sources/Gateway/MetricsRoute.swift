@@ -1,10 +1,19 @@
-// Renders the counters in Prometheus' text format.
+// Renders the counters under our names; MetricsCompat.swift under those of others.
+internal import HTTP
 internal import Inference
 internal import Scheduler
 internal import Workers
 
 extension Gateway {
-    func metricsText() -> String {
+    func metrics(_ exchange: HTTPExchange, requestID: String) {
+        guard let views = MetricsView.wanted(exchange.request.query) else {
+            let names = MetricsView.allCases.map(\.rawValue).joined(separator: ", ")
+            return text(exchange, 400, "compat: takes none, or some of \(names), separated by commas\n", requestID)
+        }
+        text(exchange, 200, metricsText(views), requestID, type: "text/plain; version=0.0.4")
+    }
+
+    private func metricsText(_ views: Set<MetricsView>) -> String {
         let counted = shared.counted
         let load = shared.dispatcher.load
         var text = MetricsText()
@@ -25,13 +34,13 @@ extension Gateway {
         for (outcome, count) in counted.invocations.sorted(by: { $0.key < $1.key }) {
             text.sample(label: "outcome", outcome, "\(count)")
         }
-        addModels(to: &text)
+        let models = shared.inference.metrics
+        if !models.isEmpty { addModels(models, to: &text) }
+        for view in views { view.add(models, specs: shared.inference.models, to: &text) }
         return text.text
     }
 
-    private func addModels(to text: inout MetricsText) {
-        let models = shared.inference.metrics
-        guard !models.isEmpty else { return }
+    private func addModels(_ models: [(name: String, values: ModelMetrics)], to text: inout MetricsText) {
         for (name, help, value) in Self.modelCounters {
             text.begin("swiftlet_model_" + name, .counter, help)
             for model in models { text.sample(label: "model", model.name, "\(model.values[keyPath: value])") }
@@ -40,6 +49,19 @@ extension Gateway {
             text.begin("swiftlet_model_" + name, .counter, help)
             for model in models {
                 text.sample(label: "model", model.name, MetricsText.seconds(model.values[keyPath: value]))
+            }
+        }
+        for (name, help, value) in Self.modelHistograms {
+            text.histogram(
+                "swiftlet_model_" + name, help, models.map { ("model", $0.name, $0.values.histograms[keyPath: value]) })
+        }
+        text.begin(
+            "swiftlet_model_finished_requests_total", .counter, "Requests that were answered, by how they ended.")
+        for model in models {
+            for reason in [FinishReason.stop, .length] {
+                text.sample(
+                    [("model", model.name), ("reason", reason.rawValue)], "\(model.values.finished[reason, default: 0])"
+                )
             }
         }
         addTenants(models, to: &text)
@@ -52,6 +74,17 @@ extension Gateway {
                 text.sample([("model", model.name), ("tier", tier)], "\(count)")
             }
         }
+        addGauges(models, to: &text)
+    }
+
+    private func addGauges(_ models: [(name: String, values: ModelMetrics)], to text: inout MetricsText) {
+        text.begin("swiftlet_model_kv_tokens", .gauge, "Tokens held for running sequences, and for prompts to come.")
+        for model in models {
+            text.sample([("model", model.name), ("of", "running")], "\(model.values.cacheUse.running)")
+            text.sample([("model", model.name), ("of", "prefixes")], "\(model.values.cacheUse.prefixes)")
+        }
+        text.begin("swiftlet_model_kv_capacity_tokens", .gauge, "Tokens that the loaded model can hold.")
+        for model in models { text.sample(label: "model", model.name, "\(model.values.cacheUse.capacity)") }
         text.begin("swiftlet_model_running_sequences", .gauge, "Sequences in the batch.")
         for model in models { text.sample(label: "model", model.name, "\(model.values.running)") }
         text.begin("swiftlet_model_waiting_requests", .gauge, "Requests that wait for a place in the batch.")
@@ -108,7 +141,8 @@ extension Gateway {
             ("step_sequences_total", "Sequences over all steps; over steps it is the mean batch.", \.stepSequences),
             ("step_tokens_total", "Tokens over all steps.", \.stepTokens),
             ("embeddings_total", "Vectors made.", \.embeddings),
-            ("first_tokens_total", "Answers that got a first token.", \.firstTokens),
+            ("response_cache_hits_total", "Requests that were answered from the response cache.", \.responseHits),
+            ("response_cache_misses_total", "Requests that asked the response cache in vain.", \.responseMisses),
             ("preemptions_total", "Sequences that made way for others and came back.", \.preemptions),
             ("prefix_queries_total", "Prompt tokens that were looked for in kept prefixes.", \.prefixQueries),
             ("prefix_hits_total", "Prompt tokens that were found there and not read again.", \.prefixHits),
@@ -133,45 +167,23 @@ extension Gateway {
             ("device_wait_seconds_total", "Time spent waiting for the device.", \.deviceWaitNanoseconds),
             ("device_held_seconds_total", "Time the model had its device.", \.deviceHeldNanoseconds),
             ("load_seconds_total", "Time spent loading.", \.loadNanoseconds),
-            ("time_to_first_token_seconds_total", "From request to first token.", \.timeToFirstTokenNanoseconds),
         ]
     }
-}
 
-/// Prometheus' text exposition format, version 0.0.4.
-private struct MetricsText {
-    enum Kind: String {
-        case counter, gauge
-    }
-
-    private(set) var text = ""
-    private var name = ""
-
-    mutating func begin(_ name: String, _ kind: Kind, _ help: String) {
-        self.name = name
-        text += "# HELP \(name) \(help)\n# TYPE \(name) \(kind.rawValue)\n"
-    }
-
-    /// Label values are outcome names and model names: they hold nothing that needs escaping.
-    mutating func sample(label: String, _ labelValue: String, _ value: String) { sample([(label, labelValue)], value) }
-
-    mutating func sample(_ labels: [(name: String, value: String)], _ value: String) {
-        let list = labels.map { "\($0.name)=\"\($0.value)\"" }.joined(separator: ",")
-        text += "\(name){\(list)} \(value)\n"
-    }
-
-    mutating func add(_ name: String, _ kind: Kind, _ help: String, _ value: UInt64) {
-        begin(name, kind, help)
-        text += "\(name) \(value)\n"
-    }
-
-    mutating func add(_ name: String, _ kind: Kind, _ help: String, seconds nanoseconds: UInt64) {
-        begin(name, kind, help)
-        text += "\(name) \(Self.seconds(nanoseconds))\n"
-    }
-
-    static func seconds(_ nanoseconds: UInt64) -> String {
-        let rest = String(nanoseconds % 1_000_000_000)
-        return "\(nanoseconds / 1_000_000_000).\(String(repeating: "0", count: 9 - rest.utf8.count))\(rest)"
+    private static var modelHistograms: [(String, String, KeyPath<ModelHistograms, Histogram>)] {
+        [
+            ("time_to_first_token_seconds", "From a request's arrival to its first token.", \.timeToFirstToken),
+            ("inter_token_seconds", "Between two tokens of one answer.", \.interToken),
+            ("request_seconds", "From a request's arrival to the end of its answer.", \.endToEnd),
+            ("queue_seconds", "From arrival at the loaded model to a place in the engine.", \.queue),
+            ("prefill_seconds", "From its place to the first token.", \.prefill),
+            ("decode_seconds", "From the first token to the last.", \.decode),
+            ("request_prompt_tokens", "Tokens of a prompt.", \.promptTokens),
+            ("request_generation_tokens", "Tokens of an answer.", \.generationTokens),
+            ("step_duration_seconds", "Time of one step inside the engine.", \.step),
+            ("batch_size", "Sequences, or rows of tensors, of one step.", \.stepSequences),
+            ("tokens_per_step", "Tokens of one step.", \.stepTokens),
+            ("load_duration_seconds", "Time of one load.", \.load),
+        ]
     }
 }

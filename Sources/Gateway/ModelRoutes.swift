@@ -50,7 +50,8 @@ extension Gateway {
             let answer = ModelAnswer(exchange, work, requestID: requestID, gateway: self)
             let own = LoopBound(answer, on: loop)
             let remote = loop.remote
-            let handles = work.start(shared.inference, try tenant(of: exchange)) { choice, event in
+            let caching = try caching(exchange) { own.value.outcome = $0 }
+            let handles = work.start(shared.inference, try tenant(of: exchange), caching) { choice, event in
                 remote.submit { _ in own.value.receive(event, choice) }
             }
             answer.giveUp = { for handle in handles { handle.cancel() } }
@@ -80,14 +81,14 @@ extension Gateway {
         let streams: Bool
         let stream: any AnswerStream
         let collector: any AnswerBody
-        let start: (InferenceService, _ tenant: String, @escaping ChoiceSink) -> [GenerationHandle]
+        let start: (InferenceService, _ tenant: String, ResponseCaching?, @escaping ChoiceSink) -> [GenerationHandle]
 
         init(_ chat: ChatRequest, stream: any AnswerStream, collector: any AnswerBody) {
             self.stream = stream
             self.collector = collector
             model = chat.model
             streams = chat.options.stream
-            start = { $0.chat(chat, tenant: $1, deliver: $2) }
+            start = { $0.chat(chat, tenant: $1, caching: $2, deliver: $3) }
         }
 
         init(_ text: CompletionRequest, _ head: AnswerHead) {
@@ -95,7 +96,7 @@ extension Gateway {
             collector = AnswerCollector(head, options: text.options)
             model = text.model
             streams = text.options.stream
-            start = { $0.complete(text, tenant: $1, deliver: $2) }
+            start = { $0.complete(text, tenant: $1, caching: $2, deliver: $3) }
         }
     }
 
@@ -152,7 +153,7 @@ extension Gateway {
             try checkAllowed(work.model, caller)
             let relay = LoopBound(HostCallRelay(work, reply: reply), on: loop)
             let remote = loop.remote
-            let handles = work.start(shared.inference, caller.tenant) { choice, event in
+            let handles = work.start(shared.inference, caller.tenant, nil) { choice, event in
                 remote.submit { _ in relay.value.receive(event, choice) }
             }
             relay.value.giveUp = { for handle in handles { handle.cancel() } }
@@ -175,6 +176,8 @@ private final class ModelAnswer {
     private var standing: QuotaStanding?
     private var notice: LoadingNotice?
     private let model: String
+    /// What the response cache said, when it was asked.
+    var outcome: ResponseCaching.Outcome?
     /// Ends all answers of the request: when one fails, nobody reads the others.
     var giveUp = {}
 
@@ -220,6 +223,7 @@ private final class ModelAnswer {
             var headers = gateway.standardHeaders(exchange, StreamWriter.contentType, requestID)
             _ = headers.append("cache-control", "no-store")
             Dialect(exchange).append(standing, requestID, to: &headers)
+            gateway.append(outcome, to: &headers)
             exchange.start(status: 200, headers: headers)
         }
         exchange.write(bytes)
@@ -240,6 +244,7 @@ private final class ModelAnswer {
             timing.addTotal(exchange)
             var headers = gateway.headers(timing, "application/json", requestID)
             Dialect(exchange).append(standing, requestID, to: &headers)
+            gateway.append(outcome, to: &headers)
             exchange.respond(status: 200, headers: headers, body: body)
         }
     }

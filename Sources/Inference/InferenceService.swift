@@ -17,21 +17,28 @@ package final class InferenceService: Sendable {
     private let directory = Mutex(Directory())
     private let nextID = Atomic<UInt64>(1)
     private let board = MemoryBoard()
+    private let logsAnswers: Bool
 
     /// - Parameters:
     ///   - loop: where the models' workers are read.
     ///   - quotas: of all tenants; without it nobody has any.
     ///   - budget: what the models' limits of memory may add up to.
     ///   - prefixes: of the same loop; without it they stay in their engines.
+    ///   - responses: how much of answers is kept for requests that ask for it.
+    ///   - logsAnswers: writes a line of the host's log for each request that is over.
     ///   - start: starts a worker, on that loop; see `BackendWorker.start`.
     package init(
         loop: EventLoop, quotas: QuotaKeeper = QuotaKeeper(), budget: ModelBudget.Limits = ModelBudget.Limits(),
-        prefixes: PrefixStore? = nil, start: @escaping BackendStart
+        prefixes: PrefixStore? = nil, responses: ResponseCacheLimits = ResponseCacheLimits(), logsAnswers: Bool = false,
+        start: @escaping BackendStart
     ) {
         self.loop = loop.remote
+        self.logsAnswers = logsAnswers
         let memory = NodeMemory(limits: budget, report: board)
         catalogue = LoopBound(
-            ModelCatalogue(loop: loop, quotas: quotas, memory: memory, prefixes: prefixes, start: start), on: loop)
+            ModelCatalogue(
+                loop: loop, quotas: quotas, memory: memory, prefixes: prefixes, responses: ResponseKeeper(responses),
+                start: start), on: loop)
     }
 
     // MARK: the catalogue
@@ -85,20 +92,22 @@ package final class InferenceService: Sendable {
     // MARK: requests
 
     /// Makes `options.choices` answers; `deliver` is told which one an event belongs to.
-    package func chat(_ request: ChatRequest, tenant: String, deliver: @escaping ChoiceSink) -> [GenerationHandle] {
+    package func chat(
+        _ request: ChatRequest, tenant: String, caching: ResponseCaching? = nil, deliver: @escaping ChoiceSink
+    ) -> [GenerationHandle] {
         let prompt = GenerationRequest.Prompt.chat(request.messages)
         return generate(
             GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
-            deliver: deliver)
+            caching: caching, deliver: deliver)
     }
 
     package func complete(
-        _ request: CompletionRequest, tenant: String, deliver: @escaping ChoiceSink
+        _ request: CompletionRequest, tenant: String, caching: ResponseCaching? = nil, deliver: @escaping ChoiceSink
     ) -> [GenerationHandle] {
         let prompt = GenerationRequest.Prompt.text(request.prompt)
         return generate(
             GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
-            deliver: deliver)
+            caching: caching, deliver: deliver)
     }
 
     /// Asks a model that works on tensors.
@@ -108,20 +117,25 @@ package final class InferenceService: Sendable {
 
     /// Asks a model for anything it may offer; its answer or refusal comes as events.
     package func submit(
-        _ request: ModelRequest, model: String, deliver: @escaping GenerationSink
+        _ request: ModelRequest, model: String, caching: ResponseCaching? = nil, deliver: @escaping GenerationSink
     ) -> GenerationHandle {
         let id = GenerationID(nextID.wrappingAdd(1, ordering: .relaxed).oldValue)
-        loop.submit { [catalogue] _ in catalogue.value.submit(id, model: model, request, sink: deliver) }
+        let sink = logsAnswers ? AnswerLog.logging(request, model: model, to: deliver) : deliver
+        // Digested here, on the caller's thread: the models' loop has steps to send.
+        let cached = caching.map { (caching: $0, key: request.responseKey(model: model)) }
+        loop.submit { [catalogue] _ in
+            catalogue.value.submit(id, model: model, request, caching: cached, sink: sink)
+        }
         return GenerationHandle(id: id, loop: loop, catalogue: catalogue)
     }
 
     private func generate(
-        _ request: GenerationRequest, model: String, deliver: @escaping ChoiceSink
+        _ request: GenerationRequest, model: String, caching: ResponseCaching?, deliver: @escaping ChoiceSink
     ) -> [GenerationHandle] {
         (0..<request.options.choices).map { choice in
             var one = request
             one.options = request.options.ofChoice(choice)
-            return submit(.generation(one), model: model) { deliver(choice, $0) }
+            return submit(.generation(one), model: model, caching: choice == 0 ? caching : nil) { deliver(choice, $0) }
         }
     }
 

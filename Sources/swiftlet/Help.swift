@@ -20,6 +20,7 @@ enum Help {
                                       [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
+                                      [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
@@ -36,6 +37,11 @@ enum Help {
                                       by its tenant only; 0: off (default 256)
                   --prefix-disk-mb N  the same on disk below --state, encrypted with keys of this run (default 0: off)
                   --prefix-salt-hours N   how long a tenant's beginnings are found by the same secret (default 24)
+                  --response-cache-mb N   memory for answers that are given again to the same tenant, to requests that ask for
+                                      it (docs/openai.md); 0: none are kept (default 64)
+                  --response-cache-ttl SECONDS   how long such an answer is kept (default 300)
+                  --log-answers       write a line of the log for each request of a model that is over: its model, tenant,
+                                      tokens and end, in OpenTelemetry's words, and nothing of its text
                   --loops N           event loops, one a core (default: the number of cores)
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
                   --zygote-life SECONDS   a tenant that stays awake moves to a new zygote, and so to a new address
@@ -53,9 +59,10 @@ enum Help {
                 "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
                 "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
+                "--response-cache-mb", "--response-cache-ttl",
                 "--require-layers", "--sandbox-without",
             ],
-            flags: ["--json"], run: ServeCommand.run),
+            flags: ["--json", "--log-answers"], run: ServeCommand.run),
         Command(
             name: "build", summary: "build a handler's folder into plugin.so",
             help: """

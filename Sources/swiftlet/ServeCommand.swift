@@ -42,7 +42,8 @@ enum ServeCommand {
         let disk = try EventLoop(index: options.loops + 2)
         let prefixes = PrefixStore(options.prefixes, loop: models, disk: disk.remote, files: prefixFiles)
         let inference = InferenceService(
-            loop: models, quotas: quotas.keeper, budget: options.modelBudget, prefixes: prefixes
+            loop: models, quotas: quotas.keeper, budget: options.modelBudget, prefixes: prefixes,
+            responses: options.responses, logsAnswers: options.logsAnswers
         ) { [unowned models] spec, sink in
             if let cause = fault(of: spec, registry) {
                 models.afterBatch {

@@ -28,6 +28,8 @@ struct ServeOptions {
     /// The file of tenants' quotas and weights.
     let tenants: String?
     let prefixes: PrefixStore.Options
+    let responses: ResponseCacheLimits
+    let logsAnswers: Bool
 
     init(_ arguments: Arguments) throws {
         let listen = arguments.value("--listen") ?? "127.0.0.1:8080"
@@ -48,6 +50,11 @@ struct ServeOptions {
         modelBudget = ModelBudget.Limits(
             memory: try arguments.number("--models-memory-mb", in: 4...1_048_576_000).map { UInt64($0) << 20 },
             deviceMemory: try arguments.number("--models-device-memory-mb", in: 1...4_194_304).map { UInt64($0) << 20 })
+        var responses = ResponseCacheLimits()
+        responses.bytes = (try arguments.number("--response-cache-mb", in: 0...65_536) ?? 64) << 20
+        responses.milliseconds = UInt64(try arguments.number("--response-cache-ttl", in: 1...86_400) ?? 300) * 1000
+        self.responses = responses
+        logsAnswers = arguments.has("--log-answers")
         tenants = try arguments.value("--tenants").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {

@@ -33,6 +33,8 @@ private func refusal(_ text: String) -> RuntimeError? {
 
     @Test func modelsOnTensorsSayHowTheyAreServed() throws {
         let read = try manifest(backend("jit: true, batch: {max_size: 8, max_delay_us: 2000},"))
+        let bounded = try manifest(backend("max_prompt_bytes: 2048,"))
+        #expect(bounded.maxPromptBytes == 2048 && bounded != read)
         #expect(read.makesCode && read.batchRows == 8 && read.batchDelayMicroseconds == 2000)
         #expect(try manifest(read.canonicalJSON) == read)
         let plain = try manifest(backend())
@@ -47,6 +49,7 @@ private func refusal(_ text: String) -> RuntimeError? {
             ("batch: {size: 1}", "unknown key"),
             ("published_prefixes: ['']", "'published_prefixes[0]'"), ("published_prefixes: 'x'", "'published_prefixes'"),
             ("published_prefixes: ['x', 'y'], max_sequences: 2", "'max_sequences' is 2"),
+            ("max_prompt_bytes: 10", "'max_prompt_bytes'"),
             ("jit: true, device: 'gpu:0', limits: {device_memory_mb: 1}", "'jit' is true and 'device' is given"),
         ] {
             #expect(refusal(backend(more))?.cause.contains(words) == true, "\(more)")

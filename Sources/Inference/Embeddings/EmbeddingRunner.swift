@@ -242,6 +242,7 @@ final class EmbeddingRunner: ModelWork {
         let took = MonotonicTime.now.since(operation.sentAt)
         counters.update {
             $0.embeddingNanoseconds += took
+            $0.histograms.step.observe(took)
             $0.tenants.add(operation.tenant) { $0.deviceNanoseconds += took }
         }
         return quotas.useDevice(took, operation.tenant).flatMap { _ in quotas.refusal(of: operation.tenant) }
@@ -295,6 +296,9 @@ final class EmbeddingRunner: ModelWork {
         job.timings.prefill = job.startedAt.map { MonotonicTime.now.since($0) } ?? 0
         let usage = job.usage
         if !job.embeds { job.sink(.tokens(job.tokens[0], limit: info.sequenceTokens)) }
+        counters.update {
+            $0.answered(.stop, usage, job.timings, took: MonotonicTime.now.since(job.arrived))
+        }
         job.sink(.finished(.stop, usage, job.timings))
         ended(id)
     }

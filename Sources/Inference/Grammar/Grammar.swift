@@ -29,12 +29,28 @@ enum GrammarLimits {
     static let ways = 128
     /// Steps of llama.cpp's search for left recursion, which visits a rule as often as it is reached.
     static let searchSteps = 50_000
+    /// Parts of expressions that compiling makes and looks at, each about a microsecond: a gateway's loop waits for it.
+    static let work = 12_000
 }
 
 struct Grammar {
     private(set) var rules: [GrammarExpression] = []
     private var known: [GrammarExpression: Int] = [:]
     private var repetitions = 0
+    private var work = 0
+
+    /// Counts what compiling costs; `refuseTooMuchWork` says when it is enough.
+    mutating func spend(_ parts: Int) { work += parts }
+
+    func refuseTooMuchWork(path: String) throws(GrammarRefusal) {
+        guard work <= GrammarLimits.work else {
+            throw GrammarRefusal(
+                path: path,
+                message:
+                    "the schema takes more than \(GrammarLimits.work) steps to compile until here, which is the limit; "
+                    + "make it smaller")
+        }
+    }
 
     /// A place for a rule that is needed before it is known.
     mutating func reserve() -> Int {
@@ -47,6 +63,7 @@ struct Grammar {
     /// Names an expression; the same one twice is one rule.
     mutating func named(_ expression: GrammarExpression) -> GrammarExpression {
         if case .rule = expression { return expression }
+        spend(expression.parts)
         if let rule = known[expression] { return .rule(rule) }
         rules.append(expression)
         known[expression] = rules.count - 1
@@ -78,6 +95,7 @@ struct Grammar {
             throw GrammarRefusal(
                 path: "", message: "it takes \(rules.count) rules; the limit is \(GrammarLimits.rules)")
         }
+        try refuseTooMuchWork(path: "")
         try GrammarCheck(rules + [root]).run()
         var text = ""
         try Self.write("root", root, to: &text)
@@ -130,22 +148,30 @@ struct Grammar {
 
     private static func write(_ literal: String, to text: inout String) {
         text += "\""
-        for scalar in literal.unicodeScalars { text += escaped(scalar.value) }
+        for scalar in literal.unicodeScalars { write(scalar.value, to: &text) }
         text += "\""
     }
 
     private static func write(_ set: ScalarSet, to text: inout String) {
         text += "["
         for range in set.ranges {
-            text += escaped(range.lowerBound)
-            if range.upperBound > range.lowerBound { text += "-" + escaped(range.upperBound) }
+            write(range.lowerBound, to: &text)
+            guard range.upperBound > range.lowerBound else { continue }
+            text += "-"
+            write(range.upperBound, to: &text)
         }
         text += "]"
     }
 
+    private static func write(_ scalar: UInt32, to text: inout String) {
+        switch scalar {
+        case 0x22, 0x5C, 0x5B, 0x5D, 0x2D, 0x5E: text += escaped(scalar)
+        case 0x20..<0x7F: text.unicodeScalars.append(Unicode.Scalar(UInt8(scalar)))
+        default: text += escaped(scalar)
+        }
+    }
+
     private static func escaped(_ scalar: UInt32) -> String {
-        let isPlain = (0x20..<0x7F).contains(scalar) && !"\"\\[]-^".unicodeScalars.contains { $0.value == scalar }
-        if isPlain, let character = Unicode.Scalar(scalar) { return String(Character(character)) }
         let digits = String(scalar, radix: 16, uppercase: true)
         func padded(_ width: Int) -> String { String(repeating: "0", count: width - digits.count) + digits }
         return scalar <= 0xFF ? "\\x" + padded(2) : scalar <= 0xFFFF ? "\\u" + padded(4) : "\\U" + padded(8)

@@ -184,6 +184,8 @@ struct GrammarCheck {
         var alike: [UInt32: Int] = [:]
         for (index, one) in all.enumerated() {
             if let first = one.beginning.text.first { alike[first, default: 0] += 1 }
+            steps -= index / 16
+            guard steps > 0 else { return nil }
             for two in all[..<index] where one.part != two.part {
                 guard one.beginning.differs(from: two.beginning) else { return nil }
             }

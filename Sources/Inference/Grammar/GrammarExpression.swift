@@ -11,6 +11,15 @@ indirect enum GrammarExpression: Hashable, Sendable {
     /// `most` nil: without end.
     case repeated(GrammarExpression, least: Int, most: Int?)
 
+    /// Itself and all that it is made of, rules not followed.
+    var parts: Int {
+        switch self {
+        case .literal, .scalar, .rule: 1
+        case .sequence(let parts), .choice(let parts): parts.reduce(1) { $0 + $1.parts }
+        case .repeated(let part, _, _): 1 + part.parts
+        }
+    }
+
     static let nothing = GrammarExpression.literal("")
 
     static func optional(_ expression: GrammarExpression) -> GrammarExpression {

@@ -72,6 +72,8 @@ struct SchemaCompiler {
             throw GrammarRefusal(
                 path: path, message: "schemas inside schemas deeper than the limit of \(GrammarLimits.depth)")
         }
+        grammar.spend(1)
+        try grammar.refuseTooMuchWork(path: path)
         guard visits <= GrammarLimits.values * 2 else {
             throw GrammarRefusal(
                 path: path, message: "$ref and allOf repeat more than \(GrammarLimits.values * 2) schemas")

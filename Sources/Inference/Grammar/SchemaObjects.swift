@@ -69,10 +69,11 @@ extension SchemaCompiler {
     private func readRequired(_ schema: SchemaNode, _ shape: inout ObjectShape) throws(GrammarRefusal) {
         guard let required = schema["required"] else { return }
         guard required.kind == .array else { throw schema.refuse("required", "must be a list of names") }
+        let known = Set(shape.properties.map(\.name))
         try required.forEachChild { (_, value) throws(GrammarRefusal) in
             guard let name = value.string else { throw schema.refuse("required", "must be a list of names") }
             guard shape.required.insert(name).inserted else { return }
-            guard !shape.properties.contains(where: { $0.name == name }) else { return }
+            guard !known.contains(name) else { return }
             guard shape.others != .none else {
                 throw schema.refuse(
                     "required", "\"\(name.prefix(100))\" is not among the properties, and no others are allowed")
@@ -106,6 +107,10 @@ extension SchemaCompiler {
         var firstHere = GrammarExpression.literal("}")
         var furtherHere = GrammarExpression.literal("}")
         for (pair, isRequired) in pairs.reversed() {
+            // Copied into what stands before it, so it must not grow with every pair.
+            if case .sequence(let parts) = furtherHere, parts.count > 64 {
+                furtherHere = grammar.named(furtherHere)
+            }
             let first = GrammarExpression.joined([pair, furtherHere])
             let further = GrammarExpression.joined([.literal(", "), pair, furtherHere])
             if isRequired {

@@ -24,6 +24,8 @@ extension SchemaCompiler {
             try Self.write(value, to: &text, schema.path(of: keyword))
             texts.append(text)
         }
+        grammar.spend(texts.reduce(3) { $0 + 2 + $1.utf8.count / 8 })
+        try grammar.refuseTooMuchWork(path: schema.path(of: keyword))
         guard !texts.isEmpty else { throw schema.refuse(keyword, "no value of it has the schema's type") }
         return .texts(texts)
     }
@@ -84,6 +86,7 @@ extension SchemaCompiler {
         var parts: [GrammarExpression] = []
         for (index, element) in elements.enumerated() {
             let part = try expression(element, schema.path(of: "\(keyword).\(index)"))
+            grammar.spend(parts.count / 8)
             if !parts.contains(part) { parts.append(part) }
         }
         return parts.count == 1 ? parts[0] : .choice(parts)
@@ -101,11 +104,14 @@ extension SchemaCompiler {
     }
 
     /// oneOf wants exactly one to match: kept when each two differ in type, or in a required property's constant.
-    private func refuseOverlap(_ elements: [JSONNode], _ schema: SchemaNode) throws(GrammarRefusal) {
+    private mutating func refuseOverlap(_ elements: [JSONNode], _ schema: SchemaNode) throws(GrammarRefusal) {
         var traits: [SchemaTraits] = []
         for (index, element) in elements.enumerated() {
             let path = schema.path(of: "oneOf.\(index)")
             let own = try traitsOf(element, path)
+            // Each is held against all before it.
+            grammar.spend(traits.count * (1 + own.constants.count) / 4)
+            try grammar.refuseTooMuchWork(path: path)
             for (other, before) in traits.enumerated() where !own.excludes(before) {
                 throw schema.refuse(
                     "oneOf.\(index)",

@@ -10,6 +10,8 @@ final class ModelCatalogue {
     private let leases: DeviceLeases
     private let memory: NodeMemory
     private let prefixes: PrefixStore?
+    private let responses: ResponseKeeper
+    private var counters: [String: ModelCounters] = [:]
     private var directory = ModelDirectory()
     /// By the reference of the version.
     private var groups: [String: ReplicaGroup] = [:]
@@ -19,10 +21,12 @@ final class ModelCatalogue {
     private var nextReplica: UInt64 = 1
 
     init(
-        loop: EventLoop, quotas: QuotaKeeper, memory: NodeMemory, prefixes: PrefixStore?, start: @escaping BackendStart
+        loop: EventLoop, quotas: QuotaKeeper, memory: NodeMemory, prefixes: PrefixStore?, responses: ResponseKeeper,
+        start: @escaping BackendStart
     ) {
         self.quotas = quotas
         self.prefixes = prefixes
+        self.responses = responses
         self.loop = loop
         leases = DeviceLeases(loop: loop)
         self.memory = memory
@@ -42,6 +46,9 @@ final class ModelCatalogue {
         }
         let old = self.groups.values.filter { groups[$0.spec.reference] !== $0 }
         self.groups = groups
+        self.counters = counters
+        let artefacts = Set(next.versions.map(\.worker.directory))
+        responses.keep { _, artefact in artefacts.contains(artefact) }
         // First those that give memory back.
         for group in old {
             if !group.isCold { leaving[ObjectIdentifier(group)] = group }
@@ -62,7 +69,10 @@ final class ModelCatalogue {
         }
     }
 
-    func submit(_ id: GenerationID, model name: String, _ request: ModelRequest, sink: @escaping GenerationSink) {
+    func submit(
+        _ id: GenerationID, model name: String, _ request: ModelRequest,
+        caching: (caching: ResponseCaching, key: String?)? = nil, sink: @escaping GenerationSink
+    ) {
         guard let spec = directory[name], let group = groups[spec.reference] else {
             return sink(.failed(.modelNotFound(name)))
         }
@@ -71,10 +81,15 @@ final class ModelCatalogue {
         } catch {
             return sink(.failed(error))
         }
+        var sink = sink
+        if let caching {
+            guard let rest = serve(request, caching, of: group.spec, sink) else { return quotas.leave(request.tenant) }
+            sink = rest
+        }
         let model = group.replica(for: request)
         owners[id] = model
         let own = LoopBound(self, on: loop)
-        model.submit(id, request) { event in
+        model.submit(id, request) { [sink] event in
             // The sink runs on this loop, whoever it belongs to.
             if event.isLast {
                 own.value.owners[id] = nil
@@ -84,9 +99,39 @@ final class ModelCatalogue {
         }
     }
 
+    /// Gives the answer that is kept; else returns the sink that keeps the one to be made.
+    private func serve(
+        _ request: ModelRequest, _ caching: (caching: ResponseCaching, key: String?), of spec: ModelSpec,
+        _ sink: @escaping GenerationSink
+    ) -> GenerationSink? {
+        guard !responses.isOff, let digest = caching.key else {
+            caching.caching.report(.bypass)
+            return sink
+        }
+        // With the artefact that answers: what another version said is no answer of this one.
+        let artefact = spec.worker.directory
+        let key = digest + artefact
+        let standing = quotas.standing(of: request.tenant)
+        guard let (events, age) = responses.find(key, caching.caching, standing: standing) else {
+            counters[spec.name]?.update { $0.responseMisses += 1 }
+            caching.caching.report(.miss)
+            return responses.recording(
+                key, tenant: request.tenant, model: artefact, maxAge: caching.caching.maxAge, on: loop, to: sink)
+        }
+        counters[spec.name]?.update {
+            $0.requests += 1
+            $0.responseHits += 1
+        }
+        caching.caching.report(.hit(age: age))
+        for event in events { sink(event) }
+        return nil
+    }
+
     func replace(_ policies: TenantPolicies) {
-        for gone in quotas.names.subtracting(policies.names) { prefixes?.forget(gone) }
-        quotas.replace(policies)
+        // A tenant that the file named, and does not any more, is gone.
+        let gone = quotas.replace(policies)
+        for tenant in gone { prefixes?.forget(tenant) }
+        if !gone.isEmpty { responses.keep { tenant, _ in !gone.contains(tenant) } }
     }
 
     func cancel(_ id: GenerationID) { owners[id]?.cancel(id) }

@@ -39,6 +39,7 @@ final class ModelRunner: ModelWork {
         var timings = GenerationTimings()
         var startedAt: MonotonicTime?
         var firstTokenAt: MonotonicTime?
+        var lastTokenAt: MonotonicTime?
     }
 
     let model: LoadedModel
@@ -57,8 +58,9 @@ final class ModelRunner: ModelWork {
     private var stepBegan = MonotonicTime.now
     /// When the last step's result came, while it is taken in and the worker has nothing else.
     private var resultAt: MonotonicTime?
-    /// What it added to a gauge that it shares with other replicas.
+    /// What it added to gauges that it shares with other replicas.
     private var countedRunning = 0
+    private var countedUse = CacheUse()
     /// Tenants of requests that ended while a step with them was out.
     private var departed: [GenerationID: String] = [:]
 
@@ -95,6 +97,11 @@ final class ModelRunner: ModelWork {
         guard request.options.grammar == nil || info.capabilities & UInt32(SWIFTLET_CAN_GRAMMAR) != 0 else {
             return fail(id, .modelCannot(spec.name, "hold an answer to a shape (response_format, tools)"))
         }
+        if let error = PromptBytes.refusal(
+            request.prompt, contextTokens: planner.roomForOne, most: spec.maxPromptBytes)
+        {
+            return fail(id, error)
+        }
         prompts.append(id)
         pump()
     }
@@ -119,8 +126,9 @@ final class ModelRunner: ModelWork {
         counters.update {
             $0.failed += UInt64(lost.count)
             $0.running -= countedRunning
+            $0.cacheUse.change(by: CacheUse(), from: countedUse)
         }
-        countedRunning = 0
+        (countedRunning, countedUse) = (0, CacheUse())
         for answer in lost.values {
             settle(answer)
             answer.sink(.failed(error))
@@ -148,8 +156,12 @@ final class ModelRunner: ModelWork {
             sendStep(plan)
         }
         let running = planner.running
-        counters.update { $0.running += running - countedRunning }
-        countedRunning = running
+        let use = planner.cacheUse
+        counters.update {
+            $0.running += running - countedRunning
+            $0.cacheUse.change(by: use, from: countedUse)
+        }
+        (countedRunning, countedUse) = (running, use)
         rest()
     }
 
@@ -371,6 +383,7 @@ final class ModelRunner: ModelWork {
             $0.stepNanoseconds += result.nanoseconds
             $0.stepSequences += UInt64(plan.items.count)
             $0.stepTokens += UInt64(plan.tokens)
+            $0.histograms.stepped(plan, nanoseconds: result.nanoseconds)
         }
         if result.nanoseconds > 0 { planner.learn(plan, nanoseconds: result.nanoseconds) }
         let spent = bill(plan, nanoseconds: result.nanoseconds)
@@ -415,7 +428,7 @@ final class ModelRunner: ModelWork {
     private func picked(_ id: GenerationID, _ output: StepOutput) {
         guard let answer = answers[id] else { return }
         guard mayHaveToken(id, answer) else { return finish(id, .length) }
-        if answer.firstTokenAt == nil { noteFirstToken(id, answer) }
+        noteToken(id, answer)
         answers[id]?.tokens.append(output.token)
         answers[id]?.usage.completionTokens += 1
         let logprob = answer.request.options.wantLogprobs ? output.picked : nil
@@ -437,14 +450,15 @@ final class ModelRunner: ModelWork {
         return true
     }
 
-    private func noteFirstToken(_ id: GenerationID, _ answer: Answer) {
+    private func noteToken(_ id: GenerationID, _ answer: Answer) {
         let now = MonotonicTime.now
+        answers[id]?.lastTokenAt = now
+        if let last = answer.lastTokenAt {
+            return counters.update { $0.histograms.interToken.observe(now.since(last)) }
+        }
         answers[id]?.firstTokenAt = now
         answers[id]?.timings.prefill = answer.startedAt.map(now.since) ?? 0
-        counters.update {
-            $0.firstTokens += 1
-            $0.timeToFirstTokenNanoseconds += now.since(answer.arrived)
-        }
+        counters.update { $0.histograms.timeToFirstToken.observe(answer.timings.load + now.since(answer.arrived)) }
     }
 
     // MARK: ends
@@ -471,6 +485,7 @@ final class ModelRunner: ModelWork {
             $0.prefixHits += UInt64(answer.usage.cachedTokens)
             $0.promptTokens += UInt64(answer.usage.promptTokens)
             $0.completionTokens += UInt64(answer.usage.completionTokens)
+            $0.finished(reason, answer.usage, answer.timings, took: MonotonicTime.now.since(answer.arrived))
         }
         answer.usage.stop = answer.assembler.stop
         answer.sink(.finished(reason, answer.usage, answer.timings))

@@ -28,6 +28,8 @@ package struct ModelSpec: Sendable {
     package var defaultMaxTokens = 1024
     /// Texts that every tenant may begin with at no cost: system prompts, where the model can chat.
     package var publishedPrefixes: [String] = []
+    /// Bytes of a prompt that are read at all; nil: what its context could hold.
+    package var maxPromptBytes: Int?
 
     package init(name: String, created: Int64, worker: WorkerSpec, keepAliveMilliseconds: UInt64) {
         self.name = name
@@ -69,6 +71,7 @@ package struct ModelSpec: Sendable {
         maxReplicas = Int(manifest.maxReplicas)
         loadTimeoutMilliseconds = UInt64(manifest.loadTimeoutMilliseconds)
         publishedPrefixes = manifest.publishedPrefixes
+        maxPromptBytes = manifest.maxPromptBytes
         batching = TensorBatching(
             maxRows: Int(manifest.batchRows), maxDelayMicroseconds: UInt64(manifest.batchDelayMicroseconds))
     }

@@ -216,6 +216,7 @@ final class ServedModel {
         counters.update {
             $0.loads += 1
             $0.loadNanoseconds += took
+            $0.histograms.load.observe(took)
         }
         work = makeWork(info, connection)
         handle(.loaded)

@@ -69,6 +69,12 @@ package struct BatchPlanner {
     /// True when `plan` has a step.
     var canStep: Bool { sequences.contains { $0.phase == .running } }
 
+    package var cacheUse: CacheUse {
+        CacheUse(
+            running: sequences.reduce(0) { $0 + ($1.slot == nil ? 0 : $1.held) }, prefixes: prefixes.tokens,
+            capacity: limits.contextTokens)
+    }
+
     /// True when prompt and answer fit into one sequence, and so also into an otherwise empty engine.
     package func fits(promptTokens: Int, maxTokens: Int) -> Bool {
         promptTokens >= 1 && maxTokens >= 1 && promptTokens + maxTokens <= roomForOne

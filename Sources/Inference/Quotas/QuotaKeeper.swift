@@ -38,10 +38,11 @@ package final class QuotaKeeper {
         return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
     }
 
-    func replace(_ policies: TenantPolicies) { self.policies = policies }
-
-    /// Tenants with a policy of their own.
-    var names: Set<String> { policies.names }
+    /// Returns the tenants that had a policy of their own and have none any more.
+    func replace(_ policies: TenantPolicies) -> Set<String> {
+        defer { self.policies = policies }
+        return self.policies.names.subtracting(policies.names)
+    }
 
     func policy(of tenant: String) -> TenantPolicy { policies.policy(of: tenant) }
 

@@ -229,6 +229,8 @@ final class TensorRunner: ModelWork {
             $0.tensors.executions += 1
             $0.tensors.rows += UInt64(rows)
             $0.tensors.infer.add(result.nanoseconds)
+            $0.histograms.step.observe(result.nanoseconds)
+            $0.histograms.stepSequences.observe(rows)
             $0.tensors.output.add(took)
             if rows <= TensorMetrics.mostRowsApart {
                 $0.tensors.byRows[rows, default: TensorMetrics.Times()].add(result.nanoseconds)
@@ -269,6 +271,8 @@ final class TensorRunner: ModelWork {
             counters.update {
                 $0.tensors.succeeded.add(took)
                 $0.tensors.queued.add(answer.queue)
+                $0.histograms.queue.observe(answer.queue)
+                $0.histograms.endToEnd.observe(answer.load + took)
             }
         }
         answer.sink(.inferred(result))

@@ -1,23 +1,23 @@
-// SHA-256 of files and of sets of files.
+// SHA-256 of whatever is fed to it: files, sets of files, requests.
 internal import CDigest
 
 // SAFETY: the pointer is private and used by this one owner only, until it is freed with it.
-@safe struct Digest: ~Copyable {
+@safe package struct Digest: ~Copyable {
     private let state: OpaquePointer?
 
-    init() { unsafe state = cdigest_begin() }
+    package init() { unsafe state = cdigest_begin() }
 
     deinit { unsafe cdigest_free(state) }
 
-    mutating func add(_ bytes: RawSpan) {
+    package mutating func add(_ bytes: RawSpan) {
         guard let state = unsafe state else { return }
         _ = unsafe bytes.withUnsafeBytes { unsafe cdigest_add(state, $0.baseAddress, $0.count) }
     }
 
-    mutating func add(_ text: String) { unsafe add(Array(text.utf8).span.bytes) }
+    package mutating func add(_ text: String) { unsafe add(Array(text.utf8).span.bytes) }
 
     /// 64 hex digits; empty when OpenSSL has no memory.
-    consuming func finish() -> String {
+    package consuming func finish() -> String {
         guard let state = unsafe state else { return "" }
         var out = [UInt8](repeating: 0, count: 32)
         guard unsafe cdigest_finish(state, &out) == 1 else { return "" }

@@ -7,6 +7,8 @@ package struct ModelMetrics: Equatable, Sendable {
     package var refused: UInt64 = 0
     package var failed: UInt64 = 0
     package var cancelled: UInt64 = 0
+    /// Requests that were answered whole, by why the answer ended.
+    package var finished: [FinishReason: UInt64] = [:]
     package var promptTokens: UInt64 = 0
     package var completionTokens: UInt64 = 0
     package var steps: UInt64 = 0
@@ -38,8 +40,6 @@ package struct ModelMetrics: Equatable, Sendable {
     package var deviceTurns: UInt64 = 0
     package var deviceWaitNanoseconds: UInt64 = 0
     package var deviceHeldNanoseconds: UInt64 = 0
-    package var timeToFirstTokenNanoseconds: UInt64 = 0
-    package var firstTokens: UInt64 = 0
     package var tenants = TenantTotals()
     package var running = 0
     package var waiting = 0
@@ -49,6 +49,11 @@ package struct ModelMetrics: Equatable, Sendable {
     package var incidents: UInt64 = 0
     package var inIncident = 0
     package var tensors = TensorMetrics()
+    package var histograms = ModelHistograms()
+    package var cacheUse = CacheUse()
+    /// Requests that asked for the response cache: answered from it, and not.
+    package var responseHits: UInt64 = 0
+    package var responseMisses: UInt64 = 0
 
     package init() {}
 }
