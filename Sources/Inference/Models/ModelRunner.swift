@@ -48,8 +48,9 @@ final class ModelRunner: ModelWork {
     private var operations = 0
     private var promptOperations = 0
     private var stepIsOut = false
-    /// When the last step's result came, while it is taken in.
+    /// When the last step's result came, while it is taken in. What is told meanwhile waits until the next step is on its way.
     private var resultAt: MonotonicTime?
+    private var untold: [(sink: GenerationSink, event: GenerationEvent)] = []
     /// Tenants of requests that ended while a step with them was out.
     private var departed: [GenerationID: String] = [:]
 
@@ -211,6 +212,9 @@ final class ModelRunner: ModelWork {
             stepped(plan, took: now.since(sent), status, payload)
             pump()
             resultAt = nil
+            let events = untold
+            untold = []
+            for (sink, event) in events { sink(event) }
         }
         if let resultAt {
             counters.update {
@@ -391,7 +395,7 @@ final class ModelRunner: ModelWork {
         answers[id]?.usage.completionTokens += 1
         let logprob = answer.request.options.wantLogprobs ? output.picked : nil
         let assembled = answers[id]?.assembler.push(output.picked.piece, logprob: logprob) ?? AssembledText()
-        if !assembled.text.isEmpty { answer.sink(.text(assembled.text, logprobs: assembled.logprobs)) }
+        if !assembled.text.isEmpty { tell(answer, .text(assembled.text, logprobs: assembled.logprobs)) }
         if assembled.stopped { finish(id, .stop, flush: false) }
     }
 
@@ -426,7 +430,7 @@ final class ModelRunner: ModelWork {
         var reason = reason
         if flush, reason != .cancelled {
             let rest = answer.assembler.finish()
-            if !rest.text.isEmpty || !rest.logprobs.isEmpty { answer.sink(.text(rest.text, logprobs: rest.logprobs)) }
+            if !rest.text.isEmpty || !rest.logprobs.isEmpty { tell(answer, .text(rest.text, logprobs: rest.logprobs)) }
             if rest.stopped { reason = .stop }
         }
         answer.timings.decode = answer.firstTokenAt.map { MonotonicTime.now.since($0) } ?? 0
@@ -442,7 +446,7 @@ final class ModelRunner: ModelWork {
             $0.promptTokens += UInt64(answer.usage.promptTokens)
             $0.completionTokens += UInt64(answer.usage.completionTokens)
         }
-        answer.sink(.finished(reason, answer.usage, answer.timings))
+        tell(answer, .finished(reason, answer.usage, answer.timings))
         ended(id)
     }
 
@@ -451,8 +455,13 @@ final class ModelRunner: ModelWork {
         leave(id)
         settle(answer)
         counters.update { if error.status < 500 { $0.refused += 1 } else { $0.failed += 1 } }
-        answer.sink(.failed(error))
+        tell(answer, .failed(error))
         ended(id)
+    }
+
+    private func tell(_ answer: Answer, _ event: GenerationEvent) {
+        guard resultAt != nil else { return answer.sink(event) }
+        untold.append((answer.sink, event))
     }
 
     private func settle(_ answer: Answer) {
