@@ -149,10 +149,9 @@ private struct DeviceWorld {
         // What fits runs, but while those that run finish for one that was first for 100 ms and needs their cores.
         #expect(Double(world.wasted) < 0.15 * Double(world.now.nanoseconds))
         let got = world.models.map { Double($0.served) }
-        // Nobody waits for longer than all others' longest steps and the gap together, weighed.
-        for model in world.models { #expect(model.longestWait < 3_000_000_000, "\(model)") }
-        // The large one is not starved by many that fit into any gap.
-        #expect(got[0] > 0.3 * got.reduce(0, +) / Double(world.models.count))
+        // Nobody is left out: neither one that needs all cores, among many that fit into any gap, nor those behind it.
+        for model in world.models { #expect(model.longestWait < 5_000_000_000, "\(model)") }
+        #expect(got[0] > 0.15 * got.reduce(0, +) / Double(world.models.count))
     }
 
     @Test func whileAllFitNobodyWaits() {
