@@ -146,16 +146,12 @@ private struct DeviceWorld {
                 weight: Double.random(in: 0.5...2, using: &choice), milliseconds: 1...50)
         }
         world.run(seconds: 40)
-        // Cores idle only while those that were before the large one's turn finish their steps: 50 ms for each of its turns, and
-        // it has none before it was first for 100 ms.
-        let passed = Double(world.now.nanoseconds)
-        #expect(Double(world.wasted) < 0.4 * passed)
+        // What fits runs, but while those that run finish for one that was first for 100 ms and needs their cores.
+        #expect(Double(world.wasted) < 0.15 * Double(world.now.nanoseconds))
         let got = world.models.map { Double($0.served) }
-        #expect(got.reduce(0, +) > 0.6 * passed * Double(capacity))
-        // Nobody waits for longer than all others' longest steps and the gap together, weighed.
-        for model in world.models { #expect(model.longestWait < 3_000_000_000, "\(model)") }
-        // The large one is not starved by many that fit into any gap.
-        #expect(got[0] > 0.3 * got.reduce(0, +) / Double(world.models.count))
+        // Nobody is left out: neither one that needs all cores, among many that fit into any gap, nor those behind it.
+        for model in world.models { #expect(model.longestWait < 5_000_000_000, "\(model)") }
+        #expect(got[0] > 0.15 * got.reduce(0, +) / Double(world.models.count))
     }
 
     @Test func whileAllFitNobodyWaits() {

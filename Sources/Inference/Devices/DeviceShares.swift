@@ -31,8 +31,6 @@ package struct DeviceShares: Sendable {
         /// Nanoseconds × threads ÷ weight.
         var counter: Double
         var state = State.resting
-        /// Since when it is first in turn, or was, and does not fit.
-        var blockedSince: MonotonicTime?
     }
 
     /// How long others may fill the gap before the first in turn, in nanoseconds.
@@ -45,6 +43,8 @@ package struct DeviceShares: Sendable {
     package private(set) var free: Int
     private var accounts: [Party: Account] = [:]
     private var joined: UInt64 = 0
+    /// Who is first in turn and does not fit, and since when.
+    private var blocked: (party: Party, since: MonotonicTime)?
     /// No model that comes back stands below this.
     private var floor = 0.0
 
@@ -157,16 +157,16 @@ package struct DeviceShares: Sendable {
             return (account.counter, since, party)
         }
         .sorted { ($0.counter, $0.since, $0.party.number) < ($1.counter, $1.since, $1.party.number) }
+        if let first = order.first?.party, (accounts[first]?.threads ?? 0) > left {
+            if blocked?.party != first { blocked = (first, now) }
+            if let blocked, now.since(blocked.since) >= Self.patience { return [] }
+        } else {
+            blocked = nil
+        }
         for (_, _, party) in order where left > 0 {
-            guard let account = accounts[party] else { continue }
-            if account.threads <= left {
-                parties.append(party)
-                left -= account.threads
-            } else if party == order[0].party {
-                let since = account.blockedSince ?? now
-                if now.since(since) >= Self.patience { return [] }
-                accounts[party]?.blockedSince = since
-            }
+            guard let threads = accounts[party]?.threads, threads <= left else { continue }
+            parties.append(party)
+            left -= threads
         }
         return parties
     }
@@ -174,7 +174,6 @@ package struct DeviceShares: Sendable {
     private mutating func grant(_ party: Party, _ now: MonotonicTime) {
         free -= accounts[party]?.threads ?? 0
         accounts[party]?.state = .holding(since: now)
-        accounts[party]?.blockedSince = nil
     }
 
     private func isHeld(_ state: State) -> Bool {

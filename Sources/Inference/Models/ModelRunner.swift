@@ -56,8 +56,10 @@ final class ModelRunner: ModelWork {
     private var lastStep: StepPlan?
     /// When the worker could begin the oldest of them.
     private var stepBegan = MonotonicTime.now
-    /// When the last step's result came, while it is taken in and the worker has nothing else.
+    /// When the last step's result came, while it is taken in and the worker has nothing else. What is told meanwhile waits until the
+    /// next step is on its way.
     private var resultAt: MonotonicTime?
+    private var untold: [(sink: GenerationSink, event: GenerationEvent)] = []
     /// What it added to gauges that it shares with other replicas.
     private var countedRunning = 0
     private var countedUse = CacheUse()
@@ -255,6 +257,9 @@ final class ModelRunner: ModelWork {
         stepped(plan, took: now.since(began), status, payload)
         pump()
         resultAt = nil
+        let events = untold
+        untold = []
+        for (sink, event) in events { sink(event) }
     }
 
     func send(_ code: Int, _ payload: [UInt8], _ operation: Operation) {
@@ -433,7 +438,7 @@ final class ModelRunner: ModelWork {
         answers[id]?.usage.completionTokens += 1
         let logprob = answer.request.options.wantLogprobs ? output.picked : nil
         let assembled = answers[id]?.assembler.push(output.picked.piece, logprob: logprob) ?? AssembledText()
-        if !assembled.text.isEmpty { answer.sink(.text(assembled.text, logprobs: assembled.logprobs)) }
+        if !assembled.text.isEmpty { tell(answer, .text(assembled.text, logprobs: assembled.logprobs)) }
         if assembled.stopped { finish(id, .stop, flush: false) }
     }
 
@@ -470,7 +475,7 @@ final class ModelRunner: ModelWork {
         var reason = reason
         if flush, reason != .cancelled {
             let rest = answer.assembler.finish()
-            if !rest.text.isEmpty || !rest.logprobs.isEmpty { answer.sink(.text(rest.text, logprobs: rest.logprobs)) }
+            if !rest.text.isEmpty || !rest.logprobs.isEmpty { tell(answer, .text(rest.text, logprobs: rest.logprobs)) }
             if rest.stopped { reason = .stop }
         }
         answer.timings.decode = answer.firstTokenAt.map { MonotonicTime.now.since($0) } ?? 0
@@ -488,7 +493,7 @@ final class ModelRunner: ModelWork {
             $0.finished(reason, answer.usage, answer.timings, took: MonotonicTime.now.since(answer.arrived))
         }
         answer.usage.stop = answer.assembler.stop
-        answer.sink(.finished(reason, answer.usage, answer.timings))
+        tell(answer, .finished(reason, answer.usage, answer.timings))
         ended(id)
     }
 
@@ -498,8 +503,13 @@ final class ModelRunner: ModelWork {
         leave(id)
         settle(answer)
         counters.update { if error.status < 500 { $0.refused += 1 } else { $0.failed += 1 } }
-        answer.sink(.failed(error))
+        tell(answer, .failed(error))
         ended(id)
+    }
+
+    private func tell(_ answer: Answer, _ event: GenerationEvent) {
+        guard resultAt != nil else { return answer.sink(event) }
+        untold.append((answer.sink, event))
     }
 
     private func settle(_ answer: Answer) {
