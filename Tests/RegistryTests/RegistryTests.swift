@@ -90,29 +90,6 @@ private func opening(_ directory: String) -> RuntimeError? {
         #expect(registry.snapshot.functions[key]?.createdAt == 9)
     }
 
-    /// A file as the first version of the schema had it.
-    @Test func anOldRegistryIsReadAndGrows() throws {
-        let scratch = try Scratch()
-        let old = deployment(Deployment.platform, "m", kind: .backend, digest: "1")
-        do {
-            let database = try Database(path: scratch.file("registry.db"))
-            try database.run(
-                """
-                CREATE TABLE deployment (
-                    tenant TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, digest TEXT NOT NULL,
-                    manifest TEXT NOT NULL, created_at INTEGER NOT NULL, current INTEGER NOT NULL,
-                    PRIMARY KEY (tenant, name, kind, created_at)) STRICT
-                """)
-            try database.run(
-                "INSERT INTO deployment VALUES ('platform','m','backend','1',?1,1,1)", [old.manifest.canonicalJSON])
-            try database.run("PRAGMA user_version=1")
-        }
-        let registry = try Registry(stateDirectory: scratch.path)
-        #expect(registry.snapshot.models == ["m": old])
-        try registry.publish(deployment(Deployment.platform, "m", kind: .backend, digest: "2", at: 2))
-        #expect(registry.snapshot.aliases["m"]?["previous"] == old)
-    }
-
     @Test func textThatLooksLikeSQLIsText() throws {
         let scratch = try Scratch()
         let registry = try Registry(stateDirectory: scratch.path)
@@ -252,9 +229,9 @@ private func opening(_ directory: String) -> RuntimeError? {
         do { try Database(path: scratch.file("registry.db")).run("PRAGMA user_version=7") }
         let error = opening(scratch.path)
         #expect(error?.code == .conflict && error?.step == "open \(scratch.file("registry.db"))")
-        #expect(error?.cause == "its schema is version 7, and this program knows versions up to 1")
+        #expect(error?.cause == "its schema is version 7, and this program knows versions up to 3")
         #expect(error?.next.contains("newer swiftlet") == true)
-        do { try Database(path: scratch.file("registry.db")).run("PRAGMA user_version=1") }
+        do { try Database(path: scratch.file("registry.db")).run("PRAGMA user_version=3") }
         #expect(try Registry(stateDirectory: scratch.path).snapshot.functions.count == 1)
     }
 
