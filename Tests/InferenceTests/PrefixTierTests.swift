@@ -151,6 +151,11 @@ private func numbers(_ count: Int, from first: Int32 = 0) -> [Int32] { (0..<Int3
         for _ in 0..<50 { cost.learn(restored: 23_000_000, nanoseconds: 500_000_000) }
         #expect(!cost.paysToRestore(bytes: 23_000_000, tokens: 1000, perRead: 1e5))
         #expect(abs(cost.restore(23_000_000) - 5e8) < 1e6)
+        // A small one only waited; and what is refused for long is tried again.
+        cost.learn(restored: 1000, nanoseconds: 500_000_000)
+        #expect(abs(cost.restore(23_000_000) - 5e8) < 1e6)
+        for _ in 0..<100 { cost.relax() }
+        #expect(cost.paysToRestore(bytes: 23_000_000, tokens: 1000, perRead: 1e5))
     }
 
     @Test func whoRunsIsNotHeldUpForLong() {
