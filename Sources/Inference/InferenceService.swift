@@ -20,8 +20,10 @@ package final class InferenceService: Sendable {
     ///   - quotas: of all tenants; without it nobody has any.
     ///   - prefixes: of the same loop; without it they stay in their engines.
     ///   - start: starts a worker, on that loop; see `BackendWorker.start`.
-    package init(loop: EventLoop, quotas: QuotaKeeper = QuotaKeeper(), prefixes: PrefixStore? = nil,
-        start: @escaping BackendStart) {
+    package init(
+        loop: EventLoop, quotas: QuotaKeeper = QuotaKeeper(), prefixes: PrefixStore? = nil,
+        start: @escaping BackendStart
+    ) {
         self.loop = loop.remote
         catalogue = LoopBound(
             ModelCatalogue(loop: loop, quotas: quotas, prefixes: prefixes, start: start), on: loop)

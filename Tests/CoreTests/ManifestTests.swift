@@ -45,7 +45,8 @@ private func refusal(_ text: String) -> RuntimeError? {
             ("jit: 1", "'jit' must be true or false"), ("batch: 8", "'batch' must be an object"),
             ("batch: {max_size: 0}", "'batch.max_size'"), ("batch: {max_delay_us: -1}", "'batch.max_delay_us'"),
             ("batch: {size: 1}", "unknown key"),
-            ("published_prefixes: ['']", "'published_prefixes[0]'"), ("published_prefixes: 'x'", "'published_prefixes'"),
+            ("published_prefixes: ['']", "'published_prefixes[0]'"),
+            ("published_prefixes: 'x'", "'published_prefixes'"),
             ("published_prefixes: ['x', 'y'], max_sequences: 2", "'max_sequences' is 2"),
             ("jit: true, device: 'gpu:0', limits: {device_memory_mb: 1}", "'jit' is true and 'device' is given"),
         ] {

@@ -54,7 +54,8 @@ private struct Bench {
             capabilities: capabilities, vocabulary: 256, contextTokens: 16, sequenceTokens: 16, maxSequences: 1,
             maxStepTokens: 16, embeddingSize: 2, bytesPerToken: 0, modelBytes: 0)
         desk = ModelDesk(
-            spec, info: info, connection: line, counters: counters, quotas: QuotaKeeper(), prefixes: nil, started: { _ in },
+            spec, info: info, connection: line, counters: counters, quotas: QuotaKeeper(), prefixes: nil,
+            started: { _ in },
             ended: { _ in })
     }
 

@@ -8,7 +8,8 @@ final class ModelDesk: ModelWork {
 
     init(
         _ spec: ModelSpec, info: ModelInfo, connection: any BackendConnection, counters: ModelCounters,
-        quotas: QuotaKeeper, prefixes: PrefixStore?, started: @escaping (GenerationID) -> Void, ended: @escaping (GenerationID) -> Void
+        quotas: QuotaKeeper, prefixes: PrefixStore?, started: @escaping (GenerationID) -> Void,
+        ended: @escaping (GenerationID) -> Void
     ) {
         let switchboard = Switchboard(connection)
         self.switchboard = switchboard
