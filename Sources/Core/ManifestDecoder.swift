@@ -128,7 +128,8 @@ extension Manifest {
         guard publishedPrefixes.count < maxSequences || publishedPrefixes.isEmpty else {
             throw RuntimeError(
                 .manifestInvalid, step: reader.step,
-                cause: "'published_prefixes' has \(publishedPrefixes.count) texts and 'max_sequences' is \(maxSequences)",
+                cause:
+                    "'published_prefixes' has \(publishedPrefixes.count) texts and 'max_sequences' is \(maxSequences)",
                 next: "raise 'max_sequences': each text holds one for good, and answers need others")
         }
         guard let value = reader.members["batch"] else { return }

@@ -67,10 +67,15 @@ struct ServeOptions {
     private static func prefixes(_ arguments: Arguments) throws -> PrefixStore.Options {
         var options = PrefixStore.Options()
         let most = 1 << 24
-        if let megabytes = try arguments.number("--prefix-memory-mb", in: 0...most) { options.memoryBytes = megabytes << 20 }
-        if let megabytes = try arguments.number("--prefix-disk-mb", in: 0...most) { options.diskBytes = megabytes << 20 }
+        if let megabytes = try arguments.number("--prefix-memory-mb", in: 0...most) {
+            options.memoryBytes = megabytes << 20
+        }
+        if let megabytes = try arguments.number("--prefix-disk-mb", in: 0...most) {
+            options.diskBytes = megabytes << 20
+        }
         guard options.diskBytes == 0 || options.memoryBytes > 0 else {
-            throw UsageError(text: "--prefix-disk-mb needs --prefix-memory-mb above 0: prefixes come to the disk from memory")
+            throw UsageError(
+                text: "--prefix-disk-mb needs --prefix-memory-mb above 0: prefixes come to the disk from memory")
         }
         guard let text = arguments.value("--prefix-salt-hours") else { return options }
         guard let hours = Double(text), hours >= 0.0001, hours <= 8760 else {

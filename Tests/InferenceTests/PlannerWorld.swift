@@ -99,7 +99,9 @@ struct PlannerWorld {
     mutating func place(lose: (GenerationID) -> Bool = { _ in false }) {
         let stored = stored
         let placements = planner.place { request, beyond in
-            let found = stored.map { (id: $0.key, tokens: Self.shared($0.value, request)) }.filter { $0.tokens > beyond }
+            let found = stored.map { (id: $0.key, tokens: Self.shared($0.value, request)) }.filter {
+                $0.tokens > beyond
+            }
             return found.min { (-$0.tokens, $0.id) < (-$1.tokens, $1.id) }.map {
                 StoredPrefix(id: $0.id, tokens: $0.tokens, bytes: 1, inMemory: true)
             }
@@ -107,7 +109,8 @@ struct PlannerWorld {
         for placement in placements {
             switch placement {
             case .evict(let kept):
-                #expect(owners[kept.slot] == nil && slots[kept.slot] == kept.tokens, "what is evicted is kept and nobody's")
+                #expect(
+                    owners[kept.slot] == nil && slots[kept.slot] == kept.tokens, "what is evicted is kept and nobody's")
                 #expect(kept.tenant != nil, "what is published stays")
                 slots[kept.slot] = nil
                 if keepsEvicted { self.stored[UInt64(self.stored.count)] = kept }

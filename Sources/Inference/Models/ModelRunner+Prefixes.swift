@@ -68,9 +68,10 @@ extension ModelRunner {
         let digests = store.digests(of: sequence.prompt.dropLast(), tenant: sequence.tenant, model: tiers.model)
         tiers.digests[sequence.id] = digests
         let beyond = planner.prefixes.find(sequence.prompt, tenant: sequence.tenant)?.tokens ?? 0
-        guard let found = store.find(digests), !found.inMemory, pays(found, beyond: beyond, planner.cost.perRead) else {
-            return planner.add(sequence)
-        }
+        guard let found = store.find(digests), found.tokens > beyond else { return planner.add(sequence) }
+        let pays = pays(found, beyond: beyond, planner.cost.perRead)
+        if !pays { tiers.cost.relax() }
+        guard pays, !found.inMemory else { return planner.add(sequence) }
         store.fetch(found.id) { [weak self] good in
             // It may have been cancelled in the meantime.
             guard let self, answers[sequence.id] != nil else { return }
@@ -124,7 +125,7 @@ extension ModelRunner {
     func evict(_ prefix: KeptPrefix) {
         // Whoever runs now waits for it; where nobody does, whoever gets the place.
         let stall = planner.isAnswering ? planner.limits.stall : planner.limits.longestRead
-        if paysToSave(prefix, stall: stall) { save(prefix) }
+        if paysToSave(prefix, stall: stall) { save(prefix) } else { tiers.cost.relax() }
         drop(prefix.slot)
     }
 

@@ -60,7 +60,8 @@ package struct PrefixFiles: Sendable {
     func delete(name: String) { _ = unsafe unlink(path(name)) }
 
     private func complain(_ step: String, _ name: String, _ cause: String) -> Bool {
-        Log.error("a prefix on disk is lost; it is read again", [("step", step), ("file", path(name)), ("cause", cause)])
+        Log.error(
+            "a prefix on disk is lost; it is read again", [("step", step), ("file", path(name)), ("cause", cause)])
         return false
     }
 }

@@ -50,7 +50,9 @@ struct PrefixSeal: Sendable {
 
     private func mac(_ bytes: [UInt8]) -> [UInt8] {
         var out = [UInt8](repeating: 0, count: Int(CSEAL_MAC))
-        guard unsafe cseal_mac(salt, bytes, bytes.count, &out) == 1 else { fatalError("OpenSSL has no memory for an HMAC") }
+        guard unsafe cseal_mac(salt, bytes, bytes.count, &out) == 1 else {
+            fatalError("OpenSSL has no memory for an HMAC")
+        }
         return out
     }
 

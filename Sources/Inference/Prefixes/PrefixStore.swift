@@ -73,7 +73,8 @@ package final class PrefixStore {
     func insert(_ state: [UInt8], of tokens: [Int32], tenant: String, model: String) {
         // Now, because the salt may have changed while the state was on its way.
         let digests = digests(of: tokens[...], tenant: tenant, model: model)
-        guard !tiers.covers(digests), let (id, actions) = tiers.insert(tenant: tenant, digests: digests, bytes: state.count)
+        guard !tiers.covers(digests),
+            let (id, actions) = tiers.insert(tenant: tenant, digests: digests, bytes: state.count)
         else { return }
         states[id] = state
         perform(actions)
@@ -179,6 +180,8 @@ package final class PrefixStore {
     }
 
     /// Tells an engine's runner when a tenant's prefixes have to go.
-    func watch(_ holder: AnyObject, drop: @escaping (_ tenant: String) -> Void) { holders[ObjectIdentifier(holder)] = drop }
+    func watch(_ holder: AnyObject, drop: @escaping (_ tenant: String) -> Void) {
+        holders[ObjectIdentifier(holder)] = drop
+    }
     func unwatch(_ holder: AnyObject) { holders[ObjectIdentifier(holder)] = nil }
 }

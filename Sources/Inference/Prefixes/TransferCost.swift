@@ -2,29 +2,38 @@
 
 /// Nanoseconds that a byte of a saved state takes between engine and host, both ways.
 struct TransferCost: Equatable, Sendable {
-    /// What half a gigabyte a second takes; until the first one was seen.
-    private(set) var savePerByte = 2.0
-    private(set) var restorePerByte = 2.0
+    private(set) var savePerByte = expected
+    private(set) var restorePerByte = expected
 
+    /// What half a gigabyte a second takes; until the first one was seen.
+    private static let expected = 2.0
     /// The weight of what was seen last.
     private static let newest = 0.3
     /// How likely a prefix is asked for again: one that was before, and one that never was.
     private static let likely = 0.5
     private static let unlikely = 0.25
-    /// Less would be its fixed costs.
-    private static let fewestBytes = 1024
+    /// How far a refusal goes back to what is expected, so that one bad moment does not end all attempts.
+    private static let relaxed = 0.05
+    /// Smaller ones tell how long they waited, and not what a byte takes.
+    private static let fewestBytes = 1 << 20
 
     mutating func learn(saved bytes: Int, nanoseconds: UInt64) { Self.learn(&savePerByte, bytes, nanoseconds) }
     mutating func learn(restored bytes: Int, nanoseconds: UInt64) { Self.learn(&restorePerByte, bytes, nanoseconds) }
 
     private static func learn(_ perByte: inout Double, _ bytes: Int, _ nanoseconds: UInt64) {
-        let seen = Double(nanoseconds) / Double(max(bytes, fewestBytes))
-        perByte += newest * (seen - perByte)
+        guard bytes >= fewestBytes else { return }
+        perByte += newest * (Double(nanoseconds) / Double(bytes) - perByte)
+    }
+
+    /// A way did not pay.
+    mutating func relax() {
+        savePerByte += Self.relaxed * (Self.expected - savePerByte)
+        restorePerByte += Self.relaxed * (Self.expected - restorePerByte)
     }
 
     /// Nanoseconds.
-    func save(_ bytes: Int) -> Double { savePerByte * Double(max(bytes, Self.fewestBytes)) }
-    func restore(_ bytes: Int) -> Double { restorePerByte * Double(max(bytes, Self.fewestBytes)) }
+    func save(_ bytes: Int) -> Double { savePerByte * Double(bytes) }
+    func restore(_ bytes: Int) -> Double { restorePerByte * Double(bytes) }
 
     /// - Parameters:
     ///   - tokens: those that would not have to be read.
