@@ -62,7 +62,8 @@ import Testing
         var planner = BatchPlanner(limits: limits())
         for number in 1...2 {
             planner.add(
-                SequenceRequest(id: GenerationID(UInt64(number)), tenant: "a", prompt: tokens(5), maxTokens: 3 * number))
+                SequenceRequest(id: GenerationID(UInt64(number)), tenant: "a", prompt: tokens(5), maxTokens: 3 * number)
+            )
         }
         for case .start(let start) in planner.place() { planner.started(start.id) }
         let now = MonotonicTime(nanoseconds: 0)

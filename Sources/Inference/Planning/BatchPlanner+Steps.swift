@@ -77,7 +77,8 @@ extension BatchPlanner {
     private func fullStep(_ decoders: [Int], _ readers: [Int]) -> [StepPlan.Item] {
         let carried = isBesideLight(decoders) ? together(decoders, beside: readers) : decoders
         var items = carried.prefix(limits.maxStepTokens).map { item($0, count: 1) }
-        for (index, count) in shares(of: min(limits.maxStepTokens - items.count, reads(beside: carried)), among: readers)
+        for (index, count) in shares(
+            of: min(limits.maxStepTokens - items.count, reads(beside: carried)), among: readers)
         {
             items.append(item(index, count: count))
         }

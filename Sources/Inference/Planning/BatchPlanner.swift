@@ -238,7 +238,9 @@ package struct BatchPlanner {
     ) -> Bool {
         let needed = sequences[index].demand(lookahead: limits.lookahead)
         let kept = placesKept(from: sequences[index].request.tenant)
-        guard kept == 0 || freeSlots.count + prefixes.entries.count(where: { $0.tenant != nil }) > kept else { return false }
+        guard kept == 0 || freeSlots.count + prefixes.entries.count(where: { $0.tenant != nil }) > kept else {
+            return false
+        }
         while freeSlots.isEmpty || demand + needed > limits.contextTokens {
             if let kept = prefixes.evict(sparing: source?.slot) {
                 free(kept, &placements)
