@@ -230,14 +230,19 @@ private struct DeviceWorld {
         let (one, two) = (shares.join(threads: 1), shares.join(threads: 1))
         for party in [one, two] { shares.setWeight(1, of: party) }
         func at(_ milliseconds: UInt64) -> MonotonicTime { MonotonicTime(nanoseconds: 1 + milliseconds * 1_000_000) }
-        #expect(shares.take(one, now: at(0)))
-        #expect(shares.renew(one, now: at(10)) == 10_000_000 && shares.holds(one))
-        #expect(!shares.take(two, now: at(12)) && shares.waiting == 1)
-        #expect(shares.giveBack(one, now: at(20)) == 10_000_000)
-        #expect(!shares.take(one, now: at(20)), "the other one got nothing yet")
-        #expect(shares.next(now: at(20)) == [two])
-        #expect(shares.renew(one, now: at(25)) == 0, "who does not hold it can't hold on")
-        #expect(shares.giveBack(two, now: at(45)) == 25_000_000)
-        #expect(shares.take(one, now: at(45)), "20 ms against 25")
+        let began = shares.take(one, now: at(0))
+        let first = shares.renew(one, now: at(10))
+        #expect(began && first == 10_000_000 && shares.holds(one))
+        let tooSoon = shares.take(two, now: at(12))
+        let second = shares.giveBack(one, now: at(20))
+        #expect(!tooSoon && second == 10_000_000)
+        let again = shares.take(one, now: at(20))
+        #expect(!again, "the other one got nothing yet")
+        let next = shares.next(now: at(20))
+        let without = shares.renew(one, now: at(25))
+        #expect(next == [two] && without == 0, "who does not hold it can't hold on")
+        let third = shares.giveBack(two, now: at(45))
+        let back = shares.take(one, now: at(45))
+        #expect(third == 25_000_000 && back, "20 ms against 25")
     }
 }

@@ -4,8 +4,8 @@ package import Platform
 extension BatchPlanner {
     /// Prompt tokens that a tenant gets before the next one has its turn, and the fewest in a step.
     private static var quantum: Int { 32 }
-    private static var fewestReads: Int { 16 }
-    private static var fewestDecodes: Int { 4 }
+    private static var fewestReads: Int { 8 }
+    private static var fewestDecodes: Int { 2 }
     /// How long running answers may be left out, in nanoseconds.
     private static var patience: UInt64 { 300_000_000 }
     /// The part of an express step that carries answers on.
@@ -107,8 +107,8 @@ extension BatchPlanner {
     /// Prompt tokens for a step that carries these answers on.
     private func reads(beside decoders: [Int]) -> Int {
         guard !decoders.isEmpty else { return max(Self.fewestReads, cost.reads(within: limits.longestRead)) }
-        let answers = isBesideLight(decoders) ? cost.perDecode * Double(decoders.count) : 0
-        return max(Self.fewestReads, cost.reads(within: limits.stall - answers, decodes: decoders.count))
+        let rest = isBesideLight(decoders) ? cost.nanoseconds(decodes: decoders.count, reads: 0) : 0
+        return max(Self.fewestReads, cost.reads(within: limits.stall - rest, decodes: decoders.count))
     }
 
     /// Prompts of tenants that have nothing in the engine yet, while others' answers run: they are read at once, and the answers

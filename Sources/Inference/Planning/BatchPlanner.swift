@@ -198,7 +198,11 @@ package struct BatchPlanner {
     /// Whose turn it is to get a place.
     private func nextWaiting() -> Int? {
         var first: [String: Int] = [:]
-        let candidates = sequences.indices.filter { sequences[$0].phase == .waiting && !sequences[$0].isSaving }
+        let heldBack = kept.isEmpty ? [] : Set(sequences.lazy.map(\.request.tenant)).filter(isHeldBack)
+        let candidates = sequences.indices.filter {
+            sequences[$0].phase == .waiting && !sequences[$0].isSaving
+                && !heldBack.contains(sequences[$0].request.tenant)
+        }
         guard let highest = candidates.lazy.map({ sequences[$0].request.priority }).min() else { return nil }
         for index in candidates where sequences[index].request.priority == highest {
             let tenant = sequences[index].request.tenant
@@ -224,23 +228,20 @@ package struct BatchPlanner {
         kept[request.tenant] = steps + limits.keptPlaceSteps
     }
 
-    /// Places that a tenant with many has to leave free.
-    private func placesKept(from tenant: String) -> Int {
-        guard !kept.isEmpty, !isLight(tenant) else { return 0 }
+    /// True for a tenant with many places while all that are left are kept for others.
+    private func isHeldBack(_ tenant: String) -> Bool {
+        guard !isLight(tenant) else { return false }
         let absent = kept.count { other, until in
             until > steps && other != tenant && placesHeld(by: other) == 0
         }
-        return min(absent, limits.maxSequences / 8)
+        let free = freeSlots.count + prefixes.entries.count(where: { $0.tenant != nil })
+        return absent > 0 && free <= min(absent, limits.maxSequences / 8)
     }
 
     private mutating func makeRoom(
         for index: Int, sparing source: inout (slot: UInt32, tokens: Int)?, _ placements: inout [Placement]
     ) -> Bool {
         let needed = sequences[index].demand(lookahead: limits.lookahead)
-        let kept = placesKept(from: sequences[index].request.tenant)
-        guard kept == 0 || freeSlots.count + prefixes.entries.count(where: { $0.tenant != nil }) > kept else {
-            return false
-        }
         while freeSlots.isEmpty || demand + needed > limits.contextTokens {
             if let kept = prefixes.evict(sparing: source?.slot) {
                 free(kept, &placements)
