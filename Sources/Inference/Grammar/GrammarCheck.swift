@@ -166,7 +166,11 @@ struct GrammarCheck {
 
     /// How many of the alternatives begin alike; nil: some can't be told apart by their beginnings.
     private mutating func together(_ parts: [GrammarExpression]) -> Int? {
-        // Most differ at once; looking further costs more, and goes on without end in what nests in itself.
+        // Properties differ in their names. Looking further goes through values into what may follow them, which costs more at each
+        // character, and without end in what nests in itself.
+        looksBehindTexts = false
+        if let count = together(parts, 128) { return count }
+        looksBehindTexts = true
         for length in [1, 16, 128] {
             if let count = together(parts, length) { return count }
         }
@@ -174,32 +178,33 @@ struct GrammarCheck {
     }
 
     private mutating func together(_ parts: [GrammarExpression], _ length: Int) -> Int? {
-        var all: [(part: Int, beginning: Beginning)] = []
-        for (index, part) in parts.enumerated() {
+        var all: [Beginning] = []
+        var alike: [UInt32: Int] = [:]
+        for part in parts {
             guard let some = beginnings([part], length, 0), all.count + some.count <= Self.maxBeginnings else {
                 return nil
             }
-            all += some.map { (index, $0) }
-        }
-        var alike: [UInt32: Int] = [:]
-        for (index, one) in all.enumerated() {
-            if let first = one.beginning.text.first { alike[first, default: 0] += 1 }
-            steps -= index / 16
+            steps -= some.count * all.count / 16
             guard steps > 0 else { return nil }
-            for two in all[..<index] where one.part != two.part {
-                guard one.beginning.differs(from: two.beginning) else { return nil }
+            for one in some {
+                if let first = one.text.first { alike[first, default: 0] += 1 }
+                guard all.allSatisfy(one.differs) else { return nil }
             }
+            all += some
         }
         return max(1, alike.values.max() ?? 1)
     }
 
+    /// False: what follows a text and is none itself is left open.
+    private var looksBehindTexts = true
     private static let maxBeginnings = 600
     private static let maxDepth = 1_000
 
     /// All beginnings of a sequence, of up to `length` characters; nil: too many to look at.
-    private mutating func beginnings(_ parts: ArraySlice<GrammarExpression>, _ length: Int, _ depth: Int)
-        -> [Beginning]?
-    {
+    /// - Parameter begun: some characters stand before.
+    private mutating func beginnings(
+        _ parts: ArraySlice<GrammarExpression>, _ length: Int, _ depth: Int, begun: Bool = false
+    ) -> [Beginning]? {
         steps -= 1
         guard steps > 0, depth < Self.maxDepth else { return nil }
         guard length > 0, let first = parts.first else { return [Beginning(text: [], next: nil)] }
@@ -207,11 +212,14 @@ struct GrammarCheck {
         switch first {
         case .literal(let text):
             let scalars = text.unicodeScalars.prefix(length).map(\.value)
-            guard let after = beginnings(rest, length - scalars.count, depth + 1) else { return nil }
+            let begun = begun || !scalars.isEmpty
+            guard let after = beginnings(rest, length - scalars.count, depth + 1, begun: begun) else { return nil }
             return after.map { Beginning(text: scalars + $0.text, next: $0.next) }
         case .scalar(let set): return [Beginning(text: [], next: set)]
-        case .rule(let index): return beginnings([rules[index]] + rest, length, depth + 1)
-        case .sequence(let inner): return beginnings(inner[...] + rest, length, depth + 1)
+        case .rule(let index): return beginnings([rules[index]] + rest, length, depth + 1, begun: begun)
+        case .sequence(let inner): return beginnings(inner[...] + rest, length, depth + 1, begun: begun)
+        case .choice where begun && !looksBehindTexts, .repeated where begun && !looksBehindTexts:
+            return [Beginning(text: [], next: nil)]
         case .choice(let inner): return beginnings(ofEach: inner.map { [$0] + rest }, length, depth)
         case .repeated(let part, let least, _):
             // What follows the part is left open: a repetition is rarely what tells alternatives apart.
