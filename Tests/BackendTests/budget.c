@@ -5,27 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "swiftlet_backend.h"
-
-static char words[2048];
-static int failures;
-
-#define CHECK(condition, name) \
-    do { \
-        if (!(condition)) { \
-            failures++; \
-            printf("FAIL %s: %s: %s\n", name, #condition, words); \
-        } \
-    } while (0)
-
-static void hear(int32_t level, swiftlet_bytes text) {
-    (void)level;
-    (void)text;
-}
-
-static void fail(swiftlet_bytes text) {
-    snprintf(words, sizeof words, "%.*s", (int)text.size, (const char *)text.data);
-}
+#include "check.h"
 
 static long resident_kb(void) {
     long pages = 0;

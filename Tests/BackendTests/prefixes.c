@@ -6,31 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "swiftlet_backend.h"
+#include "check.h"
 
 enum { LONG = 96, SHARED = 64, ANSWER = 12, OTHER_SHARED = 40, STEP = 8 };
 
-static char words[2048];
-static int failures;
 static const swiftlet_backend_v1 *table;
 static void *model;
-
-#define CHECK(condition, name) \
-    do { \
-        if (!(condition)) { \
-            failures++; \
-            printf("FAIL %s: %s: %s\n", name, #condition, words); \
-        } \
-    } while (0)
-
-static void hear(int32_t level, swiftlet_bytes text) {
-    (void)level;
-    (void)text;
-}
-
-static void fail(swiftlet_bytes text) {
-    snprintf(words, sizeof words, "%.*s", (int)text.size, (const char *)text.data);
-}
 
 static void start(uint32_t id) {
     swiftlet_sampling_v1 how = {.size = sizeof how, .version = 1, .seed = 7, .temperature = 0, .top_p = 1, .repeat_penalty = 1.1f,

@@ -13,9 +13,9 @@ import threading
 import time
 import unittest
 
+from clients import CLIENTS
 from run import PREFIX, ROOT, Host, make_work, wait_for
 
-CLIENTS = ROOT / ".deps/clients/bin/python"
 CONVERTER = ROOT / ".deps/converter/bin/python"
 REFERENCE = pathlib.Path(__file__).resolve().parent / "bert.py"
 TEXTS = [

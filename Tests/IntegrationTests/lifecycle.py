@@ -1,6 +1,5 @@
 """The life of models in a real host: versions, memory, replicas, incidents, what wakes them. Usage: lifecycle.py PREFIX"""
 import hashlib
-import http.client
 import json
 import os
 import re
@@ -10,13 +9,14 @@ import threading
 import time
 import unittest
 
-from models import CLIENTS, ECHO
+from clients import CLIENTS, Chats
+from models import ECHO
 from run import PREFIX, Host, wait_for
 
 SMOLLM = PREFIX / "plugins/smollm2"
 
 
-class Lives(unittest.TestCase):
+class Lives(Chats, unittest.TestCase):
     """A host, and what to ask of it."""
     OPTIONS = ()
 
@@ -46,20 +46,6 @@ class Lives(unittest.TestCase):
         (folder / "swiftlet.json5").write_text(json.dumps(fields))
         self.host.cli("deploy", str(folder))
         return folder
-
-    def ask(self, model, text="hello there", **fields):
-        body = {"model": model, "temperature": 0, "messages": [{"role": "user", "content": text}], **fields}
-        status, answer, headers = self.host.request("POST", "/v1/chat/completions", json.dumps(body))
-        return status, json.loads(answer), headers
-
-    def stream(self, model, text="hello there", **fields):
-        body = {"model": model, "stream": True, "temperature": 0, "messages": [{"role": "user", "content": text}], **fields}
-        connection = http.client.HTTPConnection("127.0.0.1", self.host.port, timeout=60)
-        connection.request("POST", "/v1/chat/completions", json.dumps(body))
-        return connection, connection.getresponse()
-
-    def workers(self, name):
-        return [w for w in json.loads(self.host.cli("ps", "--json").stdout)["workers"] if w["name"] == name]
 
     def version(self, reference):
         name, alias = reference.split("@")

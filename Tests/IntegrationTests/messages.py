@@ -1,13 +1,10 @@
 """Anthropic's own client, unmodified, on real models: messages, streams, tools, counted tokens, errors, quotas. Usage: messages.py PREFIX"""
 import json
 import shutil
-import subprocess
 import unittest
 
-from run import PREFIX, ROOT, Host, make_work
-
-# The Python that has the clients of others; scripts/setup makes it.
-CLIENTS = ROOT / ".deps/clients/bin/python"
+from clients import ClientTests
+from run import PREFIX, Host, make_work
 
 BEGIN = """
 import json, sys
@@ -232,24 +229,16 @@ assert int(raw.headers["anthropic-ratelimit-tokens-remaining"]) > 40, raw.header
 """
 
 
-class Messages(unittest.TestCase):
+class Messages(ClientTests):
+    plugins = ("smollm2", "minilm")
+
     @classmethod
-    def setUpClass(cls):
+    def make_host(cls):
         work = make_work()
         (work / "tenants.json5").write_text(
             "{ minute: { tokens_per_minute: 100 }, total: { tokens_total: 60 }, counts: { tokens_total: 100 },"
             " few: { requests_at_once: 2 } }")
-        cls.host = Host("--tenants", str(work / "tenants.json5"), work=work)
-        cls.host.cli("deploy", str(PREFIX / "plugins/smollm2"))
-        cls.host.cli("deploy", str(PREFIX / "plugins/minilm"))
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.host.stop()
-
-    def run_client(self, program):
-        done = subprocess.run([CLIENTS, "-c", program, self.host.url], capture_output=True, text=True, timeout=300)
-        self.assertEqual(done.returncode, 0, done.stderr[-4000:])
+        return Host("--tenants", str(work / "tenants.json5"), work=work)
 
     def test_messages_are_answered(self):
         self.run_client(PLAIN)

@@ -4,12 +4,11 @@ import json
 import shutil
 import subprocess
 import threading
-import time
 import unittest
 
-from run import PREFIX, ROOT, Host, wait_for
+from clients import CLIENTS
+from run import PREFIX, Host, wait_for
 
-CLIENTS = ROOT / ".deps/clients/bin/python"
 # Reads with prometheus_client, unmodified; prints families as JSON.
 READER = """
 import json, sys

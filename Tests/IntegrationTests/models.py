@@ -1,5 +1,4 @@
 """Real backend workers behind the OpenAI routes: batches, cancellation, crashes, idle unload. Usage: models.py PREFIX"""
-import http.client
 import json
 import os
 import signal
@@ -8,11 +7,10 @@ import threading
 import time
 import unittest
 
-from run import PREFIX, ROOT, Host, wait_for
+from clients import CLIENTS, Chats
+from run import PREFIX, Host, wait_for
 
 ECHO = PREFIX / "plugins/echo"
-# The Python that has the clients of others; scripts/setup makes it.
-CLIENTS = ROOT / ".deps/clients/bin/python"
 OPENAI = """
 import sys, openai
 client = openai.OpenAI(base_url=sys.argv[1] + "/v1", api_key="none", max_retries=0)
@@ -42,7 +40,7 @@ for error, fields in [(openai.BadRequestError, {"temperature": 9}), (openai.NotF
 """
 
 
-class Models(unittest.TestCase):
+class Models(Chats, unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.host = Host()
@@ -67,20 +65,6 @@ class Models(unittest.TestCase):
             "limits": {"memory_mb": 64, "threads": 1}, "max_sequences": 8, "max_step_tokens": 128, **manifest}
         (folder / "swiftlet.json5").write_text(json.dumps(fields))
         cls.host.cli("deploy", str(folder))
-
-    def ask(self, model, text="hello there", **fields):
-        body = {"model": model, "temperature": 0, "messages": [{"role": "user", "content": text}], **fields}
-        status, answer, headers = self.host.request("POST", "/v1/chat/completions", json.dumps(body))
-        return status, json.loads(answer), headers
-
-    def stream(self, model, text="hello there", **fields):
-        body = {"model": model, "stream": True, "temperature": 0, "messages": [{"role": "user", "content": text}], **fields}
-        connection = http.client.HTTPConnection("127.0.0.1", self.host.port, timeout=30)
-        connection.request("POST", "/v1/chat/completions", json.dumps(body))
-        return connection, connection.getresponse()
-
-    def workers(self, name):
-        return [w for w in json.loads(self.host.cli("ps", "--json").stdout)["workers"] if w["name"] == name]
 
     def test_many_callers_load_once_and_get_their_own_answers(self):
         texts = [f"caller {number} says " + "x" * (number * 7) for number in range(24)]

@@ -10,9 +10,9 @@ import threading
 import time
 import unittest
 
-from run import PREFIX, ROOT, Host, make_work, wait_for
+from clients import CLIENTS
+from run import PREFIX, Host, make_work, wait_for
 
-CLIENTS = ROOT / ".deps/clients/bin/python"
 LIMIT = 3000
 
 

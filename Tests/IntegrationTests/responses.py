@@ -1,13 +1,10 @@
 """OpenAI's Responses API with its own client, unmodified, on a real model: answers, typed events, functions, schemas. Usage: responses.py PREFIX"""
 import json
 import shutil
-import subprocess
 import unittest
 
-from run import PREFIX, ROOT, Host
-
-# The Python that has the clients of others; scripts/setup makes it.
-CLIENTS = ROOT / ".deps/clients/bin/python"
+from clients import ClientTests
+from run import PREFIX
 
 BEGIN = """
 import json, sys, typing
@@ -179,21 +176,7 @@ assert answer.status_code == 404 and "not offered" in answer.json()["error"]["me
 """
 
 
-class Responses(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.host = Host()
-        cls.host.cli("deploy", str(PREFIX / "plugins/smollm2"))
-        cls.host.cli("deploy", str(PREFIX / "plugins/echo"))
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.host.stop()
-
-    def run_client(self, program):
-        done = subprocess.run([CLIENTS, "-c", program, self.host.url], capture_output=True, text=True, timeout=300)
-        self.assertEqual(done.returncode, 0, done.stderr[-4000:])
-
+class Responses(ClientTests):
     def test_responses_are_answered(self):
         self.run_client(PLAIN)
 

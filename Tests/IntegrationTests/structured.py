@@ -1,12 +1,8 @@
 """Answers held to a shape, on a real model with OpenAI's own client: schemas, functions, several answers. Usage: structured.py PREFIX"""
 import json
-import subprocess
 import unittest
 
-from run import PREFIX, ROOT, Host
-
-# The Python that has the clients of others; scripts/setup makes it.
-CLIENTS = ROOT / ".deps/clients/bin/python"
+from clients import ClientTests
 
 BEGIN = """
 import enum, json, random, sys, typing
@@ -184,22 +180,7 @@ assert ended >= COUNT * 2 // 3, ended
 """
 
 
-class Structured(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.host = Host()
-        cls.host.cli("deploy", str(PREFIX / "plugins/smollm2"))
-        cls.host.cli("deploy", str(PREFIX / "plugins/echo"))
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.host.stop()
-
-    def run_client(self, program, *words):
-        done = subprocess.run(
-            [CLIENTS, "-c", program, self.host.url, *words], capture_output=True, text=True, timeout=300)
-        self.assertEqual(done.returncode, 0, done.stderr[-4000:])
-
+class Structured(ClientTests):
     def test_parsed_answers_are_of_their_class(self):
         self.run_client(PARSE)
 
