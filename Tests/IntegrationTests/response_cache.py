@@ -7,7 +7,8 @@ import subprocess
 import time
 import unittest
 
-from metrics import CLIENTS, deploy
+from clients import CLIENTS
+from metrics import deploy
 from run import PREFIX, Host, wait_for
 
 OPENAI = """
