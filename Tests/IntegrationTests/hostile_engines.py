@@ -108,7 +108,8 @@ class HostileEngines(unittest.TestCase):
         name = act
         self.host.deploy(name, **manifest)
         call = call or (lambda: self.host.chat(name, "!" + act))
-        self.assertEqual(self.host.chat(name, "first")[0], 200)
+        # One token: behind a longer answer a step may have been sent that never ran, and the engine counts operations to forge them.
+        self.assertEqual(self.host.chat(name, "first", max_tokens=1)[0], 200)
         got, answer = call()
         self.assertEqual(got, status, answer)
         error = answer["error"]
@@ -219,7 +220,7 @@ class HostileEngines(unittest.TestCase):
     def test_lies_in_describe(self):
         for lie, status, words in [
             ("silent", 400, ""), ("none", 400, ""), ("vocabulary", 500, "none of the model's 0"),
-            ("sequences", 503, "READY frame without a usable model"), ("huge", 200, ""), ("everything", 200, ""),
+            ("sequences", 503, "it holds more than 4096 sequences"), ("huge", 200, ""), ("everything", 200, ""),
         ]:
             with self.subTest(lie):
                 name = "lies-" + lie
