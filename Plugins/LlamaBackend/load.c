@@ -75,10 +75,6 @@ static struct llama_context_params context_params(const llama_backend_model *m, 
     params.n_threads_batch = (int32_t)m->threads_count;
     params.embeddings = m->embeds;
     params.kv_unified = m->config.kv_unified != 0;
-    // On the processor, flash attention computes prompts in tiles of 64 tokens and anything shorter row by row: half again as slow for
-    // a prompt that is read in parts beside answers. In one store for all it stays, because its sums do not depend on where a
-    // sequence's cells lie: an answer from a copied prefix is then that of a prompt that was read.
-    if (options->device_budget == 0 && m->config.kv_unified == 0) params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
     params.no_perf = true;
     return params;
 }

@@ -4,7 +4,7 @@ package import Platform
 extension BatchPlanner {
     /// Prompt tokens that a tenant gets before the next one has its turn, and the fewest in a step.
     private static var quantum: Int { 32 }
-    private static var fewestReads: Int { 8 }
+    private static var fewestReads: Int { 4 }
     private static var fewestDecodes: Int { 2 }
     /// How long running answers may be left out, in nanoseconds.
     private static var patience: UInt64 { 300_000_000 }
