@@ -24,7 +24,8 @@ extension BatchPlanner {
         for item in items {
             if let index = index(of: item.id) { sequences[index].lastServed = steps }
         }
-        return StepPlan(items: items)
+        // By slot: llama.cpp computes sequences of parts of their own together as long as their numbers follow each other.
+        return StepPlan(items: items.sorted { $0.slot < $1.slot })
     }
 
     /// Plans the step behind one that is on its way, so that the engine need not wait to be told what is plain: the same answers

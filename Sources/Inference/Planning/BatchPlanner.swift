@@ -59,8 +59,7 @@ package struct BatchPlanner {
         fair = TokenFairQueue(costs: costs)
         // One token of a step is never a running answer's, so that prompts are read however many answers run.
         let together = min(limits.maxSequences, max(1, limits.maxStepTokens - 1))
-        // The lowest slot is taken first.
-        freeSlots = (0..<UInt32(max(0, together))).reversed()
+        freeSlots = Array(0..<UInt32(max(0, together)))
     }
 
     package var waiting: Int { sequences.count { $0.phase == .waiting } }
@@ -171,10 +170,15 @@ package struct BatchPlanner {
                 ? prefixes.find(sequence.request.prompt, tenant: sequence.request.tenant) : nil
             let better = mayBegin ? stored(sequence.request, source?.tokens ?? 0) : nil
             if better != nil { source = nil }
-            guard makeRoom(for: index, sparing: &source, &placements), let slot = freeSlots.popLast() else { break }
+            guard makeRoom(for: index, sparing: &source, &placements), let slot = lowestFreeSlot() else { break }
             admit(index, slot: slot, source, better, &placements)
         }
         return placements
+    }
+
+    /// Those in use stay close together, so that an engine may compute them at once.
+    private mutating func lowestFreeSlot() -> UInt32? {
+        freeSlots.indices.min { freeSlots[$0] < freeSlots[$1] }.map { freeSlots.remove(at: $0) }
     }
 
     /// Memory promised to those in the engine.
