@@ -1,6 +1,7 @@
 """What tests of models share: clients of other makers, run unmodified, and chats by hand."""
 import http.client
 import json
+import shutil
 import subprocess
 import unittest
 
@@ -32,6 +33,16 @@ class ClientTests(unittest.TestCase):
     def run_client(self, program, *words):
         done = subprocess.run([CLIENTS, "-c", program, self.host.url, *words], capture_output=True, text=True, timeout=300)
         self.assertEqual(done.returncode, 0, done.stderr[-4000:])
+
+    def deploy_failing(self):
+        """A model "fails" whose fourth step does, when an answer is on its way."""
+        folder = self.host.work / "fails"
+        shutil.copytree(PREFIX / "plugins/echo", folder)
+        fields = {
+            "name": "fails", "kind": "backend", "version": "1.0.0", "library": "EchoBackend.so", "context_tokens": 4096,
+            "limits": {"memory_mb": 64, "threads": 1}, "config": {"fail_at": 4, "step_us": 20_000}}
+        (folder / "swiftlet.json5").write_text(json.dumps(fields))
+        self.host.cli("deploy", str(folder))
 
 
 class Chats:

@@ -1,10 +1,9 @@
 """Anthropic's own client, unmodified, on real models: messages, streams, tools, counted tokens, errors, quotas. Usage: messages.py PREFIX"""
 import json
-import shutil
 import unittest
 
 from clients import ClientTests
-from run import PREFIX, Host, make_work
+from run import Host, make_work
 
 BEGIN = """
 import json, sys
@@ -256,13 +255,7 @@ class Messages(ClientTests):
         self.run_client(QUOTA)
 
     def test_an_error_in_a_running_stream_is_an_event(self):
-        folder = self.host.work / "fails"
-        shutil.copytree(PREFIX / "plugins/echo", folder)
-        fields = {
-            "name": "fails", "kind": "backend", "version": "1.0.0", "library": "EchoBackend.so", "context_tokens": 4096,
-            "limits": {"memory_mb": 64, "threads": 1}, "config": {"fail_at": 4, "step_us": 20_000}}
-        (folder / "swiftlet.json5").write_text(json.dumps(fields))
-        self.host.cli("deploy", str(folder))
+        self.deploy_failing()
         body = {"model": "fails", "max_tokens": 50, "stream": True, "messages": [{"role": "user", "content": "a longer text"}]}
         status, answer, headers = self.host.request("POST", "/v1/messages", json.dumps(body))
         events = answer.decode().split("\n\n")

@@ -1,10 +1,8 @@
 """OpenAI's Responses API with its own client, unmodified, on a real model: answers, typed events, functions, schemas. Usage: responses.py PREFIX"""
 import json
-import shutil
 import unittest
 
 from clients import ClientTests
-from run import PREFIX
 
 BEGIN = """
 import json, sys, typing
@@ -193,13 +191,7 @@ class Responses(ClientTests):
         self.run_client(OLDER)
 
     def test_an_error_in_a_running_stream_is_an_event(self):
-        folder = self.host.work / "fails"
-        shutil.copytree(PREFIX / "plugins/echo", folder)
-        fields = {
-            "name": "fails", "kind": "backend", "version": "1.0.0", "library": "EchoBackend.so", "context_tokens": 4096,
-            "limits": {"memory_mb": 64, "threads": 1}, "config": {"fail_at": 4, "step_us": 20_000}}
-        (folder / "swiftlet.json5").write_text(json.dumps(fields))
-        self.host.cli("deploy", str(folder))
+        self.deploy_failing()
         body = {"model": "fails", "stream": True, "input": "a longer text"}
         status, answer, _ = self.host.request("POST", "/v1/responses", json.dumps(body))
         name, data = answer.decode().split("\n\n")[-2].split("\n")
