@@ -69,6 +69,7 @@ let package = Package(
         .target(name: "CNVML", cSettings: strictC),
         .target(name: "CDigest", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CSeal", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
+        .target(name: "CSignature", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CCurl", cSettings: strictC, linkerSettings: [.linkedLibrary("curl")]),
         .target(name: "SwiftletWire", path: "Sandbox/wire", cSettings: strictC),
         room("Core", []),
@@ -81,19 +82,21 @@ let package = Package(
         // 2: processes, storage, protocol
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
         room("Registry", ["Platform", "Core", "CSQLite", "CLinux"]),
+        room("Signing", ["Platform", "Core", "CSignature", "CLinux"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
-        room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire"]),
+        room("PluginHost", ["Workers", "Signing", "Platform", "Core", "SwiftletWire", "CLinux"]),
         room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON", "CSeal"]),
         room(
             "Gateway",
-            ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),
+            ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Signing", "Workers", "Platform", "Core", "CSimdJSON"]),
         // 4: composition root and command line
         .executableTarget(
             name: "swiftlet",
             dependencies: [
                 "Gateway", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core",
+                "Signing",
                 "CCurl",
                 "CLinux",
             ],
@@ -117,7 +120,8 @@ let package = Package(
         tests("HTTP", ["HTTP", "Platform", "CLinux"]),
         tests("Registry", ["Registry", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
-        tests("PluginHost", ["PluginHost", "Core", "TestSupport"]),
+        tests("PluginHost", ["PluginHost", "Signing", "Core", "TestSupport"]),
+        tests("Signing", ["Signing", "Core", "TestSupport"]),
         tests("Scheduler", ["Scheduler", "Workers", "Platform", "Core", "TestSupport"]),
         tests("Inference", ["Inference", "Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "TestSupport"]),
         tests("ABI", ["SwiftletABI", "TestSupport"]),
@@ -135,7 +139,7 @@ if let fuzzer {
         .executableTarget(
             name: "swiftlet-fuzz",
             dependencies: [
-                "CFuzzer", "Scheduler", "Inference", "PluginHost", "Workers", "HTTP", "Platform", "Core",
+                "CFuzzer", "Scheduler", "Inference", "PluginHost", "Signing", "Workers", "HTTP", "Platform", "Core",
                 "SwiftletWire",
                 "CLinux",
             ],

@@ -27,6 +27,13 @@ extension Gateway {
             json(exchange, listLog(FunctionKey(tenant: parts[1], name: parts[2]), exchange.request.query), requestID)
         case ("POST", "deployments", 2): deploy(exchange, tenant: parts[1], name: nil, requestID: requestID)
         case ("POST", "deployments", 3): deploy(exchange, tenant: parts[1], name: parts[2], requestID: requestID)
+        case ("GET", "functions", 4) where parts[3] == "sbom":
+            billOfMaterials(exchange, FunctionKey(tenant: parts[1], name: parts[2]), requestID: requestID)
+        case (_, "trusted-keys", 1...2): trustedKeys(exchange, .platform, parts.dropFirst(1), requestID: requestID)
+        case (_, "tenants", 3...4) where parts[2] == "trusted-keys":
+            trustedKeys(exchange, .tenant(parts[1]), parts.dropFirst(3), requestID: requestID)
+        case (_, "tenants", 3) where parts[2] == "unsigned":
+            unsignedPolicy(exchange, of: parts[1], requestID: requestID)
         case ("DELETE", "functions", 3):
             remove(exchange, FunctionKey(tenant: parts[1], name: parts[2]), requestID: requestID)
         default:
@@ -51,7 +58,9 @@ extension Gateway {
         return "{\"functions\":[" + all.map(Self.describe).joined(separator: ",") + "]}"
     }
 
-    static func describe(_ deployment: Deployment) -> String {
+    static func describe(_ deployment: Deployment) -> String { describe(deployment, warning: nil) }
+
+    static func describe(_ deployment: Deployment, warning: String?) -> String {
         var fields: [(String, JSONField)] = [
             ("tenant", .text(deployment.tenant)), ("name", .text(deployment.name)),
             ("kind", .text(deployment.kind.rawValue)),
@@ -61,6 +70,7 @@ extension Gateway {
         if let model = deployment.files.first(where: { $0.name == deployment.manifest.model }) {
             fields.append(("model_sha256", .text(model.sha256)))
         }
+        fields += signatureFields(deployment, warning: warning)
         return jsonObject(fields)
     }
 

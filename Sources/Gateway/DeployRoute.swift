@@ -11,15 +11,25 @@ internal import Workers
 
 extension Gateway {
     func deploy(_ exchange: HTTPExchange, tenant: String, name: String?, requestID: String) {
+        let limit = PluginAdmission.archiveLimit(of: tenant)
+        if let length = exchange.request.contentLength, length > limit {
+            return answer(exchange, Self.tooLarge(limit), requestID: requestID)
+        }
         let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar")
         do {
-            let upload = Upload(try FileDescriptor.open(path, flags: O_WRONLY | O_CREAT | O_EXCL), path: path)
+            let upload = Upload(
+                try FileDescriptor.open(path, flags: O_WRONLY | O_CREAT | O_EXCL), path: path, limit: limit)
             exchange.onClose = { upload.discard() }
             let own = LoopBound((self, exchange), on: loop)
             exchange.onBody = { bytes, isEnd in
-                upload.write(bytes)
-                guard isEnd else { return }
                 let (gateway, exchange) = own.value
+                // Nothing of a stranger's endless body stays on the disk until its end.
+                guard upload.write(bytes) else {
+                    (exchange.onClose, exchange.onBody) = (nil, { _, _ in })
+                    upload.discard()
+                    return gateway.answer(exchange, Self.tooLarge(limit), requestID: requestID)
+                }
+                guard isEnd else { return }
                 exchange.onClose = nil
                 gateway.admit(exchange, upload: upload, tenant: tenant, name: name, requestID: requestID)
             }
@@ -41,7 +51,9 @@ extension Gateway {
             remote.submit { _ in
                 let (gateway, exchange) = own.value
                 switch result {
-                case .success(let deployment): gateway.json(exchange, Self.describe(deployment), requestID, status: 201)
+                case .success(let admission):
+                    gateway.json(
+                        exchange, Self.describe(admission.deployment, warning: admission.warning), requestID, status: 201)
                 case .failure(let error): gateway.answer(exchange, error, requestID: requestID)
                 }
             }
@@ -50,26 +62,38 @@ extension Gateway {
 
     /// Blocks: files are written and a worker is asked.
     private static func publish(_ path: String, tenant: String, name: String?, _ shared: GatewayShared)
-        -> Result<Deployment, RuntimeError>
+        -> Result<Admission, RuntimeError>
     {
         do throws(RuntimeError) {
             let probe = PluginProbe(host: shared.host)
             let inUse = shared.registry.snapshot.digests[tenant] ?? []
-            let deployment = try PluginAdmission(store: shared.store).admit(
-                archive: path, tenant: tenant, name: name, inUse: inUse.contains
+            let admission = try PluginAdmission(store: shared.store).admit(
+                archive: path, tenant: tenant, name: name, trust: shared.trust.trust(of: tenant), inUse: inUse.contains
             ) { (deployment, root) throws(RuntimeError) in
                 // Said now, not to whoever calls the model first. The probe itself gets no device.
                 _ = try deployment.manifest.device?.nodes(for: deployment.key)
                 try checkBudget(deployment, shared)
                 try probe.check(deployment, root: root)
             }
+            let deployment = admission.deployment
+            if let warning = admission.warning {
+                Log.error(
+                    "an artefact without a trusted signature was deployed",
+                    [("function", "\(deployment.key)"), ("digest", deployment.digest), ("cause", warning)])
+            }
             try shared.registry.publish(deployment)
             shared.refreshModels()
             shared.dispatcher.outdate { $0.key == deployment.key && $0.directory != deployment.directoryName }
-            return .success(deployment)
+            return .success(admission)
         } catch {
             return .failure(error)
         }
+    }
+
+    private static func tooLarge(_ limit: UInt64) -> RuntimeError {
+        RuntimeError(
+            .payloadTooLarge, step: "deploy", cause: "the archive is larger than \(limit) bytes",
+            next: "leave out what the function does not need")
     }
 
     private static func checkBudget(_ deployment: Deployment, _ shared: GatewayShared) throws(RuntimeError) {
@@ -92,19 +116,25 @@ private final class Upload {
     let path: String
     private(set) var failure: String?
     private let file: FileDescriptor
+    private var rest: UInt64
 
-    init(_ file: consuming FileDescriptor, path: String) {
+    init(_ file: consuming FileDescriptor, path: String, limit: UInt64) {
         self.file = file
         self.path = path
+        rest = limit
     }
 
-    func write(_ bytes: RawSpan) {
+    /// False: there is more than may be.
+    func write(_ bytes: RawSpan) -> Bool {
+        guard UInt64(bytes.byteCount) <= rest else { return false }
+        rest -= UInt64(bytes.byteCount)
         var offset = 0
         while offset < bytes.byteCount, failure == nil {
             let rest = bytes.extracting(offset..<bytes.byteCount)
             let count = unsafe rest.withUnsafeBytes { unsafe Glibc.write(file.raw, $0.baseAddress, $0.count) }
             if count > 0 { offset += count } else if errno != EINTR { failure = SystemError.text(of: errno) }
         }
+        return true
     }
 
     func discard() { _ = unsafe unlink(path) }

@@ -4,6 +4,7 @@ package import Inference
 package import PluginHost
 package import Registry
 package import Scheduler
+package import Signing
 internal import Synchronization
 package import Workers
 
@@ -21,6 +22,7 @@ package final class GatewayShared: Sendable {
     package let host: WorkerHost
     package let dispatcher: Dispatcher
     package let store: ArtefactStore
+    package let trust: TrustStore
     package let inference: InferenceService
     package let log = FunctionLog()
     /// Does what blocks: files and probes.
@@ -30,14 +32,15 @@ package final class GatewayShared: Sendable {
     private let draining = Atomic<Bool>(false)
 
     package init(
-        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
-        background: BackgroundQueue
+        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, trust: TrustStore,
+        inference: InferenceService, background: BackgroundQueue
     ) {
         self.inference = inference
         self.registry = registry
         self.host = host
         self.dispatcher = dispatcher
         self.store = store
+        self.trust = trust
         self.background = background
         refreshModels()
     }

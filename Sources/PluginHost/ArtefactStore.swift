@@ -1,16 +1,28 @@
 // The files of deployments: staged, then renamed into place under their digest; what is there never changes.
+internal import CLinux
 package import Core
 internal import FoundationEssentials
 internal import Glibc
 internal import Platform
 
 package struct ArtefactStore: Sendable {
+    /// What is on the disk between two of these must be a state that a start goes on from.
+    package enum Step: Sendable { case unpacked, synced, moved, opened, exchanged, sealed }
+
     private let state: String
+    private let reached: @Sendable (Step) -> Void
 
     /// Makes the directories, and removes what an interrupted deployment left.
-    package init(stateDirectory: String) throws(RuntimeError) {
+    ///
+    /// - Parameter reached: told of each step; tests look at the disk there.
+    package init(
+        stateDirectory: String, reached: @escaping @Sendable (Step) -> Void = { _ in }
+    ) throws(RuntimeError) {
         state = stateDirectory
-        try? FileManager.default.removeItem(atPath: "\(state)/staging")
+        self.reached = reached
+        for left in (try? FileManager.default.contentsOfDirectory(atPath: "\(state)/staging")) ?? [] {
+            discard("\(state)/staging/\(left)")
+        }
         for name in ["staging", "artefacts"] { try make("\(state)/\(name)") }
     }
 
@@ -20,15 +32,16 @@ package struct ArtefactStore: Sendable {
     package func uploadPath(named name: String) -> String { "\(state)/staging/\(name)" }
 
     /// Unpacks an archive beside the others. Returns the directory and the digest of the set.
-    func stage(_ archive: String, limit: UInt64) throws(RuntimeError) -> (
+    func stage(_ archive: String, limit: UInt64, files: Int = 64) throws(RuntimeError) -> (
         directory: String, digest: String, files: [String], digests: [(name: String, sha256: String)]
     ) {
         let directory = "\(archive).d"
         try make(directory)
         do throws(RuntimeError) {
-            let entries = try TarReader.unpack(archive, into: directory, bounds: .init(files: 64, bytes: limit))
+            let entries = try TarReader.unpack(archive, into: directory, bounds: .init(files: files, bytes: limit))
             var digest = Digest()
             for entry in entries.sorted(by: { $0.name < $1.name }) { digest.add("\(entry.name) \(entry.digest)\n") }
+            reached(.unpacked)
             return (directory, digest.finish(), entries.map(\.name), entries.map { ($0.name, $0.digest) })
         } catch {
             discard(directory)
@@ -40,29 +53,74 @@ package struct ArtefactStore: Sendable {
     ///
     /// - Parameter digests: of the files that it must hold.
     func commit(
-        _ directory: String, tenant: String, digest: String, digests: [(name: String, sha256: String)] = []
+        _ directory: String, tenant: String, digest: String, digests: [(name: String, sha256: String)]
     ) throws(RuntimeError) {
-        try make(root(of: tenant))
-        let place = "\(root(of: tenant))/\(digest)"
-        if unsafe rename(directory, place) == 0 { return }
-        var code = errno
-        if code == EEXIST || code == ENOTEMPTY {
-            if ArtefactCheck.holds(place, digests) { return discard(directory) }
-            // Who has the old files open keeps them.
-            let old = "\(directory).old"
-            defer { discard(old) }
-            if unsafe rename(place, old) == 0, unsafe rename(directory, place) == 0 { return }
-            code = errno
+        let root = root(of: tenant)
+        let place = "\(root)/\(digest)"
+        do {
+            try make(root)
+            try sync(directory)
+            reached(.synced)
+            let code = unsafe rename(directory, place) == 0 ? 0 : errno
+            if code == EEXIST || code == ENOTEMPTY {
+                if !ArtefactCheck.holds(place, digests) { try exchange(directory, place) }
+                discard(directory)
+            } else if code != 0 {
+                throw SystemError(call: "rename", code: code)
+            }
+            reached(.moved)
+            // Not before: a folder that moves must be writable.
+            try libc("chmod") { unsafe chmod(place, 0o555) }
+            try sync(root)
+            reached(.sealed)
+        } catch let error as RuntimeError {
+            throw error
+        } catch {
+            discard(directory)
+            throw RuntimeError(
+                .insufficientStorage, step: "store \(place)", cause: "\(error)", next: "check the state directory")
         }
-        discard(directory)
-        throw RuntimeError(
-            .insufficientStorage, step: "store \(place)", cause: SystemError.text(of: code),
-            next: "check the state directory")
+    }
+
+    /// Puts a good copy in the place of a damaged one, with no moment between. Who has the old files open keeps them.
+    private func exchange(_ directory: String, _ place: String) throws {
+        try libc("chmod") { unsafe chmod(place, 0o755) }
+        reached(.opened)
+        try check(unsafe clinux_exchange(directory, place), "exchange")
+        reached(.exchanged)
+    }
+
+    /// Survives power loss: the names in a directory.
+    private func sync(_ directory: String) throws {
+        let opened = try FileDescriptor.open(directory, flags: O_RDONLY | O_DIRECTORY)
+        try libc("fsync(\(directory))") { fsync(opened.raw) }
     }
 
     /// The files of an artefact that was committed, as they are on the disk.
     func files(tenant: String, digest: String, _ digests: [(name: String, sha256: String)]) -> [ArtefactFile] {
         ArtefactCheck.files(in: "\(root(of: tenant))/\(digest)", digests)
+    }
+
+    /// The bytes of a file of an artefact; nil: there is none, or it is larger.
+    package func read(_ name: String, of digest: String, tenant: String, most: Int) -> [UInt8]? {
+        Self.read("\(root(of: tenant))/\(digest)/\(name)", most: most)
+    }
+
+    static func read(_ path: String, most: Int) -> [UInt8]? {
+        guard let file = try? FileDescriptor.open(path, flags: O_RDONLY | O_NOFOLLOW) else { return nil }
+        var info = stat()
+        guard unsafe fstat(file.raw, &info) == 0, info.st_size <= most else { return nil }
+        var bytes = [UInt8](repeating: 0, count: Int(info.st_size))
+        var have = 0
+        while have < bytes.count {
+            let count = unsafe bytes.withUnsafeMutableBytes { room in
+                unsafe Glibc.read(file.raw, room.baseAddress?.advanced(by: have), room.count - have)
+            }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { return nil }
+            have += count
+        }
+        return bytes
     }
 
     /// Removes an artefact that nothing refers to.
@@ -74,14 +132,21 @@ package struct ArtefactStore: Sendable {
         let files = FileManager.default
         for tenant in (try? files.contentsOfDirectory(atPath: "\(state)/artefacts")) ?? [] {
             let kept = digests[tenant] ?? []
-            for digest in (try? files.contentsOfDirectory(atPath: root(of: tenant))) ?? [] where !kept.contains(digest)
-            {
-                remove(tenant: tenant, digest: digest)
+            for digest in (try? files.contentsOfDirectory(atPath: root(of: tenant))) ?? [] {
+                if kept.contains(digest) {
+                    _ = unsafe chmod("\(root(of: tenant))/\(digest)", 0o555)
+                } else {
+                    remove(tenant: tenant, digest: digest)
+                }
             }
         }
     }
 
-    func discard(_ directory: String) { try? FileManager.default.removeItem(atPath: directory) }
+    func discard(_ directory: String) {
+        // One that was sealed lets nobody remove its files.
+        _ = unsafe chmod(directory, 0o755)
+        try? FileManager.default.removeItem(atPath: directory)
+    }
 
     private func make(_ directory: String) throws(RuntimeError) {
         guard unsafe mkdir(directory, 0o755) != 0, errno != EEXIST else { return }

@@ -9,6 +9,7 @@ internal import Platform
 internal import PluginHost
 internal import Registry
 internal import Scheduler
+internal import Signing
 internal import Workers
 
 enum ServeCommand {
@@ -24,6 +25,7 @@ enum ServeCommand {
         let registry = try Registry(stateDirectory: options.state)
         let quotas = try Quotas(options)
         let store = try ArtefactStore(stateDirectory: options.state)
+        let trust = try TrustStore(stateDirectory: options.state, unsigned: options.unsigned)
         store.sweep(keeping: registry.snapshot.digests)
         try restamp(registry, store)
         let prefixFiles = try PrefixFiles(stateDirectory: options.state)
@@ -59,6 +61,7 @@ enum ServeCommand {
             registry: registry, host: host,
             dispatcher: Dispatcher(
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
+            trust: trust,
             inference: inference, background: BackgroundQueue(background.remote))
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)

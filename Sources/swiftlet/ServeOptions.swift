@@ -5,6 +5,7 @@ internal import Glibc
 internal import HTTP
 internal import Inference
 internal import Platform
+internal import Signing
 internal import Synchronization
 
 struct ServeOptions {
@@ -30,6 +31,8 @@ struct ServeOptions {
     let prefixes: PrefixStore.Options
     let responses: ResponseCacheLimits
     let logsAnswers: Bool
+    /// What becomes of artefacts without a trusted signature.
+    let unsigned: UnsignedPolicy
 
     init(_ arguments: Arguments) throws {
         let listen = arguments.value("--listen") ?? "127.0.0.1:8080"
@@ -55,6 +58,7 @@ struct ServeOptions {
         responses.milliseconds = UInt64(try arguments.number("--response-cache-ttl", in: 1...86_400) ?? 300) * 1000
         self.responses = responses
         logsAnswers = arguments.has("--log-answers")
+        unsigned = try UnsignedPolicy(argument: arguments.value("--unsigned") ?? "allow", of: "--unsigned")
         tenants = try arguments.value("--tenants").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {

@@ -73,5 +73,7 @@ uint32_t clinux_major(dev_t device);
 uint32_t clinux_minor(dev_t device);
 /// Exclusive advisory lock without waiting.
 int clinux_try_lock(int fd);
+/// Each of two paths becomes the other, at once.
+int clinux_exchange(const char *_Nonnull one, const char *_Nonnull other);
 
 #endif

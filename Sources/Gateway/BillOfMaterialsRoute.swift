@@ -1,0 +1,38 @@
+// GET /admin/v1/functions/{tenant}/{name}/sbom: the bill of materials that came with a function or model, byte for byte.
+internal import Core
+internal import HTTP
+internal import Platform
+internal import PluginHost
+internal import Registry
+
+extension Gateway {
+    func billOfMaterials(_ exchange: HTTPExchange, _ key: FunctionKey, requestID: String) {
+        let snapshot = shared.registry.snapshot
+        let found = key.tenant == Deployment.platform ? snapshot.models[key.name] : snapshot.functions[key]
+        guard let deployment = found else {
+            return answer(
+                exchange,
+                RuntimeError(
+                    .notFound, step: "sbom of \(key)", cause: "no such function is deployed", next: "see `swiftlet ls`"),
+                requestID: requestID)
+        }
+        let own = LoopBound((self, exchange), on: loop)
+        let remote = loop.remote
+        shared.background.run { [shared] in
+            let bytes = shared.store.read(
+                BillOfMaterials.name, of: deployment.digest, tenant: deployment.tenant, most: BillOfMaterials.largest)
+            remote.submit { _ in
+                let (gateway, exchange) = own.value
+                guard let bytes else {
+                    return gateway.answer(
+                        exchange,
+                        RuntimeError(
+                            .notFound, step: "sbom of \(key)", cause: "it came with no \(BillOfMaterials.name)",
+                            next: "put one into its folder, and deploy it again"), requestID: requestID)
+                }
+                exchange.respond(
+                    status: 200, headers: gateway.standardHeaders(exchange, "application/json", requestID), body: bytes)
+            }
+        }
+    }
+}
