@@ -16,14 +16,19 @@ package struct SecretKey: ~Copyable {
     }
 
     init(id: KeyID, seed: SecretBytes) throws(SigningFault) {
+        let pair = try Self.pair(of: seed)
+        self.id = id
+        self.pair = pair
+    }
+
+    private static func pair(of seed: SecretBytes) throws(SigningFault) -> SecretBytes {
         var publicHalf = [UInt8](repeating: 0, count: Int(CSIGNATURE_PUBLIC))
         let made = unsafe seed.with { seed in
             guard let seed = unsafe seed.bindMemory(to: UInt8.self).baseAddress else { return CInt(0) }
             return unsafe csignature_public(seed, &publicHalf)
         }
         guard made == 1 else { throw SigningFault("OpenSSL can't make an Ed25519 key") }
-        self.id = id
-        pair = unsafe SecretBytes(seed.with { unsafe Array($0) } + publicHalf)
+        return unsafe SecretBytes(seed.with { unsafe Array($0) } + publicHalf)
     }
 
     /// Whether a file holds a key that only its password opens.
@@ -48,14 +53,17 @@ package struct SecretKey: ~Copyable {
         let sum = Blake2b.hash(Array("Ed".utf8) + opened[..<72], size: 32)
         // minisign 0.11 writes no sum into a file without a password.
         let hasNoSum = !isEncrypted && opened[72...].allSatisfy { $0 == 0 }
-        guard hasNoSum || unsafe csignature_same(sum, Array(opened[72...]), 32) == 1 else {
+        let isSame = unsafe csignature_same(sum, Array(opened[72...]), 32) == 1
+        guard hasNoSum || isSame else {
             throw SigningFault(isEncrypted ? "the password is wrong" : "its checksum is wrong")
         }
-        try self.init(id: KeyID(opened[..<8]), seed: SecretBytes(Array(opened[8..<40])))
+        let pair = try Self.pair(of: SecretBytes(Array(opened[8..<40])))
         let publicHalf = Array(opened[40..<72])
         guard unsafe pair.with({ unsafe $0[32...].elementsEqual(publicHalf) }) else {
             throw SigningFault("its two halves don't belong together")
         }
+        id = KeyID(opened[..<8])
+        self.pair = pair
     }
 
     /// The file that holds it.

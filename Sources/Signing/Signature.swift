@@ -36,7 +36,7 @@ package struct Signature: Equatable, Sendable {
     /// Signs a text as minisign does by default.
     ///
     /// - Parameter trustedComment: one line.
-    package init(of message: [UInt8], by key: SecretKey, trustedComment: String) throws(SigningFault) {
+    package init(of message: [UInt8], by key: borrowing SecretKey, trustedComment: String) throws(SigningFault) {
         guard let hash = Crypto.hash(message) else { throw SigningFault("it is larger than 16 MiB") }
         algorithm = .prehashed
         keyID = key.id
