@@ -1,5 +1,5 @@
 // Is sbom.json the bill of materials that its name promises: CycloneDX or SPDX, as JSON. Kept with its artefact as it is.
-package import Core
+internal import Core
 internal import FoundationEssentials
 
 package enum BillOfMaterials {
@@ -20,7 +20,7 @@ package enum BillOfMaterials {
 
     static func check(_ bytes: [UInt8]) throws(RuntimeError) {
         // A decoder would take other encodings of text too.
-        guard String(validating: bytes, as: UTF8.self) != nil, bytes.first { $0 > 0x20 } == UInt8(ascii: "{") else {
+        guard String(validating: bytes, as: UTF8.self) != nil, bytes.first(where: { $0 > 0x20 }) == UInt8(ascii: "{") else {
             throw refusal("it is not a JSON object in UTF-8")
         }
         guard let head = try? JSONDecoder().decode(Head.self, from: Data(bytes)) else { throw refusal("it is not JSON") }
