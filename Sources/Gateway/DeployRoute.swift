@@ -11,6 +11,9 @@ internal import Workers
 
 extension Gateway {
     func deploy(_ exchange: HTTPExchange, tenant: String, name: String?, requestID: String) {
+        if let refusal = mayDeploy(exchange, tenant: tenant, name: name) {
+            return answer(exchange, refusal, requestID: requestID)
+        }
         let limit = PluginAdmission.archiveLimit(of: tenant)
         if let length = exchange.request.contentLength, length > limit {
             return answer(exchange, Self.tooLarge(limit), requestID: requestID)
@@ -23,7 +26,7 @@ extension Gateway {
             let own = LoopBound((self, exchange), on: loop)
             exchange.onBody = { bytes, isEnd in
                 let (gateway, exchange) = own.value
-                // Nothing of a stranger's endless body stays on the disk until its end.
+                // Nothing of an endless body stays on the disk until its end.
                 guard upload.write(bytes) else {
                     (exchange.onClose, exchange.onBody) = (nil, { _, _ in })
                     upload.discard()
@@ -38,56 +41,58 @@ extension Gateway {
         }
     }
 
+    /// Said before the upload; what the archive's manifest says is checked after it.
+    private func mayDeploy(_ exchange: HTTPExchange, tenant: String, name: String?) -> RuntimeError? {
+        do throws(RuntimeError) {
+            if tenant != Deployment.platform { try Tenant.validate(tenant) }
+            guard shared.registry.snapshot.isServed(tenant) else { throw Self.isSuspended(tenant) }
+            let principal = exchange.caller.principal
+            // A key for some functions says which one it brings.
+            guard name.map(principal.mayTouch) ?? (principal.functions == nil) else {
+                throw Authorization.forbidden(.deploy, principal, tenant)
+            }
+            return nil
+        } catch {
+            return error
+        }
+    }
+
     private func admit(_ exchange: HTTPExchange, upload: Upload, tenant: String, name: String?, requestID: String) {
         if let failure = upload.failure {
             upload.discard()
             return answer(exchange, Self.storageError("write the upload", failure), requestID: requestID)
         }
-        let own = LoopBound((self, exchange), on: loop)
-        let (remote, path) = (loop.remote, upload.path)
-        shared.background.run { [shared] in
-            let result = Self.publish(path, tenant: tenant, name: name, shared)
-            _ = unsafe unlink(path)
-            remote.submit { _ in
-                let (gateway, exchange) = own.value
-                switch result {
-                case .success(let admission):
-                    gateway.json(
-                        exchange, Self.describe(admission.deployment, warning: admission.warning), requestID, status: 201)
-                case .failure(let error): gateway.answer(exchange, error, requestID: requestID)
-                }
-            }
+        let path = upload.path
+        change(exchange, requestID, status: 201) { shared throws(RuntimeError) in
+            defer { _ = unsafe unlink(path) }
+            return try Self.publish(path, tenant: tenant, name: name, shared).described
         }
     }
 
     /// Blocks: files are written and a worker is asked.
     private static func publish(_ path: String, tenant: String, name: String?, _ shared: GatewayShared)
-        -> Result<Admission, RuntimeError>
+        throws(RuntimeError) -> Admission
     {
-        do throws(RuntimeError) {
-            let probe = PluginProbe(host: shared.host)
-            let inUse = shared.registry.snapshot.digests[tenant] ?? []
-            let admission = try PluginAdmission(store: shared.store).admit(
-                archive: path, tenant: tenant, name: name, trust: shared.trust.trust(of: tenant), inUse: inUse.contains
-            ) { (deployment, root) throws(RuntimeError) in
-                // Said now, not to whoever calls the model first. The probe itself gets no device.
-                _ = try deployment.manifest.device?.nodes(for: deployment.key)
-                try checkBudget(deployment, shared)
-                try probe.check(deployment, root: root)
-            }
-            let deployment = admission.deployment
-            if let warning = admission.warning {
-                Log.error(
-                    "an artefact without a trusted signature was deployed",
-                    [("function", "\(deployment.key)"), ("digest", deployment.digest), ("cause", warning)])
-            }
-            try shared.registry.publish(deployment)
-            shared.refreshModels()
-            shared.dispatcher.outdate { $0.key == deployment.key && $0.directory != deployment.directoryName }
-            return .success(admission)
-        } catch {
-            return .failure(error)
+        let probe = PluginProbe(host: shared.host)
+        let inUse = shared.registry.snapshot.digests[tenant] ?? []
+        let admission = try PluginAdmission(store: shared.store).admit(
+            archive: path, tenant: tenant, name: name, trust: shared.trust.trust(of: tenant), inUse: inUse.contains
+        ) { (deployment, root) throws(RuntimeError) in
+            // Said now, not to whoever calls the model first. The probe itself gets no device.
+            _ = try deployment.manifest.device?.nodes(for: deployment.key)
+            try checkBudget(deployment, shared)
+            try probe.check(deployment, root: root)
         }
+        let deployment = admission.deployment
+        if let warning = admission.warning {
+            Log.error(
+                "an artefact without a trusted signature was deployed",
+                [("function", "\(deployment.key)"), ("digest", deployment.digest), ("cause", warning)])
+        }
+        try shared.registry.publish(deployment)
+        shared.refreshModels()
+        shared.dispatcher.outdate { $0.key == deployment.key && $0.directory != deployment.directoryName }
+        return admission
     }
 
     private static func tooLarge(_ limit: UInt64) -> RuntimeError {

@@ -14,7 +14,7 @@ enum DeployCommand {
         defer { bundle.remove() }
         if let key = arguments.value("-s") { _ = try bundle.sign(by: KeyFiles.secret(key), comment: arguments.value("-t")) }
         let archive = try bundle.archive()
-        let tenant = bundle.manifest.kind == .backend ? Deployment.platform : arguments.value("--tenant") ?? "default"
+        let tenant = bundle.manifest.kind == .backend ? Deployment.platform : Client.tenant(arguments)
         let client = Client(arguments)
         let name = arguments.value("--name").map { "/\($0)" } ?? ""
         let answer = try client.expect("POST", "/admin/v1/deployments/\(tenant)\(name)", upload: archive)

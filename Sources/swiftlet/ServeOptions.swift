@@ -33,6 +33,8 @@ struct ServeOptions {
     let logsAnswers: Bool
     /// What becomes of artefacts without a trusted signature.
     let unsigned: UnsignedPolicy
+    /// False: callers on this machine need a key like everybody else.
+    let trustsLoopback: Bool
 
     init(_ arguments: Arguments) throws {
         let listen = arguments.value("--listen") ?? "127.0.0.1:8080"
@@ -59,6 +61,11 @@ struct ServeOptions {
         self.responses = responses
         logsAnswers = arguments.has("--log-answers")
         unsigned = try UnsignedPolicy(argument: arguments.value("--unsigned") ?? "allow", of: "--unsigned")
+        switch arguments.value("--loopback") ?? "trusted" {
+        case "trusted": trustsLoopback = true
+        case "key": trustsLoopback = false
+        case let other: throw UsageError(text: "--loopback takes trusted or key, not \(other)")
+        }
         tenants = try arguments.value("--tenants").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {

@@ -38,7 +38,7 @@ enum TrustCommand {
         guard arguments.value("--tenant") == nil || !arguments.has("--platform") else {
             throw UsageError(text: "--tenant and --platform exclude each other")
         }
-        let scope = arguments.has("--platform") ? "" : "/tenants/\(arguments.value("--tenant") ?? "default")"
+        let scope = arguments.has("--platform") ? "" : "/tenants/\(Client.tenant(arguments))"
         let keys = "/admin/v1\(scope)/trusted-keys"
         let client = Client(arguments)
         switch (verb, words.count) {
@@ -84,7 +84,7 @@ enum TrustCommand {
 enum SbomCommand {
     static func run(_ arguments: Arguments) throws -> Int32 {
         let name = try arguments.only("function or model")
-        let tenant = arguments.has("--platform") ? Deployment.platform : arguments.value("--tenant") ?? "default"
+        let tenant = arguments.has("--platform") ? Deployment.platform : Client.tenant(arguments)
         Output.bytes(try Client(arguments).expect("GET", "/admin/v1/functions/\(tenant)/\(name)/sbom").body)
         return 0
     }
