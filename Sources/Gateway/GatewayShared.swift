@@ -37,7 +37,8 @@ package final class GatewayShared: Sendable {
     private let draining = Atomic<Bool>(false)
 
     package init(
-        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, trust: TrustStore, inference: InferenceService,
+        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, trust: TrustStore,
+        inference: InferenceService,
         background: BackgroundQueue, authenticator: Authenticator, tenantData: [any TenantData],
         refreshPolicies: @escaping @Sendable () -> Void
     ) {

@@ -46,7 +46,8 @@ extension Gateway {
                 let policy: UnsignedPolicy?
                 switch members["unsigned"] {
                 case .null?: policy = nil
-                case .string(let word)? where UnsignedPolicy(rawValue: word) != nil: policy = UnsignedPolicy(rawValue: word)
+                case .string(let word)? where UnsignedPolicy(rawValue: word) != nil:
+                    policy = UnsignedPolicy(rawValue: word)
                 default:
                     throw RuntimeError(
                         .badRequest, step: "unsigned artefacts of \(tenant)",

@@ -20,10 +20,13 @@ package enum BillOfMaterials {
 
     static func check(_ bytes: [UInt8]) throws(RuntimeError) {
         // A decoder would take other encodings of text too.
-        guard String(validating: bytes, as: UTF8.self) != nil, bytes.first(where: { $0 > 0x20 }) == UInt8(ascii: "{") else {
+        guard String(validating: bytes, as: UTF8.self) != nil, bytes.first(where: { $0 > 0x20 }) == UInt8(ascii: "{")
+        else {
             throw refusal("it is not a JSON object in UTF-8")
         }
-        guard let head = try? JSONDecoder().decode(Head.self, from: Data(bytes)) else { throw refusal("it is not JSON") }
+        guard let head = try? JSONDecoder().decode(Head.self, from: Data(bytes)) else {
+            throw refusal("it is not JSON")
+        }
         switch (head.bomFormat, head.specVersion, head.spdxVersion) {
         case ("CycloneDX", let version?, nil) where version.hasPrefix("1."): return
         case (nil, _, let version?) where version.hasPrefix("SPDX-"): return

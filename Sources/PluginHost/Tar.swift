@@ -87,7 +87,8 @@ package enum TarReader {
     }
 
     /// Unpacks into an empty directory. On failure what it wrote stays there, for the caller to remove.
-    package static func unpack(_ archive: String, into directory: String, bounds: Bounds) throws(RuntimeError) -> [Entry]
+    package static func unpack(_ archive: String, into directory: String, bounds: Bounds) throws(RuntimeError)
+        -> [Entry]
     {
         do {
             let input = try FileDescriptor.open(archive, flags: O_RDONLY)

@@ -58,7 +58,9 @@ extension SecretBytes {
             unsafe csignature_scrypt(
                 password.baseAddress, password.count, salt, salt.count, cost.n, cost.p, &out, count)
         }
-        guard made == 1 else { throw SigningFault("its password takes more memory to check than there is, or than 1 GiB") }
+        guard made == 1 else {
+            throw SigningFault("its password takes more memory to check than there is, or than 1 GiB")
+        }
         self.init(out)
     }
 }

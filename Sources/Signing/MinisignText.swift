@@ -47,5 +47,7 @@ enum MinisignText {
         return comment
     }
 
-    private static func isControl(_ byte: UInt8) -> Bool { (byte < 0x20 && ![9, 10, 13].contains(byte)) || byte == 0x7f }
+    private static func isControl(_ byte: UInt8) -> Bool {
+        (byte < 0x20 && ![9, 10, 13].contains(byte)) || byte == 0x7f
+    }
 }

@@ -12,7 +12,8 @@ package struct SecretKey: ~Copyable {
 
     /// Makes a new one.
     package init() throws(SigningFault) {
-        try self.init(id: KeyID(try Crypto.random(KeyID.size)), seed: SecretBytes(try Crypto.random(Int(CSIGNATURE_SEED))))
+        try self.init(
+            id: KeyID(try Crypto.random(KeyID.size)), seed: SecretBytes(try Crypto.random(Int(CSIGNATURE_SEED))))
     }
 
     init(id: KeyID, seed: SecretBytes) throws(SigningFault) {
@@ -111,9 +112,13 @@ package struct SecretKey: ~Copyable {
         return (bytes, false)
     }
 
-    private static func number(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) } }
+    private static func number(_ bytes: ArraySlice<UInt8>) -> UInt64 {
+        bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    }
 
-    private static func bytes(_ number: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) } }
+    private static func bytes(_ number: UInt64) -> [UInt8] {
+        (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
+    }
 }
 
 /// What a password costs to try, in libsodium's terms, and scrypt's N and p that follow from them (r is 8).

@@ -48,7 +48,9 @@ package struct Signature: Equatable, Sendable {
 
     /// Whether this key's owner signed exactly this text, with exactly this comment.
     package func isGood(for message: [UInt8], by key: PublicKey) -> Bool {
-        guard let signed = algorithm == .prehashed ? Crypto.hash(message) : message, keyID == key.id else { return false }
+        guard let signed = algorithm == .prehashed ? Crypto.hash(message) : message, keyID == key.id else {
+            return false
+        }
         // Both are computed, so that the time tells no forger which of them is right.
         let ofText = Crypto.verify(signed, signature, publicKey: key.key)
         let ofComment = Crypto.verify(signature + Array(trustedComment.utf8), globalSignature, publicKey: key.key)

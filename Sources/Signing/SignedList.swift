@@ -25,7 +25,8 @@ package struct SignedList: Equatable, Sendable {
             let digits = line.prefix(64)
             let rest = line.dropFirst(64)
             guard digits.count == 64, digits.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }),
-                rest.count > 2, rest.first == UInt8(ascii: " "), [UInt8(ascii: " "), UInt8(ascii: "*")].contains(rest[rest.startIndex + 1]),
+                rest.count > 2, rest.first == UInt8(ascii: " "),
+                [UInt8(ascii: " "), UInt8(ascii: "*")].contains(rest[rest.startIndex + 1]),
                 let name = String(validating: rest.dropFirst(2), as: UTF8.self)
             else { throw SigningFault("its line \(number + 1) is not what sha256sum writes") }
             guard sums.updateValue(String(decoding: digits, as: UTF8.self), forKey: name) == nil else {

@@ -74,18 +74,21 @@ extension Trust {
             if let list, let fault = try SignedList(list).fault(in: files) { throw SigningFault(fault) }
         } catch {
             throw Self.refusal(
-                SignedList.name, error.text, "sign it again with `swiftlet sign`, or remove \(SignedList.name) to deploy it unsigned")
+                SignedList.name, error.text,
+                "sign it again with `swiftlet sign`, or remove \(SignedList.name) to deploy it unsigned")
         }
         guard let signature else { return try unsigned("it is not signed") }
         guard let list else {
             throw Self.refusal(
-                SignedList.signatureName, "the list that it signs, \(SignedList.name), is missing", "sign it again with `swiftlet sign`")
+                SignedList.signatureName, "the list that it signs, \(SignedList.name), is missing",
+                "sign it again with `swiftlet sign`")
         }
         let read: Signature
         do throws(SigningFault) {
             read = try Signature(signature)
         } catch {
-            throw Self.refusal(SignedList.signatureName, error.text, "sign it again with `swiftlet sign`, or with minisign")
+            throw Self.refusal(
+                SignedList.signatureName, error.text, "sign it again with `swiftlet sign`, or with minisign")
         }
         // Who makes a key chooses its number, so two lists may hold different keys of one number.
         let candidates = keys.filter { $0.id == read.keyID }
@@ -94,7 +97,8 @@ extension Trust {
         }
         guard candidates.contains(where: { read.isGood(for: list, by: $0) }) else {
             throw Self.refusal(
-                SignedList.signatureName, "the signature by the key \(read.keyID) is wrong", "sign it again with `swiftlet sign`")
+                SignedList.signatureName, "the signature by the key \(read.keyID) is wrong",
+                "sign it again with `swiftlet sign`")
         }
         return Verdict(signer: read.keyID)
     }

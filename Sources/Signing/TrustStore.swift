@@ -80,7 +80,8 @@ package final class TrustStore: Sendable {
                 guard keys.count < Self.mostKeys else {
                     throw RuntimeError(
                         .conflict, step: "trust the key \(key.key.id)",
-                        cause: "\(scope) has \(Self.mostKeys) keys already", next: "remove one with `swiftlet trust rm`")
+                        cause: "\(scope) has \(Self.mostKeys) keys already", next: "remove one with `swiftlet trust rm`"
+                    )
                 }
                 keys.append(key)
             }
@@ -186,13 +187,17 @@ package final class TrustStore: Sendable {
         guard unsafe access(path, F_OK) == 0 || errno != ENOENT else { return Known() }
         do {
             let lists = try JSONDecoder().decode(Lists.self, from: Data(contentsOf: URL(filePath: path)))
-            guard lists.version == 1 else { throw SigningFault("it is of version \(lists.version), and this program knows 1") }
+            guard lists.version == 1 else {
+                throw SigningFault("it is of version \(lists.version), and this program knows 1")
+            }
             var known = Known()
             known.keys[.platform] = try lists.platform.keys.map(read)
             for (name, list) in lists.tenants {
                 known.keys[.tenant(name)] = try list.keys.map(read)
                 guard let word = list.unsigned else { continue }
-                guard let policy = UnsignedPolicy(rawValue: word) else { throw SigningFault("it has an unknown policy") }
+                guard let policy = UnsignedPolicy(rawValue: word) else {
+                    throw SigningFault("it has an unknown policy")
+                }
                 known.unsigned[name] = policy
             }
             return known

@@ -21,7 +21,8 @@ struct Bundle {
                 folder = "\(scratch)/unpacked"
                 try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
                 _ = try TarReader.unpack(
-                    source, into: folder, bounds: .init(files: 64, bytes: PluginAdmission.limit(of: Deployment.platform)))
+                    source, into: folder,
+                    bounds: .init(files: 64, bytes: PluginAdmission.limit(of: Deployment.platform)))
             }
             manifest = try BuildCommand.readManifest(folder)
             if manifest.language == nil || folder != source {

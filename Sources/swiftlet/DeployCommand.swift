@@ -12,7 +12,9 @@ enum DeployCommand {
     static func run(_ arguments: Arguments) throws -> Int32 {
         var bundle = try Bundle(try arguments.only("folder or archive"))
         defer { bundle.remove() }
-        if let key = arguments.value("-s") { _ = try bundle.sign(by: KeyFiles.secret(key), comment: arguments.value("-t")) }
+        if let key = arguments.value("-s") {
+            _ = try bundle.sign(by: KeyFiles.secret(key), comment: arguments.value("-t"))
+        }
         let archive = try bundle.archive()
         let tenant = bundle.manifest.kind == .backend ? Deployment.platform : Client.tenant(arguments)
         let client = Client(arguments)

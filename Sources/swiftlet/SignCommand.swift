@@ -11,7 +11,8 @@ enum SignCommand {
         let output = arguments.value("-o") ?? (isArchive ? source : nil)
         guard output != nil || bundle.manifest.language == nil else {
             throw UsageError(
-                text: "\(source) is built from sources: say with -o FILE.tar where the signed archive goes, or sign it while it is "
+                text:
+                    "\(source) is built from sources: say with -o FILE.tar where the signed archive goes, or sign it while it is "
                     + "deployed with `swiftlet deploy \(source) -s KEY`")
         }
         let key = try KeyFiles.secret(arguments.value("-s") ?? KeyFiles.secretDefault)
@@ -31,5 +32,7 @@ enum SignCommand {
         return 0
     }
 
-    private static func text(_ path: String) throws -> String { String(decoding: try KeyFiles.read(path), as: UTF8.self) }
+    private static func text(_ path: String) throws -> String {
+        String(decoding: try KeyFiles.read(path), as: UTF8.self)
+    }
 }

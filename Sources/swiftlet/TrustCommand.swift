@@ -33,7 +33,9 @@ enum TrustCommand {
     }
 
     static func run(_ arguments: Arguments) throws -> Int32 {
-        guard let verb = arguments.positional.first else { throw UsageError(text: "trust takes add, ls, rm or unsigned") }
+        guard let verb = arguments.positional.first else {
+            throw UsageError(text: "trust takes add, ls, rm or unsigned")
+        }
         let words = Array(arguments.positional.dropFirst())
         guard arguments.value("--tenant") == nil || !arguments.has("--platform") else {
             throw UsageError(text: "--tenant and --platform exclude each other")
@@ -55,9 +57,11 @@ enum TrustCommand {
             return say("trusts \(id) no more", try client.expect("DELETE", "\(keys)/\(id)"), arguments)
         case ("unsigned", 1):
             guard !scope.isEmpty else { throw UsageError(text: "the platform's policy is `serve --unsigned POLICY`") }
-            let policy = words[0] == "default" ? nil : try UnsignedPolicy(argument: words[0], of: "trust unsigned").rawValue
+            let policy =
+                words[0] == "default" ? nil : try UnsignedPolicy(argument: words[0], of: "trust unsigned").rawValue
             let answer = try client.expect(
-                "PUT", "/admin/v1\(scope)/unsigned", body: [UInt8](try JSONEncoder().encode(PolicyBody(unsigned: policy))))
+                "PUT", "/admin/v1\(scope)/unsigned",
+                body: [UInt8](try JSONEncoder().encode(PolicyBody(unsigned: policy))))
             let effective = try client.decode(Lists.self, answer).effective_unsigned ?? ""
             return say("unsigned artefacts: \(effective)", answer, arguments)
         default: throw UsageError(text: "trust takes add KEY, ls, rm KEYID or unsigned POLICY")

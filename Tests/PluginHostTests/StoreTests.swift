@@ -74,7 +74,9 @@ private func isThere(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
     }
 
     /// A changed, a missing and an added file: each time the copy that is deployed again takes the place as a whole.
-    @Test(arguments: ["echo evil > a", "rm a", "echo evil > more", "mv a more"]) func aDamagedCopyIsReplaced(_ damage: String) throws {
+    @Test(arguments: ["echo evil > a", "rm a", "echo evil > more", "mv a more"]) func aDamagedCopyIsReplaced(
+        _ damage: String
+    ) throws {
         let scratch = try Scratch()
         let store = try ArtefactStore(stateDirectory: scratch.path)
         for round in 1...2 {
@@ -227,7 +229,8 @@ private func isThere(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
     @Test func whoSignedItIsRecordedAndTheListIsCompared() throws {
         let key = try SecretKey()
         let trust = Trust(keys: [try key.publicKey], unsigned: .refuse)
-        let files = try ["plugin.so": try scratch.read("plugin.so"), "swiftlet.json5": Array(manifest.utf8)].map { name, bytes in
+        let files = try ["plugin.so": try scratch.read("plugin.so"), "swiftlet.json5": Array(manifest.utf8)].map {
+            name, bytes in
             let path = try scratch.write("sum", bytes)
             return (name: name, sha256: String(try shell("sha256sum < '\(path)'").prefix(64)))
         }
@@ -243,18 +246,23 @@ private func isThere(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
         #expect(refusal(try admit(files: large))?.cause == "it is larger than 65536 bytes")
     }
 
-    @Test(arguments: [
-        (#"{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}"#, nil),
-        (#"{"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT"}"#, nil),
-        ("", "not a JSON object"), ("[]", "not a JSON object"), ("{", "not JSON"), ("{}", "it says neither"),
-        (#"{"bomFormat": "CycloneDX"}"#, "it says neither"), (#"{"bomFormat": "Cyclone", "specVersion": "1.5"}"#, "it says neither"),
-        (#"{"bomFormat": 1, "specVersion": "1.5"}"#, "not JSON"), (#"{"spdxVersion": "2"}"#, "it says neither"),
-        (#"{"bomFormat": "CycloneDX", "specVersion": "1.5", "spdxVersion": "SPDX-2.3"}"#, "it says neither"),
-        ("{\"spdxVersion\": \"SPDX-2.3\"} x", "not JSON"), (String(repeating: #"{"a":"#, count: 100_000), "not JSON"),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            (#"{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}"#, nil),
+            (#"{"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT"}"#, nil),
+            ("", "not a JSON object"), ("[]", "not a JSON object"), ("{", "not JSON"), ("{}", "it says neither"),
+            (#"{"bomFormat": "CycloneDX"}"#, "it says neither"),
+            (#"{"bomFormat": "Cyclone", "specVersion": "1.5"}"#, "it says neither"),
+            (#"{"bomFormat": 1, "specVersion": "1.5"}"#, "not JSON"), (#"{"spdxVersion": "2"}"#, "it says neither"),
+            (#"{"bomFormat": "CycloneDX", "specVersion": "1.5", "spdxVersion": "SPDX-2.3"}"#, "it says neither"),
+            ("{\"spdxVersion\": \"SPDX-2.3\"} x", "not JSON"),
+            (String(repeating: #"{"a":"#, count: 100_000), "not JSON"),
+        ] as [(String, String?)])
     func aBillOfMaterialsIsWhatItSays(_ text: String, _ words: String?) throws {
         let error = refusal(try admit(files: [BillOfMaterials.name: Array(text.utf8)]))
-        #expect(error.map { $0.step == "check sbom.json" && $0.cause.contains(words ?? "-") } ?? (words == nil), "\(String(describing: error))")
+        #expect(
+            error.map { $0.step == "check sbom.json" && $0.cause.contains(words ?? "-") } ?? (words == nil),
+            "\(String(describing: error))")
     }
 
     @Test func aBillOfMaterialsIsBounded() throws {

@@ -71,7 +71,8 @@ func fault<Value: ~Copyable>(_ body: () throws(SigningFault) -> Value) -> String
     }
 
     @Test(arguments: [
-        "", "\n", "RWS5", "untrusted comment: x\n", "untrusted comment: x\nRWS5qAP\n", Fixture.secretKey, Fixture.prehashed,
+        "", "\n", "RWS5", "untrusted comment: x\n", "untrusted comment: x\nRWS5qAP\n", Fixture.secretKey,
+        Fixture.prehashed,
         Fixture.publicKey + "more\n", "comment: x\nRWS5qAP/ooxWF1GBYmftVRvLEfdsGtAq8lzkjxGcAOeHCPBGrlGRfwIn\n",
         "RUS5qAP/ooxWF1GBYmftVRvLEfdsGtAq8lzkjxGcAOeHCPBGrlGRfwIn",
         "RWS5qAP/ooxWF1GBYmftVRvLEfdsGtAq8lzkjxGcAOeHCPBGrlGRfw!n",
@@ -90,13 +91,19 @@ func fault<Value: ~Copyable>(_ body: () throws(SigningFault) -> Value) -> String
 
     @Test func keysWhoseSignaturesAnybodyMakesAreRefused() throws {
         var one = [UInt8](repeating: 0, count: 32)
-        #expect(fault { () throws(SigningFault) in try PublicKey(id: KeyID([]), key: one) }?.contains("small order") == true)
+        #expect(
+            fault { () throws(SigningFault) in try PublicKey(id: KeyID([]), key: one) }?.contains("small order") == true
+        )
         one[0] = 1
         one[31] = 0x80
-        #expect(fault { () throws(SigningFault) in try PublicKey(id: KeyID([]), key: one) }?.contains("small order") == true)
+        #expect(
+            fault { () throws(SigningFault) in try PublicKey(id: KeyID([]), key: one) }?.contains("small order") == true
+        )
     }
 
-    @Test(arguments: ["", "17568CA2FF03A8B", "17568CA2FF03A8B99", "17568CA2FF03A8BG", "+7568CA2FF03A8B9", "1７568CA2FF03A8B"])
+    @Test(arguments: [
+        "", "17568CA2FF03A8B", "17568CA2FF03A8B99", "17568CA2FF03A8BG", "+7568CA2FF03A8B9", "1７568CA2FF03A8B",
+    ])
     func otherNumbersOfKeysAreRefused(_ text: String) { #expect(KeyID(hex: text) == nil) }
 }
 
@@ -185,7 +192,9 @@ func fault<Value: ~Copyable>(_ body: () throws(SigningFault) -> Value) -> String
         #expect(try SecretKey.needsPassword(file))
         #expect(try SecretKey(file, password: bytes("pässword")).publicKey == key.publicKey)
         for wrong in ["", "password", "pässword "] {
-            #expect(fault { () throws(SigningFault) in try SecretKey(file, password: bytes(wrong)) } == "the password is wrong")
+            #expect(
+                fault { () throws(SigningFault) in try SecretKey(file, password: bytes(wrong)) }
+                    == "the password is wrong")
         }
         #expect(fault { () throws(SigningFault) in try SecretKey(file) } == "it needs its password")
     }
@@ -222,6 +231,7 @@ func fault<Value: ~Copyable>(_ body: () throws(SigningFault) -> Value) -> String
             String(decoding: file.split(separator: UInt8(ascii: "\n"))[1], as: UTF8.self), count: 158, what: "key")
         let greedy = Array(data[..<38]) + [UInt8](repeating: 0xff, count: 16) + data[54...]
         file = bytes("untrusted comment: x\n" + MinisignText.base64(greedy) + "\n")
-        #expect(fault { () throws(SigningFault) in try SecretKey(file, password: bytes("x")) }?.contains("1 GiB") == true)
+        #expect(
+            fault { () throws(SigningFault) in try SecretKey(file, password: bytes("x")) }?.contains("1 GiB") == true)
     }
 }

@@ -6,7 +6,10 @@ import Testing
 
 @testable import Signing
 
-private let files = [(name: "plugin.so", sha256: String(repeating: "a", count: 64)), ("swiftlet.json5", String(repeating: "b", count: 64))]
+private let files = [
+    (name: "plugin.so", sha256: String(repeating: "a", count: 64)),
+    ("swiftlet.json5", String(repeating: "b", count: 64)),
+]
 
 private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> RuntimeError? {
     do throws(RuntimeError) {
@@ -19,7 +22,8 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
 
 @Suite struct SignedListTests {
     @Test func itIsSortedAndReadAgain() throws {
-        let list = SignedList(files.reversed() + [(name: SignedList.name, sha256: "x"), (SignedList.signatureName, "y")])
+        let list = SignedList(
+            files.reversed() + [(name: SignedList.name, sha256: "x"), (SignedList.signatureName, "y")])
         #expect(list.file.split(separator: "\n").map { $0.dropFirst(66) } == ["plugin.so", "swiftlet.json5"])
         #expect(try SignedList(bytes(list.file)) == list)
         #expect(try SignedList(bytes(list.file.replacing("  p", with: " *p"))) == list, "sha256sum -b")
@@ -41,16 +45,22 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
         #expect(list.fault(in: [files[0]]) == "it lists \"swiftlet.json5\", which is not there")
         #expect(list.fault(in: files + [(name: "more", sha256: "c")]) == "it does not list more")
         #expect(
-            list.fault(in: [(name: "plugin.so", sha256: files[1].sha256), (name: "swiftlet.json5", sha256: files[0].sha256)])
+            list.fault(in: [
+                (name: "plugin.so", sha256: files[1].sha256), (name: "swiftlet.json5", sha256: files[0].sha256),
+            ])
                 == "plugin.so is not the file that it lists")
     }
 
     @Test(arguments: [
-        "x", String(repeating: "a", count: 64), String(repeating: "a", count: 64) + "  ", String(repeating: "A", count: 64) + "  f",
+        "x", String(repeating: "a", count: 64), String(repeating: "a", count: 64) + "  ",
+        String(repeating: "A", count: 64) + "  f",
         String(repeating: "a", count: 64) + " f", String(repeating: "a", count: 64) + "\tf", "\n",
-        String(repeating: "a", count: 64) + "  f\n\n", String(repeating: "a", count: 64) + "  f\n" + String(repeating: "b", count: 64) + "  f\n",
+        String(repeating: "a", count: 64) + "  f\n\n",
+        String(repeating: "a", count: 64) + "  f\n" + String(repeating: "b", count: 64) + "  f\n",
     ])
-    func whatIsNoListIsRefused(_ text: String) { #expect(fault { () throws(SigningFault) in try SignedList(bytes(text)) } != nil) }
+    func whatIsNoListIsRefused(_ text: String) {
+        #expect(fault { () throws(SigningFault) in try SignedList(bytes(text)) } != nil)
+    }
 }
 
 @Suite struct TrustTests {
@@ -69,7 +79,9 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
     }
 
     /// Every policy, with every kind of signature, with and without the key on the list.
-    @Test(arguments: UnsignedPolicy.allCases, [true, false]) func theMatrix(_ policy: UnsignedPolicy, _ isTrusted: Bool) throws {
+    @Test(arguments: UnsignedPolicy.allCases, [true, false]) func theMatrix(_ policy: UnsignedPolicy, _ isTrusted: Bool)
+        throws
+    {
         let (ours, stranger) = (try SecretKey(), try SecretKey())
         let good = try Signature(of: list, by: ours, trustedComment: "x")
         let trust = Trust(keys: isTrusted ? [try ours.publicKey] : [], unsigned: policy)
@@ -80,8 +92,10 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
         for (list, signature) in unsigned {
             switch (policy, judge(trust, list: list, signature: signature)) {
             case (.allow, .success(let verdict)): #expect(verdict == Verdict())
-            case (.warn, .success(let verdict)): #expect(verdict.signer == nil && verdict.warning?.contains("sign") == true)
-            case (.refuse, .failure(let error)): #expect(error.code == .forbidden && error.cause.contains("signed artefacts only"))
+            case (.warn, .success(let verdict)):
+                #expect(verdict.signer == nil && verdict.warning?.contains("sign") == true)
+            case (.refuse, .failure(let error)):
+                #expect(error.code == .forbidden && error.cause.contains("signed artefacts only"))
             case (_, let other): Issue.record("\(policy): \(other)")
             }
         }
@@ -91,7 +105,8 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
         let ofOther = try Signature(of: [1], by: ours, trustedComment: "x")
         let recommented = good.file.replacing("trusted comment: x", with: "trusted comment: y")
         for (list, signature) in [
-            (list, bytes(ofOther.file)), (list, bytes(recommented)), (list, bytes("nonsense")), (list, []), (nil, bytes(good.file)),
+            (list, bytes(ofOther.file)), (list, bytes(recommented)), (list, bytes("nonsense")), (list, []),
+            (nil, bytes(good.file)),
             (bytes("nonsense"), bytes(good.file)), (bytes("nonsense"), nil),
         ] as [([UInt8]?, [UInt8]?)] {
             guard case .failure(let error) = judge(trust, list: list, signature: signature) else {
@@ -108,7 +123,8 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
         let theirs = try SecretKey(id: ours.id, seed: SecretBytes(try Crypto.random(32)))
         let trust = Trust(keys: [try ours.publicKey, try theirs.publicKey])
         for signature in [
-            try Signature(of: list, by: ours, trustedComment: "").file, try Signature(of: list, by: theirs, trustedComment: "").file,
+            try Signature(of: list, by: ours, trustedComment: "").file,
+            try Signature(of: list, by: theirs, trustedComment: "").file,
         ] {
             #expect(try judge(trust, list: list, signature: bytes(signature)).get().signer == ours.id)
         }
@@ -123,7 +139,9 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
 }
 
 @Suite struct TrustStoreTests {
-    private func key(_ comment: String = "c") throws -> TrustedKey { try TrustedKey(SecretKey().publicKey, comment: comment, addedAt: 1) }
+    private func key(_ comment: String = "c") throws -> TrustedKey {
+        try TrustedKey(SecretKey().publicKey, comment: comment, addedAt: 1)
+    }
 
     @Test func whatIsAddedIsThereAfterAStartAndCountsForItsOwnersOnly() throws {
         let scratch = try Scratch()
@@ -142,10 +160,15 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
             #expect(store.keys(.platform) == [one] && store.unsigned(of: "acme") == .refuse)
         }
         #expect(try again.remove(two.key.id, from: .tenant("acme")) == two)
-        #expect(refusal { () throws(RuntimeError) in try again.remove(two.key.id, from: .tenant("acme")) }?.code == .notFound)
-        #expect(refusal { () throws(RuntimeError) in try again.remove(one.key.id, from: .tenant("acme")) }?.code == .notFound)
+        #expect(
+            refusal { () throws(RuntimeError) in try again.remove(two.key.id, from: .tenant("acme")) }?.code
+                == .notFound)
+        #expect(
+            refusal { () throws(RuntimeError) in try again.remove(one.key.id, from: .tenant("acme")) }?.code
+                == .notFound)
         try again.forget("acme")
-        #expect(try TrustStore(stateDirectory: scratch.path, unsigned: .allow).trust(of: "acme") == Trust(keys: [one.key]))
+        #expect(
+            try TrustStore(stateDirectory: scratch.path, unsigned: .allow).trust(of: "acme") == Trust(keys: [one.key]))
         #expect(try scratch.names() == ["trust.json"])
         #expect(try shell("stat -c %a '\(scratch.file("trust.json"))'") == "600\n")
     }
@@ -162,17 +185,24 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
         try store.add(disguised, to: .tenant("acme"))
         for _ in 1..<TrustStore.mostKeys { try store.add(try key(), to: .platform) }
         let more = try key()
-        #expect(refusal { () throws(RuntimeError) in try store.add(more, to: .platform) }?.cause.contains("64 keys") == true)
+        #expect(
+            refusal { () throws(RuntimeError) in try store.add(more, to: .platform) }?.cause.contains("64 keys") == true
+        )
     }
 
-    @Test(arguments: ["", "{", "[]", #"{"version":2,"platform":{"keys":[]},"tenants":{}}"#,
+    @Test(arguments: [
+        "", "{", "[]", #"{"version":2,"platform":{"keys":[]},"tenants":{}}"#,
         #"{"version":1,"platform":{"keys":[{"public_key":"x","comment":"","added_at_ms":1}]},"tenants":{}}"#,
-        #"{"version":1,"platform":{"keys":[]},"tenants":{"a":{"unsigned":"maybe","keys":[]}}}"#])
+        #"{"version":1,"platform":{"keys":[]},"tenants":{"a":{"unsigned":"maybe","keys":[]}}}"#,
+    ])
     func aDamagedFileIsNoEmptyList(_ text: String) throws {
         let scratch = try Scratch()
         try scratch.write("trust.json", text)
-        let error = refusal { () throws(RuntimeError) in try TrustStore(stateDirectory: scratch.path, unsigned: .allow) }
-        #expect(error?.code == .unavailable && error?.step.contains("trust.json") == true && error?.next.contains("backup") == true)
+        let error = refusal { () throws(RuntimeError) in try TrustStore(stateDirectory: scratch.path, unsigned: .allow)
+        }
+        #expect(
+            error?.code == .unavailable && error?.step.contains("trust.json") == true
+                && error?.next.contains("backup") == true)
     }
 
     @Test func whatCantBeWrittenChangesNothing() throws {
