@@ -3,6 +3,7 @@ internal import Core
 package import HTTP
 internal import Inference
 package import Platform
+internal import PluginHost
 internal import Registry
 internal import Workers
 
@@ -14,6 +15,8 @@ package final class Gateway: HTTPService {
     /// What is deployed, and what to start for the functions of it that were called.
     private var snapshot: RegistrySnapshot
     private var specs: [FunctionKey: (deployment: Deployment, worker: WorkerSpec)] = [:]
+    /// Functions whose files are not those that were deployed, and why.
+    private var damaged: [FunctionKey: String] = [:]
 
     package init(_ shared: GatewayShared, loop: EventLoop) {
         self.shared = shared
@@ -133,6 +136,9 @@ package final class Gateway: HTTPService {
         guard shared.registry.snapshot.isServed(path.key.tenant) else {
             return refuse(exchange, match, Self.isSuspended(path.key.tenant), requestID: requestID)
         }
+        if let cause = damaged[path.key] {
+            return answer(exchange, Self.isDamaged(path.key, cause), requestID: requestID)
+        }
         let call = FunctionCall(
             exchange, gateway: self, deployment: deployment, spec: spec, path: path.below, number: number,
             requestID: requestID)
@@ -145,12 +151,19 @@ package final class Gateway: HTTPService {
         if current !== snapshot {
             snapshot = current
             specs = [:]
+            damaged = [:]
         }
         if let known = specs[key] { return known }
         guard let deployment = current.functions[key] else { return nil }
         let found = (deployment, shared.spec(for: deployment))
         specs[key] = found
+        damaged[key] = ArtefactCheck.fault(in: "\(found.1.root)/\(found.1.directory)", deployment.files)
         return found
+    }
+
+    private static func isDamaged(_ key: FunctionKey, _ cause: String) -> RuntimeError {
+        RuntimeError(
+            .unavailable, step: "find the files of \(key)", cause: cause, next: "nothing of it is run until then")
     }
 
     private static func noFunction(_ name: String) -> RuntimeError {

@@ -107,14 +107,17 @@ enum ServeCommand {
         return 0
     }
 
-    /// Models whose files look changed are read whole once, so that a restored backup loads and what is not ours does not.
+    /// What looks changed is read whole once, so that a restored backup is served and what is not ours is not.
     private static func restamp(_ registry: Registry, _ store: ArtefactStore) throws {
-        for (deployment, _) in registry.snapshot.modelVersions {
+        let snapshot = registry.snapshot
+        for deployment in snapshot.modelVersions.map(\.deployment) + snapshot.functions.values {
             let directory = "\(store.root(of: deployment.tenant))/\(deployment.directoryName)"
             let files = ArtefactCheck.restamped(in: directory, deployment.files)
             if files != deployment.files { try registry.restamp(deployment, files: files) }
             if let cause = ArtefactCheck.fault(in: directory, files) {
-                Log.error("a model can't be loaded", [("model", deployment.name), ("cause", cause)])
+                Log.error(
+                    "the files of a \(deployment.kind) are not those that were deployed",
+                    [("name", "\(deployment.key)"), ("cause", cause)])
             }
         }
     }
