@@ -7,6 +7,7 @@ internal import Platform
 internal import PluginHost
 internal import Registry
 internal import Scheduler
+internal import Signing
 internal import Workers
 
 extension Gateway {

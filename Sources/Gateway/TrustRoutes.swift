@@ -1,9 +1,9 @@
 // The routes of trusted keys, and of what becomes of artefacts without a trusted signature.
-internal import Core
+package import Core
 internal import HTTP
 internal import Platform
 internal import PluginHost
-internal import Signing
+package import Signing
 
 extension TrustScope {
     /// - Parameter tenant: nil: the platform.
