@@ -36,7 +36,8 @@ internal import CSQLite
     }
 
     deinit {
-        for unsafestatement in unsafe kept.values { unsafe sqlite3_finalize(statement) }
+        // Not a loop: swift-format joins the words of `for unsafe`.
+        unsafe kept.values.forEach { unsafe sqlite3_finalize($0) }
         unsafe sqlite3_close_v2(handle)
     }
 
