@@ -53,9 +53,9 @@ extension Gateway {
         case .listTrustedKeys, .listPlatformTrustedKeys:
             listTrustedKeys(exchange, TrustScope(match.tenant), requestID: requestID)
         case .trustKey, .trustPlatformKey:
-            trustKey(exchange, match.names["key"] ?? "", TrustScope(match.tenant), requestID: requestID)
+            trustKey(exchange, match.names["keyid"] ?? "", TrustScope(match.tenant), requestID: requestID)
         case .distrustKey, .distrustPlatformKey:
-            distrustKey(exchange, match.names["key"] ?? "", TrustScope(match.tenant), requestID: requestID)
+            distrustKey(exchange, match.names["keyid"] ?? "", TrustScope(match.tenant), requestID: requestID)
         case .setUnsigned: setUnsigned(exchange, of: tenant, requestID: requestID)
         case .listTenants: listTenants(exchange, requestID: requestID)
         case .createTenant: createTenant(exchange, requestID: requestID)

@@ -64,7 +64,7 @@ extension Gateway {
         if let id = KeyID(hex: word) { return id }
         throw RuntimeError(
             .badRequest, step: "trusted key", cause: "\(Names.quoted(word)) is no number of a key",
-            next: "give the 16 hex digits that minisign prints")
+            next: "give the hex digits that minisign prints, at most 16")
     }
 
     private static func key(_ members: [String: JSONValue], _ id: KeyID) throws(RuntimeError) -> TrustedKey {

@@ -7,15 +7,15 @@ package struct KeyID: Hashable, Comparable, Sendable, CustomStringConvertible {
 
     init(_ bytes: some Sequence<UInt8>) { self.bytes = Array(bytes) }
 
-    /// - Parameter hex: 16 digits, as minisign prints them.
+    /// - Parameter hex: at most 16 digits; minisign leaves zeros at the front away.
     package init?(hex: String) {
-        guard hex.utf8.count == 2 * Self.size, hex.utf8.allSatisfy({ Character(UnicodeScalar($0)).isHexDigit }),
+        guard (1...2 * Self.size).contains(hex.utf8.count), hex.utf8.allSatisfy({ Character(UnicodeScalar($0)).isHexDigit }),
             let number = UInt64(hex, radix: 16)
         else { return nil }
         self.init((0..<Self.size).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) })
     }
 
-    /// 16 hex digits, as minisign prints them: the last byte first.
+    /// 16 hex digits: the last byte first, as minisign prints them.
     package var description: String {
         bytes.reversed().map { ($0 < 16 ? "0" : "") + String($0, radix: 16, uppercase: true) }.joined()
     }

@@ -1,5 +1,4 @@
 // The lists of trusted keys and the policies: one file of the state directory, replaced as a whole.
-internal import CLinux
 package import Core
 internal import FoundationEssentials
 internal import Glibc

@@ -52,7 +52,7 @@ enum TrustCommand {
             return say("trusts \(key.id)", answer, arguments)
         case ("rm", 1):
             guard let id = KeyID(hex: words[0]) else {
-                throw UsageError(text: "trust rm takes the 16 hex digits of a key that `trust ls` lists")
+                throw UsageError(text: "trust rm takes the hex digits of a key that `trust ls` lists")
             }
             return say("trusts \(id) no more", try client.expect("DELETE", "\(keys)/\(id)"), arguments)
         case ("unsigned", 1):
