@@ -228,6 +228,7 @@ private func isThere(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
     @Test func whoSignedItIsRecordedAndTheListIsCompared() throws {
         let key = try SecretKey()
+        let id = "\(key.id)"
         let trust = Trust(keys: [try key.publicKey], unsigned: .refuse)
         let files = try ["plugin.so": try scratch.read("plugin.so"), "swiftlet.json5": Array(manifest.utf8)].map {
             name, bytes in
@@ -237,7 +238,7 @@ private func isThere(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
         let list = Array(SignedList(files).file.utf8)
         let signature = Array(try Signature(of: list, by: key, trustedComment: "x").file.utf8)
         let signed = [SignedList.name: list, SignedList.signatureName: signature]
-        #expect(try admit(files: signed, trust: trust).get().signer == "\(key.id)")
+        #expect(try admit(files: signed, trust: trust).get().signer == id)
         #expect(try admit(files: signed).get().signer == nil, "nobody is trusted")
         #expect(refusal(try admit(trust: trust))?.code == .forbidden)
         let added = refusal(try admit(files: signed.merging(["more": [1]]) { $1 }, trust: Trust()))

@@ -6,9 +6,8 @@ import Testing
 
 @testable import Signing
 
-private let files = [
-    (name: "plugin.so", sha256: String(repeating: "a", count: 64)),
-    ("swiftlet.json5", String(repeating: "b", count: 64)),
+private let files: [(name: String, sha256: String)] = [
+    ("plugin.so", String(repeating: "a", count: 64)), ("swiftlet.json5", String(repeating: "b", count: 64)),
 ]
 
 private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> RuntimeError? {
@@ -82,7 +81,9 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
     @Test(arguments: UnsignedPolicy.allCases, [true, false]) func theMatrix(_ policy: UnsignedPolicy, _ isTrusted: Bool)
         throws
     {
-        let (ours, stranger) = (try SecretKey(), try SecretKey())
+        let ours = try SecretKey()
+        let stranger = try SecretKey()
+        let id = ours.id
         let good = try Signature(of: list, by: ours, trustedComment: "x")
         let trust = Trust(keys: isTrusted ? [try ours.publicKey] : [], unsigned: policy)
         // Unsigned, by a stranger, or by a key that is not on the list: all one.
@@ -100,7 +101,7 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
             }
         }
         guard isTrusted else { return }
-        #expect(try judge(trust, list: list, signature: bytes(good.file)).get() == Verdict(signer: ours.id))
+        #expect(try judge(trust, list: list, signature: bytes(good.file)).get() == Verdict(signer: id))
         // Wrong is refused, whatever the policy.
         let ofOther = try Signature(of: [1], by: ours, trustedComment: "x")
         let recommented = good.file.replacing("trusted comment: x", with: "trusted comment: y")
@@ -120,13 +121,14 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
     /// A tenant can give its key the number of the platform's: neither then signs for the other.
     @Test func keysOfOneNumberAreTriedBoth() throws {
         let ours = try SecretKey()
-        let theirs = try SecretKey(id: ours.id, seed: SecretBytes(try Crypto.random(32)))
+        let id = ours.id
+        let theirs = try SecretKey(id: id, seed: SecretBytes(try Crypto.random(32)))
         let trust = Trust(keys: [try ours.publicKey, try theirs.publicKey])
         for signature in [
             try Signature(of: list, by: ours, trustedComment: "").file,
             try Signature(of: list, by: theirs, trustedComment: "").file,
         ] {
-            #expect(try judge(trust, list: list, signature: bytes(signature)).get().signer == ours.id)
+            #expect(try judge(trust, list: list, signature: bytes(signature)).get().signer == id)
         }
         let only = Trust(keys: [try theirs.publicKey])
         let signature = bytes(try Signature(of: list, by: ours, trustedComment: "").file)
