@@ -9,7 +9,8 @@ package struct KeyID: Hashable, Comparable, Sendable, CustomStringConvertible {
 
     /// - Parameter hex: at most 16 digits; minisign leaves zeros at the front away.
     package init?(hex: String) {
-        guard (1...2 * Self.size).contains(hex.utf8.count), hex.utf8.allSatisfy({ Character(UnicodeScalar($0)).isHexDigit }),
+        guard (1...2 * Self.size).contains(hex.utf8.count),
+            hex.utf8.allSatisfy({ Character(UnicodeScalar($0)).isHexDigit }),
             let number = UInt64(hex, radix: 16)
         else { return nil }
         self.init((0..<Self.size).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) })

@@ -103,7 +103,8 @@ func fault<Value: ~Copyable>(_ body: () throws(SigningFault) -> Value) -> String
     }
 
     @Test(arguments: [
-        "", "17568CA2FF03A8B99", "17568CA2FF03A8BG", "+7568CA2FF03A8B9", "１7568CA2FF03A8B"])
+        "", "17568CA2FF03A8B99", "17568CA2FF03A8BG", "+7568CA2FF03A8B9", "１7568CA2FF03A8B",
+    ])
     func otherNumbersOfKeysAreRefused(_ text: String) { #expect(KeyID(hex: text) == nil) }
 }
 
