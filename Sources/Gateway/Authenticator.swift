@@ -37,12 +37,14 @@ package final class Authenticator: Sendable {
 
     /// One hash and one look into an immutable snapshot: a key that was revoked a moment ago is not in it.
     private func issued(_ text: String, _ request: HTTPRequest) -> Result<Principal, AuthenticationFault> {
-        guard let key = APIKey(text) else {
-            return .failure(failed(AuthenticationFault(.invalid, "the key is cut or mistyped"), request))
-        }
-        guard let found = registry.snapshot.keys[key.hash] else {
+        guard let hash = APIKey.hash(of: text) else {
             return .failure(
-                failed(AuthenticationFault(.invalid, "the key was revoked, or is of another host"), request))
+                AuthenticationFault(.unavailable, "the host is out of memory", retryAfterMilliseconds: 1000))
+        }
+        guard let found = registry.snapshot.keys[hash] else {
+            let cause =
+                APIKey(text) == nil ? "the key is cut or mistyped" : "the key was revoked, or is of another host"
+            return .failure(failed(AuthenticationFault(.invalid, cause), request))
         }
         if found.record.expiresAt != nil, found.record.isExpired(WallClock.milliseconds) {
             return .failure(failed(AuthenticationFault(.invalid, "the key has expired"), request))
@@ -74,26 +76,27 @@ package final class Authenticator: Sendable {
 
     /// The one credential of a request; two different ones are none that anybody could mean.
     static func credential(_ headers: HTTPHeaders) -> Result<String?, AuthenticationFault> {
-        var shown: [String] = []
-        for value in headers.all("authorization") {
+        let (authorizations, keys) = (headers.all("authorization"), headers.all("x-api-key"))
+        var shown = keys.first
+        for value in authorizations {
             guard let token = bearer(value) else {
                 return .failure(
                     AuthenticationFault(.invalid, "Authorization is not `Bearer` and a credential", isOurs: false))
             }
-            shown.append(token)
+            guard shown == nil || shown == token else { return .failure(two) }
+            shown = token
         }
-        shown += headers.all("x-api-key")
-        guard shown.count > 1 else { return .success(shown.first) }
-        guard shown.allSatisfy({ $0 == shown[0] }) else {
-            return .failure(AuthenticationFault(.invalid, "the request shows two credentials"))
-        }
-        return .success(shown[0])
+        return keys.allSatisfy { $0 == shown } ? .success(shown) : .failure(two)
     }
 
+    private static let two = AuthenticationFault(.invalid, "the request shows two credentials")
+
     private static func bearer(_ value: String) -> String? {
-        let parts = value.split(separator: " ", omittingEmptySubsequences: false)
-        guard parts.count == 2, !parts[1].isEmpty, parts[0].lowercased() == "bearer" else { return nil }
-        return String(parts[1])
+        let (scheme, token) = (value.prefix(7), value.dropFirst(7))
+        guard scheme.lowercased() == "bearer ", !token.isEmpty, !token.utf8.contains(UInt8(ascii: " ")) else {
+            return nil
+        }
+        return String(token)
     }
 }
 
