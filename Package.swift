@@ -81,6 +81,7 @@ let package = Package(
         // 2: processes, storage, protocol
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
         room("Registry", ["Platform", "Core", "CSQLite", "CLinux"]),
+        room("Audit", ["Platform", "Core", "CSeal", "CLinux"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
         room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire"]),
@@ -115,6 +116,7 @@ let package = Package(
         tests("Core", ["Core", "TestSupport"]),
         tests("Platform", ["Platform", "CLinux", "TestSupport"]),
         tests("HTTP", ["HTTP", "Platform", "CLinux"]),
+        tests("Audit", ["Audit", "Core", "Platform", "TestSupport"]),
         tests("Registry", ["Registry", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
         tests("PluginHost", ["PluginHost", "Core", "TestSupport"]),

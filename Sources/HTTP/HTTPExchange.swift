@@ -108,7 +108,11 @@ package final class HTTPExchange {
 
     /// Answers in one go. A status that is no final one (below 200, above 999) is sent as 500.
     package func respond(status: Int, headers: HTTPHeaders = [:], body: [UInt8] = []) {
-        guard answer == .none, let carrier else { return }
+        guard answer == .none else { return }
+        if let hold = beforeAnswer.take() {
+            return hold(Self.final(status)) { [self] in respond(status: status, headers: headers, body: body) }
+        }
+        guard let carrier else { return }
         answer = .finished
         unsafe body.withUnsafeBytes {
             unsafe carrier.sendWhole(self, status: Self.final(status), headers: headers, body: $0)
@@ -158,6 +162,10 @@ package final class HTTPExchange {
     package var onDrain: (() -> Void)?
     /// Called once when the client goes away, or is given up, before the answer is finished.
     package var onClose: (() -> Void)?
+
+    /// Called once with the status before a whole answer is sent, or would be if the client were not gone. It calls `send` later,
+    /// on the loop, or answers with something else.
+    package var beforeAnswer: ((_ status: Int, _ send: @escaping () -> Void) -> Void)?
 
     // MARK: for the carrier
 
