@@ -36,6 +36,8 @@ package final class HTTPExchange {
     package let loop: EventLoop
     /// When the first byte of the head came.
     package let receivedAt: MonotonicTime
+    /// What the service knows of the caller; HTTP never looks into it.
+    package var context: AnyObject?
 
     private enum Answer { case none, started, finished }
 
@@ -114,6 +116,7 @@ package final class HTTPExchange {
         }
         guard let carrier else { return }
         answer = .finished
+        answered(status)
         unsafe body.withUnsafeBytes {
             unsafe carrier.sendWhole(self, status: Self.final(status), headers: headers, body: $0)
         }
@@ -124,7 +127,13 @@ package final class HTTPExchange {
     package func start(status: Int, headers: HTTPHeaders = [:], contentLength: Int? = nil) {
         guard answer == .none, let carrier else { return }
         answer = .started
+        answered(status)
         carrier.sendHead(self, status: Self.final(status), headers: headers, contentLength: contentLength)
+    }
+
+    private func answered(_ status: Int) {
+        guard let told = onAnswer.take() else { return }
+        told(Self.final(status))
     }
 
     private static func final(_ status: Int) -> Int { (200...999).contains(status) ? status : 500 }
@@ -163,9 +172,14 @@ package final class HTTPExchange {
     /// Called once when the client goes away, or is given up, before the answer is finished.
     package var onClose: (() -> Void)?
 
+<<<<<<< HEAD
     /// Called once with the status before a whole answer is sent, or would be if the client were not gone. It calls `send` later,
     /// on the loop, or answers with something else.
     package var beforeAnswer: ((_ status: Int, _ send: @escaping () -> Void) -> Void)?
+=======
+    /// Called once with the status, before the answer's head is sent.
+    package var onAnswer: ((_ status: Int) -> Void)?
+>>>>>>> main
 
     // MARK: for the carrier
 
@@ -221,6 +235,7 @@ package final class HTTPExchange {
         bodyInterrupted = nil
         onDrain = nil
         onClose = nil
+        onAnswer = nil
     }
 }
 
