@@ -88,17 +88,18 @@ let package = Package(
         room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON", "CSeal"]),
+        room("Backup", ["Audit", "Registry", "Storage", "Platform", "Core", "CLinux"]),
         room(
             "Gateway",
             [
-                "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity", "Platform", "Core",
+                "HTTP", "Audit", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity", "Platform", "Core",
                 "CSimdJSON",
             ]),
         // 4: composition root and command line
         .executableTarget(
             name: "swiftlet",
             dependencies: [
-                "Gateway", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity",
+                "Gateway", "Audit", "Backup", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity",
                 "Platform",
                 "Core", "CCurl",
                 "CLinux",

@@ -1,5 +1,5 @@
 // What can be wrong with a log, with the first entry that shows it.
-package import Core
+internal import Core
 
 package struct AuditDamage: Error, Sendable, Equatable, CustomStringConvertible {
     package enum Kind: String, Sendable, CaseIterable {

@@ -44,6 +44,13 @@ package struct AuditEvent: Sendable, Equatable {
         self.count = count
     }
 
+    /// The same, once it is known what came of it.
+    package func answered(_ status: Int, tenant: String?, detail: String) -> AuditEvent {
+        AuditEvent(
+            actor: actor, actorTenant: actorTenant, role: role, tenant: tenant ?? self.tenant, peer: peer,
+            requestID: requestID, act: act, target: target, status: UInt16(clamping: status), detail: detail)
+    }
+
     /// The same for another number of acts, and without what told them apart.
     func standing(for count: UInt32, target: String, peer: String, detail: String) -> AuditEvent {
         AuditEvent(

@@ -59,12 +59,12 @@ package final class AuditLog: Sendable {
     package func record(
         _ event: AuditEvent, then: (@Sendable (Result<AuditPoint, RuntimeError>) -> Void)? = nil
     ) {
-        add([Waiting(milliseconds: unixMilliseconds(), event: event, then: then)])
+        add([Waiting(milliseconds: WallClock.milliseconds, event: event, then: then)])
     }
 
     /// Writes a denied access down, soon; many of a kind become one entry with their number.
     package func deny(_ event: AuditEvent) {
-        let now = unixMilliseconds()
+        let now = WallClock.milliseconds
         let events = state.withLock { state in
             state.denied += UInt64(event.count)
             return state.flood.add(event, now: now)
@@ -83,7 +83,7 @@ package final class AuditLog: Sendable {
 
     /// Call it about once a second: ends windows of denied accesses, and tries a full disk again.
     package func tick() {
-        let now = unixMilliseconds()
+        let now = WallClock.milliseconds
         let (events, isBlocked) = state.withLock { ($0.flood.expire(now: now), $0.refusal != nil) }
         add(events.map { Waiting(milliseconds: now, event: $0, then: nil) })
         if isBlocked { run { [self] in reserveSpace() } }
@@ -92,7 +92,7 @@ package final class AuditLog: Sendable {
     /// Moves what is old enough to the archive; call it now and then.
     package func archiveOld() {
         run { [self] in
-            let result = writer.withLock { writer in Result { try writer.archive(now: unixMilliseconds()) } }
+            let result = writer.withLock { writer in Result { try writer.archive(now: WallClock.milliseconds) } }
             switch result {
             case .success(let begins):
                 for begin in begins {
@@ -106,7 +106,7 @@ package final class AuditLog: Sendable {
 
     /// Writes what is held back and waits for it. Call it on the thread of `run`, or after that ended.
     package func close() {
-        let now = unixMilliseconds()
+        let now = WallClock.milliseconds
         let events = state.withLock { $0.flood.flush() }
         add(events.map { Waiting(milliseconds: now, event: $0, then: nil) }, now: true)
     }
@@ -157,7 +157,7 @@ package final class AuditLog: Sendable {
         if lost > 0 {
             events.append(
                 (
-                    unixMilliseconds(),
+                    WallClock.milliseconds,
                     AuditEvent(
                         actor: "host", act: "audit.lost", detail: "denied accesses that could not be written down",
                         count: lost)

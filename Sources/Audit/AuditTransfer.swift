@@ -1,5 +1,5 @@
 // The log in a backup, and its life after: what is copied is settled, and a new anchor is sealed with a new key.
-package import Core
+internal import Core
 internal import Platform
 
 package enum AuditTransfer {
@@ -50,7 +50,7 @@ package enum AuditTransfer {
             try AuditPlace.create(place.head, head.sealed(by: key))
             try AuditPlace.create(place.key, key.bytes)
             var writer = try AuditWriter(state: state, limits: AuditLimits())
-            _ = try writer.commit([(unixMilliseconds(), event)])
+            _ = try writer.commit([(WallClock.milliseconds, event)])
         } catch let damage as AuditDamage {
             throw damage.refusal(place.directory)
         } catch let error as SystemError {
@@ -62,13 +62,13 @@ package enum AuditTransfer {
     package static func reset(state: String, reason: String) throws -> String {
         let place = AuditPlace(state: state)
         do {
-            let old = "\(place.directory).damaged-\(unixMilliseconds())"
+            let old = "\(place.directory).damaged-\(WallClock.milliseconds)"
             try AuditPlace.make(place.directory)
             try AuditPlace.rename(place.directory, old)
             if try AuditPlace.read(place.key) != nil { try AuditPlace.rename(place.key, "\(old)/audit.key") }
             var writer = try AuditWriter(state: state, limits: AuditLimits())
             let event = AuditEvent(actor: "operator", act: "audit.reset", target: old, detail: reason)
-            _ = try writer.commit([(unixMilliseconds(), event)])
+            _ = try writer.commit([(WallClock.milliseconds, event)])
             return old
         } catch let error as SystemError {
             throw AuditLog.storageError(place, "\(error)")

@@ -1,5 +1,5 @@
 // `swiftlet audit verify` and `audit head`: reads a state directory, beside a running host too, and writes nothing.
-package import Core
+internal import Core
 internal import Platform
 
 package enum AuditVerification {

@@ -104,11 +104,9 @@ struct AuditWriter: ~Copyable {
     mutating func reserveSpace() throws(SystemError) {
         guard reservedEnd < segmentSize + Self.reserve / 2 else { return }
         let end = segmentSize + Self.reserve
-        let result = unsafe fallocate(segment.raw, 1, off_t(segmentSize), off_t(Self.reserve))
+        let result = clinux_reserve(segment.raw, off_t(segmentSize), off_t(Self.reserve))
         // A filesystem that can't is one that tells at the write.
-        guard result == 0 || errno == EOPNOTSUPP else {
-            throw SystemError(call: "fallocate(\(place.segment(segmentFirst)))", code: errno)
-        }
+        if result != -EOPNOTSUPP { try check(result, "fallocate(\(place.segment(segmentFirst)))") }
         reservedEnd = end
     }
 
@@ -196,7 +194,7 @@ extension AuditWriter {
                 throw AuditDamage(
                     kind: bytes.isEmpty ? .tailCut : .changed, number: first, detail: "it can't be read")
             }
-            return (0, head.settled, unixMilliseconds())
+            return (0, head.settled, WallClock.milliseconds)
         }
         let floor = AuditHead(
             start: AuditPoint(

@@ -66,7 +66,7 @@ package enum Backup {
                 continue
             }
             let archive = try ArchiveWriter(part)
-            var contents = BackupContents(version: version, createdAt: WallTime.milliseconds)
+            var contents = BackupContents(version: version, createdAt: WallClock.milliseconds)
             do {
                 for name in databases { try add(name, "\(work)/\(name)", to: archive, &contents) }
                 for name in artefacts { try add(name, "\(state)/\(name)", to: archive, &contents) }
@@ -145,14 +145,6 @@ package enum Backup {
             next:
                 "try again while less is deployed; if it stays, deploy what `swiftlet doctor` or the host's log names again"
         )
-    }
-}
-
-enum WallTime {
-    static var milliseconds: Int64 {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
     }
 }
 

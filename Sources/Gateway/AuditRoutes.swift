@@ -30,7 +30,7 @@ extension Gateway {
         }
     }
 
-    func auditHead(_ exchange: HTTPExchange, requestID: String) {
+    func showAuditHead(_ exchange: HTTPExchange, requestID: String) {
         json(exchange, jsonObject([("head", .text("\(shared.audit.head)"))]), requestID)
     }
 

@@ -11,8 +11,11 @@ internal import Workers
 
 extension Gateway {
     func deploy(_ exchange: HTTPExchange, tenant: String, name: String?, requestID: String) {
-        if let refusal = mayDeploy(exchange, tenant: tenant, name: name) {
-            return answer(exchange, refusal, requestID: requestID)
+        if let refusal = mayDeploy(exchange, tenant: tenant, name: name) ?? shared.audit.refusal {
+            let match = RouteMatch(route: exchange.caller.route, names: ["tenant": tenant])
+            return refusal.httpStatus == 403
+                ? refuse(exchange, match, refusal, requestID: requestID)
+                : answer(exchange, refusal, requestID: requestID)
         }
         let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar")
         do {

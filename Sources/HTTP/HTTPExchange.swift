@@ -110,11 +110,7 @@ package final class HTTPExchange {
 
     /// Answers in one go. A status that is no final one (below 200, above 999) is sent as 500.
     package func respond(status: Int, headers: HTTPHeaders = [:], body: [UInt8] = []) {
-        guard answer == .none else { return }
-        if let hold = beforeAnswer.take() {
-            return hold(Self.final(status)) { [self] in respond(status: status, headers: headers, body: body) }
-        }
-        guard let carrier else { return }
+        guard answer == .none, let carrier else { return }
         answer = .finished
         answered(status)
         unsafe body.withUnsafeBytes {
@@ -172,14 +168,8 @@ package final class HTTPExchange {
     /// Called once when the client goes away, or is given up, before the answer is finished.
     package var onClose: (() -> Void)?
 
-<<<<<<< HEAD
-    /// Called once with the status before a whole answer is sent, or would be if the client were not gone. It calls `send` later,
-    /// on the loop, or answers with something else.
-    package var beforeAnswer: ((_ status: Int, _ send: @escaping () -> Void) -> Void)?
-=======
     /// Called once with the status, before the answer's head is sent.
     package var onAnswer: ((_ status: Int) -> Void)?
->>>>>>> main
 
     // MARK: for the carrier
 
