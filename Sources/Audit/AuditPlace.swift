@@ -39,13 +39,7 @@ struct AuditPlace: Sendable {
 
     /// Nil when there is no such file.
     static func read(_ path: String) throws(SystemError) -> [UInt8]? {
-        let file: FileDescriptor
-        do throws(SystemError) {
-            file = try FileDescriptor.open(path, flags: O_RDONLY)
-        } catch {
-            guard error.code == ENOENT else { throw error }
-            return nil
-        }
+        guard let file = try openExisting(path) else { return nil }
         var info = stat()
         try libc("fstat(\(path))") { unsafe fstat(file.raw, &info) }
         var bytes = [UInt8](repeating: 0, count: Int(info.st_size))
@@ -60,6 +54,15 @@ struct AuditPlace: Sendable {
             have += count
         }
         return bytes
+    }
+
+    private static func openExisting(_ path: String) throws(SystemError) -> FileDescriptor? {
+        do throws(SystemError) {
+            return try FileDescriptor.open(path, flags: O_RDONLY)
+        } catch {
+            guard error.code == ENOENT else { throw error }
+            return nil
+        }
     }
 
     static func write(_ bytes: [UInt8], to file: borrowing FileDescriptor, at place: Int, _ path: String)

@@ -34,10 +34,9 @@ struct AuditWriter: ~Copyable {
 
     /// Opens a log, or begins one where there is none. Throws `AuditDamage` for one that isn't as the anchor says.
     init(state: String, limits: AuditLimits) throws {
-        place = AuditPlace(state: state)
-        self.limits = limits
+        let place = AuditPlace(state: state)
         try AuditPlace.make(place.directory)
-        key = try Self.key(place)
+        let key = try Self.key(place)
         guard let bytes = try AuditPlace.read(place.head) else {
             throw AuditDamage(kind: .anchorMissing, number: nil, detail: "there is no \(place.head)")
         }
@@ -51,20 +50,20 @@ struct AuditWriter: ~Copyable {
             throw AuditDamage(kind: .tailCut, number: head.start.count + 1, detail: "there is no segment")
         }
         let tail = try Self.tail(place, first, head)
-        headFile = try FileDescriptor.open(place.head, flags: O_RDWR)
-        segment = try FileDescriptor.open(place.segment(first), flags: O_RDWR | O_CREAT)
+        let headFile = try FileDescriptor.open(place.head, flags: O_RDWR)
+        let segment = try FileDescriptor.open(place.segment(first), flags: O_RDWR | O_CREAT)
         try AuditPlace.syncNames(place.directory)
-        segmentFirst = first
-        segmentSize = tail.size
-        segmentBegan = tail.began
         let raw = segment.raw
         try libc("ftruncate(\(place.segment(first)))") { ftruncate(raw, off_t(tail.size)) }
+        try AuditPlace.sync(segment, place.segment(first))
         head.settled = tail.end
         head.announced = tail.end
-        self.head = head
-        try writeHead(head)
-        try AuditPlace.sync(segment, place.segment(first))
+        try AuditPlace.write(head.sealed(by: key), to: headFile, at: 0, place.head)
         try AuditPlace.sync(headFile, place.head)
+        (self.place, self.key, self.limits, self.head) = (place, key, limits, head)
+        (segmentFirst, segmentSize, segmentBegan) = (first, tail.size, tail.began)
+        self.headFile = headFile
+        self.segment = segment
     }
 
     /// Numbers the events and makes them last. On failure the log is as it was.

@@ -28,7 +28,7 @@ struct ArchiveWriter: ~Copyable {
                 unsafe buffer.withUnsafeMutableBytes { unsafe read(raw, $0.baseAddress, min(rest, $0.count)) }
             }
             guard count > 0 else { throw SystemError(call: "read(\(name)): it became shorter", code: EIO) }
-            digest.add(buffer.span.bytes.extracting(0..<count))
+            unsafe digest.add(buffer.span.bytes.extracting(0..<count))
             try write(Array(buffer[..<count]))
             rest -= count
         }
@@ -126,7 +126,7 @@ struct ArchiveReader: ~Copyable {
         while rest > 0 {
             let count = try fill(&buffer, min(rest, chunkSize))
             guard count > 0 else { throw Fault(cause: "it is cut inside \(Names.quoted(name))") }
-            let piece = buffer.span.bytes.extracting(0..<count)
+            let piece = unsafe buffer.span.bytes.extracting(0..<count)
             digest.add(piece)
             try body(piece)
             rest -= count

@@ -1,6 +1,6 @@
 // swiftlet backup: one file with everything that a host needs to come back, made beside it while it runs. Restore.swift is next.
 package import Audit
-package import Core
+internal import Core
 internal import FoundationEssentials
 internal import Glibc
 internal import Platform
@@ -55,42 +55,50 @@ package enum Backup {
     }
 
     private static func write(_ state: String, work: String, part: String, version: String) throws -> BackupSummary {
-        for attempt in 1... {
-            try? FileManager.default.removeItem(atPath: work)
-            try libc("mkdir(\(work))") { unsafe mkdir(work, 0o700) }
-            let databases = try copyDatabases(state, to: work)
-            let artefacts = try artefacts(state, Registry(stateDirectory: work).snapshot.digests)
-            guard let artefacts else {
-                // A deployment replaced another between the two looks.
-                guard attempt < tries else { throw vanished(state) }
-                continue
-            }
-            let archive = try ArchiveWriter(part)
-            var contents = BackupContents(version: version, createdAt: WallClock.milliseconds)
-            do {
-                for name in databases { try add(name, "\(work)/\(name)", to: archive, &contents) }
-                for name in artefacts { try add(name, "\(state)/\(name)", to: archive, &contents) }
-            } catch let error as SystemError where error.code == ENOENT {
-                guard attempt < tries else { throw vanished(state) }
-                continue
-            }
-            var head: AuditPoint?
-            if unsafe access("\(state)/audit/head", F_OK) == 0 {
-                let log = try AuditTransfer.files(of: state)
-                for file in log.files { try add(file.name, file.path, bytes: file.bytes, to: archive, &contents) }
-                contents.audit = .init(start: "\(log.start)", end: "\(log.end)")
-                head = log.end
-            }
-            contents.leftOut = leftOut(of: state)
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-            try archive.add(BackupContents.name, Array(try encoder.encode(contents)))
-            try archive.finish()
-            return BackupSummary(
-                files: contents.files.count, bytes: contents.files.reduce(0) { $0 + $1.bytes }, audit: head,
-                leftOut: contents.leftOut)
+        for _ in 0..<tries {
+            if let summary = try attempt(state, work: work, part: part, version: version) { return summary }
         }
         throw vanished(state)
+    }
+
+    /// Nil when a deployment replaced another between two looks, and its files went.
+    private static func attempt(_ state: String, work: String, part: String, version: String) throws -> BackupSummary? {
+        try? FileManager.default.removeItem(atPath: work)
+        try libc("mkdir(\(work))") { unsafe mkdir(work, 0o700) }
+        let databases = try copyDatabases(state, to: work)
+        guard let artefacts = try artefacts(state, Registry(stateDirectory: work).snapshot.digests) else { return nil }
+        let archive = try ArchiveWriter(part)
+        var contents = BackupContents(version: version, createdAt: WallClock.milliseconds)
+        let sources = databases.map { ($0, "\(work)/\($0)") } + artefacts.map { ($0, "\(state)/\($0)") }
+        guard try addAll(sources, to: archive, &contents) else { return nil }
+        var head: AuditPoint?
+        if unsafe access("\(state)/audit/head", F_OK) == 0 {
+            let log = try AuditTransfer.files(of: state)
+            for file in log.files { try add(file.name, file.path, bytes: file.bytes, to: archive, &contents) }
+            contents.audit = .init(start: "\(log.start)", end: "\(log.end)")
+            head = log.end
+        }
+        contents.leftOut = leftOut(of: state)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+        try archive.add(BackupContents.name, Array(try encoder.encode(contents)))
+        try archive.finish()
+        return BackupSummary(
+            files: contents.files.count, bytes: contents.files.reduce(0) { $0 + $1.bytes }, audit: head,
+            leftOut: contents.leftOut)
+    }
+
+    /// False when a file is gone.
+    private static func addAll(
+        _ sources: [(name: String, path: String)], to archive: borrowing ArchiveWriter, _ contents: inout BackupContents
+    ) throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            for (name, path) in sources { try add(name, path, to: archive, &contents) }
+            return true
+        } catch {
+            guard error.code == ENOENT else { throw error }
+            return false
+        }
     }
 
     private static func copyDatabases(_ state: String, to work: String) throws -> [String] {

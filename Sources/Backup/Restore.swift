@@ -1,7 +1,7 @@
 // swiftlet restore: a state directory out of a backup, all of it or nothing.
-package import Audit
+internal import Audit
 internal import CLinux
-package import Core
+internal import Core
 internal import FoundationEssentials
 internal import Glibc
 internal import Platform

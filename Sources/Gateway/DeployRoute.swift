@@ -1,4 +1,5 @@
 // POST /admin/v1/deployments/{tenant}[/{name}]: takes an archive to disk, checks it off the loop, and publishes it.
+internal import Audit
 internal import Core
 internal import Glibc
 internal import HTTP
