@@ -232,7 +232,8 @@ class World:
             return self.count
 
     def archive(self, name, version):
-        manifest = json.dumps({"name": name, "kind": "handler", "version": f"{version}.0.0", "config": {"v": version}}).encode()
+        manifest = json.dumps({"name": name, "kind": "handler", "version": f"{version}.0.0", "library": "plugin.so",
+                               "config": {"v": version}}).encode()
         out = io.BytesIO()
         files = {"plugin.so": self.library, "swiftlet.json5": manifest}
         with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
