@@ -257,6 +257,7 @@ class Backups(Case):
             thread.start()
         backups = []
         for number in range(5):
+            time.sleep(0.3)
             done = self.backup(f"b{number}.tar", "--json")
             self.assertEqual(done.returncode, 0, done.stderr)
             said = json.loads(done.stdout)
@@ -267,7 +268,8 @@ class Backups(Case):
             thread.join()
         self.assertEqual(faults, [])
         for number, (file, said) in enumerate(backups):
-            names = tarfile.open(file).getnames()
+            with tarfile.open(file) as archive:
+                names = archive.getnames()
             self.assertEqual(len(names), said["files"] + 1)
             self.assertEqual(names[-1], "MANIFEST.json")
             self.assertNotIn(b"secret of the", file.read_bytes())
@@ -276,7 +278,8 @@ class Backups(Case):
             done = self.restore(file, state)
             self.assertEqual(done.returncode, 0, done.stderr)
             end = said["audit_head"]
-            self.assertEqual(subprocess.run([SWIFTLET, "audit", "verify", "--state", state, "--expect", end]).returncode, 0)
+            self.assertEqual(subprocess.run([SWIFTLET, "audit", "verify", "--state", state, "--expect", end],
+                                            capture_output=True).returncode, 0)
             state.parent.chmod(0o755)
             other = Host(work=state.parent)
             try:
