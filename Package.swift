@@ -93,14 +93,16 @@ let package = Package(
         room(
             "Gateway",
             [
-                "HTTP", "Audit", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity", "Platform", "Core",
+                "HTTP", "Audit", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity", "Platform",
+                "Core",
                 "CSimdJSON",
             ]),
         // 4: composition root and command line
         .executableTarget(
             name: "swiftlet",
             dependencies: [
-                "Gateway", "Audit", "Backup", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity",
+                "Gateway", "Audit", "Backup", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers",
+                "Identity",
                 "Platform",
                 "Core", "CCurl",
                 "CLinux",
@@ -125,6 +127,7 @@ let package = Package(
         tests("HTTP", ["HTTP", "Platform", "CLinux"]),
         tests("Storage", ["Storage", "Core", "TestSupport"]),
         tests("Audit", ["Audit", "Core", "Platform", "TestSupport"]),
+        tests("Backup", ["Backup", "Core", "Platform", "TestSupport"]),
         tests("Registry", ["Registry", "Storage", "Core", "TestSupport"]),
         tests("Identity", ["Identity", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),

@@ -108,7 +108,8 @@ package final class AuditLog: Sendable {
     package func close() {
         let now = WallClock.milliseconds
         let events = state.withLock { $0.flood.flush() }
-        add(events.map { Waiting(milliseconds: now, event: $0, then: nil) }, now: true)
+        add(events.map { Waiting(milliseconds: now, event: $0, then: nil) })
+        writeAll()
     }
 
     /// Runs what reads the log's files, where writing isn't held up by it.
@@ -116,18 +117,14 @@ package final class AuditLog: Sendable {
 
     // MARK: writing
 
-    private func add(_ more: [Waiting], now: Bool = false) {
+    private func add(_ more: [Waiting]) {
         guard !more.isEmpty else { return }
         let begins = state.withLock { state in
             state.waiting += more
             defer { state.isWriting = true }
             return !state.isWriting
         }
-        if now {
-            writeAll()
-        } else if begins {
-            run { [self] in writeAll() }
-        }
+        if begins { run { [self] in writeAll() } }
     }
 
     /// What comes while one commit is flushed is the next commit.

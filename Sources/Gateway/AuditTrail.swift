@@ -22,7 +22,8 @@ extension Gateway {
     func act(_ exchange: HTTPExchange) -> AuditEvent {
         let (request, caller) = (exchange.request, exchange.caller)
         let match = try? RouteMatch.admin(request.method, request.path).get()
-        let path = request.path.hasPrefix("/admin/v1/") ? String(request.path.dropFirst("/admin/v1/".count)) : request.path
+        let path =
+            request.path.hasPrefix("/admin/v1/") ? String(request.path.dropFirst("/admin/v1/".count)) : request.path
         return event(
             exchange, caller.principal, tenant: match?.tenant ?? caller.principal.tenant, act: caller.route.act,
             target: request.query.isEmpty ? path : "\(path)?\(request.query)", requestID: caller.requestID)
@@ -40,7 +41,8 @@ extension Gateway {
     }
 
     private func event(
-        _ exchange: HTTPExchange, _ principal: Principal, tenant: String?, act: String, target: String, requestID: String
+        _ exchange: HTTPExchange, _ principal: Principal, tenant: String?, act: String, target: String,
+        requestID: String
     ) -> AuditEvent {
         AuditEvent(
             actor: principal.id, actorTenant: principal.tenant ?? "", role: principal.role?.rawValue ?? "",

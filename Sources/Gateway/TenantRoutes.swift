@@ -184,7 +184,8 @@ extension GatewayShared {
                 _ = try deleteTenant(tenant.name)
                 audit.record(
                     AuditEvent(
-                        actor: "host", tenant: tenant.name, act: Route.deleteTenant.act, target: "tenants/\(tenant.name)",
+                        actor: "host", tenant: tenant.name, act: Route.deleteTenant.act,
+                        target: "tenants/\(tenant.name)",
                         detail: "finished after a restart"))
                 Log.info("a tenant's deletion was finished", [("tenant", tenant.name)])
             } catch {

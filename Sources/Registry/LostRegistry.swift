@@ -17,7 +17,8 @@ extension Registry {
         guard !held.isEmpty else { return }
         throw RuntimeError(
             .conflict, step: "open \(path)",
-            cause: "it is \(isThere ? "empty" : "missing"), and \(artefacts) holds deployments of \(held.count) tenants",
+            cause:
+                "it is \(isThere ? "empty" : "missing"), and \(artefacts) holds deployments of \(held.count) tenants",
             next: "restore the state directory from a backup (docs/backup.md), or remove \(artefacts) to begin anew")
     }
 }

@@ -11,7 +11,7 @@ extension Database {
         var words: [String] = []
         do throws(RuntimeError) {
             try run("PRAGMA quick_check(3)") { words.append($0[0]) }
-        } catch where error.code == .internalError {
+        } catch  where error.code == .internalError {
             words = [error.cause]
         }
         guard words != ["ok"] else { return }

@@ -1,6 +1,7 @@
 // The audit log of the host with its two threads: one that writes, for which acts wait, and one that reads.
 internal import Audit
 internal import Core
+internal import Glibc
 internal import Platform
 
 struct Auditing {
@@ -22,8 +23,12 @@ struct Auditing {
 
     /// - Parameter madeFirstKey: the host has made itself a key, which is an act.
     func start(madeFirstKey: Bool) throws {
+        // A start without a stop before it tells of a kill: an act of its last moment may be in effect and have no entry.
+        log.record(AuditEvent(actor: "host", act: "host.start", detail: "swiftlet \(Help.version), pid \(getpid())"))
         if madeFirstKey {
-            log.record(AuditEvent(actor: "host", act: "platform-key.create", target: "keys", detail: "made by the first start"))
+            log.record(
+                AuditEvent(actor: "host", act: "platform-key.create", target: "keys", detail: "made by the first start")
+            )
         }
         log.archiveOld()
         Self.tick(loops[0], log, 1)
@@ -37,6 +42,7 @@ struct Auditing {
     /// Writes what is held back. Call it when nobody records any more.
     func finish() {
         loops[0].remote.submit { [log] loop in
+            log.record(AuditEvent(actor: "host", act: "host.stop"))
             log.close()
             loop.stop()
         }
