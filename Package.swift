@@ -83,22 +83,26 @@ let package = Package(
         room("Identity", ["Platform", "Core", "CSeal"]),
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
         room("Registry", ["Storage", "Platform", "Core", "CLinux"]),
+        room("Audit", ["Platform", "Core", "CSeal", "CLinux"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
         room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON", "CSeal"]),
+        room("Backup", ["Audit", "Registry", "Storage", "Platform", "Core", "CLinux"]),
         room(
             "Gateway",
             [
-                "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity", "Platform", "Core",
+                "HTTP", "Audit", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity", "Platform",
+                "Core",
                 "CSimdJSON",
             ]),
         // 4: composition root and command line
         .executableTarget(
             name: "swiftlet",
             dependencies: [
-                "Gateway", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity",
+                "Gateway", "Audit", "Backup", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers",
+                "Identity",
                 "Platform",
                 "Core", "CCurl",
                 "CLinux",
@@ -122,6 +126,8 @@ let package = Package(
         tests("Platform", ["Platform", "CLinux", "TestSupport"]),
         tests("HTTP", ["HTTP", "Platform", "CLinux"]),
         tests("Storage", ["Storage", "Core", "TestSupport"]),
+        tests("Audit", ["Audit", "Core", "Platform", "TestSupport"]),
+        tests("Backup", ["Backup", "Core", "Platform", "TestSupport"]),
         tests("Registry", ["Registry", "Storage", "Core", "TestSupport"]),
         tests("Identity", ["Identity", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),

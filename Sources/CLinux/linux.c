@@ -285,6 +285,12 @@ void clinux_reset_on_close(int fd) {
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
+int clinux_reserve(int fd, off_t from, off_t size) {
+    int result;
+    do result = fallocate(fd, FALLOC_FL_KEEP_SIZE, from, size); while (result == -1 && errno == EINTR);
+    return result == 0 ? 0 : -errno;
+}
+
 int clinux_try_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno; }
 
 uint32_t clinux_major(dev_t device) { return major(device); }

@@ -33,7 +33,8 @@ extension Gateway {
         let tenant = match.tenant ?? ""
         let key = FunctionKey(tenant: tenant, name: match.names["function"] ?? "")
         guard principal.mayTouch(function: key.name) || match.names["function"] == nil else {
-            return answer(exchange, Authorization.forbidden(match.route, principal, tenant), requestID: requestID)
+            return refuse(
+                exchange, match, Authorization.forbidden(match.route, principal, tenant), requestID: requestID)
         }
         switch match.route {
         case .whoAmI: whoAmI(exchange, requestID: requestID)
@@ -48,6 +49,9 @@ extension Gateway {
         case .deploy: deploy(exchange, tenant: tenant, name: nil, requestID: requestID)
         case .deployNamed: deploy(exchange, tenant: tenant, name: key.name, requestID: requestID)
         case .removeFunction: remove(exchange, key, requestID: requestID)
+        case .listAudit, .listTenantAudit: listAudit(exchange, of: match.tenant, requestID: requestID)
+        case .showAuditHead: showAuditHead(exchange, requestID: requestID)
+        case .verifyAudit: verifyAudit(exchange, requestID: requestID)
         case .listTenants: listTenants(exchange, requestID: requestID)
         case .createTenant: createTenant(exchange, requestID: requestID)
         case .showTenant: showTenant(exchange, tenant, requestID: requestID)

@@ -1,4 +1,5 @@
 // POST /admin/v1/deployments/{tenant}[/{name}]: takes an archive to disk, checks it off the loop, and publishes it.
+internal import Audit
 internal import Core
 internal import Glibc
 internal import HTTP
@@ -11,8 +12,11 @@ internal import Workers
 
 extension Gateway {
     func deploy(_ exchange: HTTPExchange, tenant: String, name: String?, requestID: String) {
-        if let refusal = mayDeploy(exchange, tenant: tenant, name: name) {
-            return answer(exchange, refusal, requestID: requestID)
+        if let refusal = mayDeploy(exchange, tenant: tenant, name: name) ?? shared.audit.refusal {
+            let match = RouteMatch(route: exchange.caller.route, names: ["tenant": tenant])
+            return refusal.httpStatus == 403
+                ? refuse(exchange, match, refusal, requestID: requestID)
+                : answer(exchange, refusal, requestID: requestID)
         }
         let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar")
         do {

@@ -1,4 +1,5 @@
 // What all loops share: the registry, the workers, the logs and the counters. Everything in it is Sendable.
+package import Audit
 package import Core
 package import Inference
 package import PluginHost
@@ -23,6 +24,8 @@ package final class GatewayShared: Sendable {
     package let store: ArtefactStore
     package let inference: InferenceService
     package let authenticator: Authenticator
+    /// Every act and each denied access.
+    package let audit: AuditLog
     /// What is erased with a tenant, in this order.
     let tenantData: [any TenantData]
     /// Makes the models' quotas and weights those that the registry and the tenants file say.
@@ -36,12 +39,13 @@ package final class GatewayShared: Sendable {
 
     package init(
         registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
-        background: BackgroundQueue, authenticator: Authenticator, tenantData: [any TenantData],
+        background: BackgroundQueue, authenticator: Authenticator, audit: AuditLog, tenantData: [any TenantData],
         refreshPolicies: @escaping @Sendable () -> Void
     ) {
         self.tenantData = tenantData
         self.refreshPolicies = refreshPolicies
         self.authenticator = authenticator
+        self.audit = audit
         self.inference = inference
         self.registry = registry
         self.host = host

@@ -14,6 +14,7 @@ enum Route: String, CaseIterable {
     // The platform's
     case metrics, listWorkers, describeHost, listModels, setAlias, removeAlias
     case listTenants, createTenant, changeTenant, deleteTenant
+    case listAudit, showAuditHead, verifyAudit, listTenantAudit
     case listPlatformKeys, createPlatformKey, rotatePlatformKey, revokePlatformKey
 }
 
@@ -38,6 +39,8 @@ extension Route {
             .permission(.infer)
         case .listFunctions, .showTenant, .listKeys: .permission(.read)
         case .readLog: .permission(.readLogs)
+        case .listTenantAudit: .permission(.readAudit)
+        case .listAudit, .showAuditHead, .verifyAudit: .permission(.readPlatform)
         case .deploy, .deployNamed, .removeFunction: .permission(.deploy)
         case .createKey, .rotateKey, .revokeKey: .permission(.manageTenant)
         case .metrics, .listWorkers, .describeHost, .listModels, .listTenants, .listPlatformKeys:
@@ -53,7 +56,7 @@ extension Route {
         switch permission {
         case .deploy, .manageSecrets: .operate
         case .manageTenant: .administer
-        case .read, .readLogs: .readPlatform
+        case .read, .readLogs, .readAudit: .readPlatform
         case .invoke, .infer, .readPlatform, .operate, .administer: permission
         }
     }
@@ -98,6 +101,10 @@ extension Route {
         case .createKey: ("POST", "/admin/v1/tenants/{tenant}/keys")
         case .rotateKey: ("POST", "/admin/v1/tenants/{tenant}/keys/{key}/rotate")
         case .revokeKey: ("DELETE", "/admin/v1/tenants/{tenant}/keys/{key}")
+        case .listAudit: ("GET", "/admin/v1/audit")
+        case .showAuditHead: ("GET", "/admin/v1/audit/head")
+        case .verifyAudit: ("GET", "/admin/v1/audit/verify")
+        case .listTenantAudit: ("GET", "/admin/v1/tenants/{tenant}/audit")
         case .listPlatformKeys: ("GET", "/admin/v1/keys")
         case .createPlatformKey: ("POST", "/admin/v1/keys")
         case .rotatePlatformKey: ("POST", "/admin/v1/keys/{key}/rotate")

@@ -30,9 +30,13 @@ internal import CDigest
 
     /// 64 hex digits; empty when OpenSSL has no memory.
     package consuming func finish() -> String {
-        guard let state = unsafe state else { return "" }
+        finishBytes().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+
+    /// 32 bytes; none when OpenSSL has no memory.
+    package consuming func finishBytes() -> [UInt8] {
+        guard let state = unsafe state else { return [] }
         var out = [UInt8](repeating: 0, count: 32)
-        guard unsafe cdigest_finish(state, &out) == 1 else { return "" }
-        return out.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        return unsafe cdigest_finish(state, &out) == 1 ? out : []
     }
 }

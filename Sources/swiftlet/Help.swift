@@ -21,6 +21,7 @@ enum Help {
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
+                                      [--audit-days N]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
@@ -45,6 +46,7 @@ enum Help {
                   --response-cache-ttl SECONDS   how long such an answer is kept (default 300)
                   --log-answers       write a line of the log for each request of a model that is over: its model, tenant,
                                       tokens and end, in OpenTelemetry's words, and nothing of its text
+                  --audit-days N      entries of the audit log that are older go to its archive below --state (default: all stay)
                   --loops N           event loops, one a core (default: the number of cores)
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
                   --zygote-life SECONDS   a tenant that stays awake moves to a new zygote, and so to a new address
@@ -62,7 +64,7 @@ enum Help {
                 "--listen", "--state", "--loopback", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
                 "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
-                "--response-cache-mb", "--response-cache-ttl",
+                "--response-cache-mb", "--response-cache-ttl", "--audit-days",
                 "--require-layers", "--sandbox-without",
             ],
             flags: ["--json", "--log-answers"], run: ServeCommand.run),
@@ -170,6 +172,40 @@ enum Help {
             name: "routes", summary: "list the host's routes and what each needs",
             help: "usage: swiftlet routes [--json]",
             options: [], flags: ["--json"], run: ListCommand.routes),
+        Command(
+            name: "audit", summary: "read and check the log of acts and denied accesses",
+            help: """
+                usage: swiftlet audit [list] [--tenant NAME] [--act ACT] [--since WHEN] [--limit N] [--host URL] [--json]
+                       swiftlet audit head [--state DIR | --host URL]
+                       swiftlet audit verify [--expect COUNT:HASH] [--state DIR | --host URL] [--json]
+                       swiftlet audit reset --state DIR
+
+                list prints entries, newest first: ACT is `key.create`, `deploy`, `denied` or the beginning before a dot; WHEN is
+                12h, 7d or a time such as 2026-01-31T12:00:00Z. head prints where the log ends, for keeping elsewhere. verify reads
+                all of it and exits with 1 when an entry was changed, cut out, reordered, inserted, or the end was cut; with
+                --expect also when log and anchor were both rolled back. reset begins a new log where a host refuses to start with
+                the old one, which stays beside it. See docs/audit.md.
+                """,
+            options: ["--tenant", "--act", "--since", "--limit", "--expect", "--state", "--host"], flags: ["--json"],
+            run: AuditCommand.run),
+        Command(
+            name: "backup", summary: "write a state directory to one file, while its host runs or not",
+            help: """
+                usage: swiftlet backup FILE.tar [--state DIR] [--json]
+
+                Databases at one moment each, the artefacts that are deployed and the audit log, with the SHA-256 of each file.
+                Run it on the host's machine as a user who may read DIR (default ./state). Keys are NOT in it (master.key, tls/,
+                audit.key): it says what it leaves out. See docs/backup.md.
+                """,
+            options: ["--state"], flags: ["--json"], run: BackupCommand.backup),
+        Command(
+            name: "restore", summary: "make a state directory from such a file",
+            help: """
+                usage: swiftlet restore FILE.tar --state DIR [--json]
+
+                Checks every sum before it writes anything; DIR must not exist or be empty, and has everything or nothing after.
+                """,
+            options: ["--state"], flags: ["--json"], run: BackupCommand.restore),
         Command(
             name: "doctor", summary: "show which sandbox layers and devices this machine gives",
             help: "usage: swiftlet doctor [--json] [--require all|LAYER,LAYER]\n\n"

@@ -23,6 +23,7 @@ enum ServeCommand {
         let tls = try options.makeTLSContext()
         let registry = try Registry(stateDirectory: options.state)
         let firstKey = try FirstKey.make(registry)
+        let auditing = try Auditing(options, firstLoop: options.loops + 3)
         let quotas = try Quotas(options, registry)
         let store = try ArtefactStore(stateDirectory: options.state)
         store.sweep(keeping: registry.snapshot.digests)
@@ -62,6 +63,7 @@ enum ServeCommand {
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
             inference: inference, background: BackgroundQueue(background.remote),
             authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback),
+            audit: auditing.log,
             tenantData: [], refreshPolicies: { quotas.apply(to: inference) })
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
@@ -86,6 +88,7 @@ enum ServeCommand {
             beginDrain(shared, bound, loops.map(\.remote), drain)
         }
         _ = try loops[0].add(signals.raw, events: EPOLLIN.rawValue, handler: watcher)
+        try auditing.start(madeFirstKey: firstKey != nil)
         shared.background.run { shared.finishDeletions() }
         announce(options, port: listeners.port, firstKey)
 
@@ -100,6 +103,7 @@ enum ServeCommand {
         }
         loops[0].run()
         for thread in threads { thread.join() }
+        auditing.finish()
         host.close()
         return 0
     }

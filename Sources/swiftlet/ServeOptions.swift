@@ -30,6 +30,8 @@ struct ServeOptions {
     let prefixes: PrefixStore.Options
     let responses: ResponseCacheLimits
     let logsAnswers: Bool
+    /// Days after which entries of the audit log go to its archive; nil: never.
+    let auditDays: Int?
     /// False: callers on this machine need a key like everybody else.
     let trustsLoopback: Bool
 
@@ -57,6 +59,7 @@ struct ServeOptions {
         responses.milliseconds = UInt64(try arguments.number("--response-cache-ttl", in: 1...86_400) ?? 300) * 1000
         self.responses = responses
         logsAnswers = arguments.has("--log-answers")
+        auditDays = try arguments.number("--audit-days", in: 1...36_500)
         switch arguments.value("--loopback") ?? "trusted" {
         case "trusted": trustsLoopback = true
         case "key": trustsLoopback = false

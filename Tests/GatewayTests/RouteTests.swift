@@ -25,6 +25,8 @@ private let matrix: [Route: Set<Role>] = [
     .deploy: deployers, .deployNamed: deployers, .removeFunction: deployers,
     .createKey: tenantManagers, .rotateKey: tenantManagers, .revokeKey: tenantManagers,
     .metrics: platformRoles, .listWorkers: platformRoles, .describeHost: platformRoles, .listModels: platformRoles,
+    .listAudit: platformRoles, .showAuditHead: platformRoles, .verifyAudit: platformRoles,
+    .listTenantAudit: platformRoles.union([.tenantAdmin]),
     .listTenants: platformRoles, .listPlatformKeys: platformRoles,
     .setAlias: operators, .removeAlias: operators, .changeTenant: operators,
     .createTenant: admins, .deleteTenant: admins, .createPlatformKey: admins, .rotatePlatformKey: admins,

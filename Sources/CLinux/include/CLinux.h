@@ -73,6 +73,8 @@ void clinux_reset_on_close(int fd);
 /// The two halves of a device's number.
 uint32_t clinux_major(dev_t device);
 uint32_t clinux_minor(dev_t device);
+/// Takes disk space for a part of a file without making the file longer. 0, or -errno.
+int clinux_reserve(int fd, off_t from, off_t size);
 /// Exclusive advisory lock without waiting.
 int clinux_try_lock(int fd);
 
