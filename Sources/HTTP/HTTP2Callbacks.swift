@@ -83,6 +83,7 @@ enum HTTP2Callbacks {
                 session.isTooBusy = !session.calm.allowsIdleFrame(session.now)
             }
         case NGHTTP2_RST_STREAM.rawValue: session.isTooBusy = !session.calm.allowsReset(session.now)
+        case NGHTTP2_WINDOW_UPDATE.rawValue: session.isTooBusy = !session.calm.allowsOpening(session.now)
         case NGHTTP2_PING.rawValue, NGHTTP2_SETTINGS.rawValue, NGHTTP2_PRIORITY.rawValue:
             session.isTooBusy = !session.calm.allowsIdleFrame(session.now)
         default: break
@@ -100,11 +101,18 @@ enum HTTP2Callbacks {
     }
 
     private static let onSent: nghttp2_on_frame_send_callback = { _, frame, owner in
-        guard let head = unsafe frame?.pointee.hd, has(head.flags, NGHTTP2_FLAG_END_STREAM) else { return 0 }
-        guard head.type == UInt8(NGHTTP2_DATA.rawValue) || head.type == UInt8(NGHTTP2_HEADERS.rawValue) else {
-            return 0
+        guard let frame = unsafe frame else { return 0 }
+        let session = unsafe of(owner)
+        let head = unsafe frame.pointee.hd
+        switch UInt32(head.type) {
+        case NGHTTP2_RST_STREAM.rawValue: unsafe session.didReset(frame.pointee.rst_stream.error_code)
+        case NGHTTP2_DATA.rawValue:
+            session.calm.earnOpenings()
+            if has(head.flags, NGHTTP2_FLAG_END_STREAM) { session.streams[head.stream_id]?.answerIsOut() }
+        case NGHTTP2_HEADERS.rawValue where has(head.flags, NGHTTP2_FLAG_END_STREAM):
+            session.streams[head.stream_id]?.answerIsOut()
+        default: break
         }
-        unsafe of(owner).streams[head.stream_id]?.answerIsOut()
         return 0
     }
 

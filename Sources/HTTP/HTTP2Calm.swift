@@ -15,6 +15,8 @@ struct PermitBucket {
         filledAt = now
     }
 
+    mutating func earn(_ more: UInt64) { permits = min(capacity, permits + more) }
+
     /// False when none is left.
     mutating func take(_ now: MonotonicTime) -> Bool {
         let earned = now.since(filledAt) / (1_000_000_000 / perSecond)
@@ -32,15 +34,24 @@ struct PermitBucket {
 struct HTTP2Calm {
     private var resets: PermitBucket
     private var idleFrames: PermitBucket
+    private var openings: PermitBucket
 
     init(now: MonotonicTime) {
         // Each reset may have cost a started invocation.
         resets = PermitBucket(capacity: 200, perSecond: 50, now: now)
         idleFrames = PermitBucket(capacity: 1_000, perSecond: 200, now: now)
+        openings = PermitBucket(capacity: 4_000, perSecond: 1_000, now: now)
     }
 
+    /// By the client, or by us because of what it sent: either way it gets work begun and holds no stream for it.
     mutating func allowsReset(_ now: MonotonicTime) -> Bool { resets.take(now) }
 
-    /// PING, SETTINGS, PRIORITY, empty DATA.
+    /// WINDOW_UPDATE; what a client that takes answers sends is earned by them.
+    mutating func allowsOpening(_ now: MonotonicTime) -> Bool { openings.take(now) }
+
+    /// A DATA frame went out.
+    mutating func earnOpenings() { openings.earn(8) }
+
+    /// PING, SETTINGS, PRIORITY, empty DATA, streams beyond the limit.
     mutating func allowsIdleFrame(_ now: MonotonicTime) -> Bool { idleFrames.take(now) }
 }

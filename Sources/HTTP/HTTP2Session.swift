@@ -10,6 +10,9 @@ internal import Platform
     /// How much is framed ahead of the socket.
     private static let outputBatch = 64 * 1024
 
+    /// How many frames may wait to be framed before the client is heard again.
+    private static let framesAhead = 2_000
+
     let connection: Connection
     let raw: OpaquePointer
     var calm: HTTP2Calm
@@ -55,7 +58,10 @@ internal import Platform
     // MARK: input
 
     /// What the client caused to be written must leave before it may cause more.
-    var wantsInput: Bool { !isOver && connection.output.count <= limits.highWater }
+    var wantsInput: Bool {
+        !isOver && connection.output.count <= limits.highWater
+            && unsafe nghttp2_session_get_outbound_queue_size(raw) <= Self.framesAhead
+    }
 
     func receive(_ bytes: UnsafeRawBufferPointer) {
         guard !isOver, let base = bytes.baseAddress else { return }
@@ -79,6 +85,12 @@ internal import Platform
 
     func produce() {
         guard !isOver else { return }
+        frameOutput()
+        if isTooBusy { return fail(NGHTTP2_ENHANCE_YOUR_CALM) }
+        tellDrained()
+    }
+
+    private func frameOutput() {
         while connection.output.count < Self.outputBatch {
             var bytes: UnsafePointer<UInt8>?
             let size = unsafe nghttp2_session_mem_send(raw, &bytes)
@@ -88,7 +100,6 @@ internal import Platform
             }
             unsafe connection.output.append(UnsafeRawBufferPointer(start: bytes, count: size))
         }
-        tellDrained()
     }
 
     func outputDrained() { endIfDone() }
@@ -113,7 +124,7 @@ internal import Platform
         guard !isOver else { return }
         connection.server.statistics.refusedRequests += 1
         _ = unsafe nghttp2_session_terminate_session(raw, code.rawValue)
-        produce()
+        frameOutput()
         isOver = true
         connection.endAfterFlush(linger: true)
     }
@@ -137,6 +148,17 @@ internal import Platform
     }
 
     func noteDrained(_ stream: HTTP2Stream) { drained.append(stream) }
+
+    /// We reset a stream because of what the client sent: it may not make us do so without end (CVE-2025-8671).
+    func didReset(_ code: UInt32) {
+        switch code {
+        // Our own wish, after the answer.
+        case NGHTTP2_NO_ERROR.rawValue: break
+        // It began no work.
+        case NGHTTP2_REFUSED_STREAM.rawValue: isTooBusy = !calm.allowsIdleFrame(now)
+        default: isTooBusy = !calm.allowsReset(now)
+        }
+    }
 
     // MARK: time
 

@@ -23,13 +23,29 @@ struct Client {
     let base: String
     /// A PEM file of certificates to trust instead of the system's.
     private let authorities: String?
+    /// `sha256//` and the Base64 digest of the host's public key: then that key is trusted, whoever signed it.
+    private let pin: String?
 
-    init(_ arguments: Arguments) {
+    init(_ arguments: Arguments) throws {
         let environment = unsafe getenv("SWIFTLET_HOST").map { unsafe String(cString: $0) }
         authorities = unsafe getenv("SWIFTLET_CACERT").map { unsafe String(cString: $0) }
         var base = arguments.value("--host") ?? environment ?? "http://127.0.0.1:8080"
         if !base.contains("://") { base = "http://" + base }
         self.base = base.hasSuffix("/") ? String(base.dropLast()) : base
+        let pinned = unsafe getenv("SWIFTLET_FINGERPRINT").map { unsafe String(cString: $0) }
+        pin = try (arguments.value("--fingerprint") ?? pinned).map { try Self.checked(pin: $0, base) }
+    }
+
+    private static func checked(pin: String, _ base: String) throws -> String {
+        let digest = pin.dropFirst(8)
+        guard pin.hasPrefix("sha256//"), digest.utf8.count == 44, Data(base64Encoded: String(digest)) != nil else {
+            throw UsageError(
+                text: "--fingerprint and SWIFTLET_FINGERPRINT take sha256//…, as `swiftlet serve` prints it, not \(pin)")
+        }
+        guard base.hasPrefix("https://") else {
+            throw UsageError(text: "--fingerprint is for https, and the host is named as \(base)")
+        }
+        return pin
     }
 
     private final class Received {
@@ -51,7 +67,7 @@ struct Client {
         let status = unsafe (body ?? []).withUnsafeBytes { bytes in
             unsafe ccurl_perform(
                 method, base + path, nil, 0, body == nil ? nil : bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1),
-                bytes.count, upload, authorities,
+                bytes.count, upload, authorities, pin,
                 { raw, data, size in
                     guard let raw = unsafe raw else { return }
                     let received = unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue()

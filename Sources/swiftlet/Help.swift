@@ -16,7 +16,9 @@ enum Help {
         Command(
             name: "serve", summary: "run the host",
             help: """
-                usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
+                usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--loops N]
+                                      [--tls auto|self|off] [--tls-cert FILE --tls-key FILE] [--tls-hosts FILE]
+                                      [--tls-client-ca FILE [--tls-client-crl FILE] [--tls-operators FILE]] [--tls-hsts S]
                                       [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
@@ -26,8 +28,18 @@ enum Help {
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
                   --listen HOST:PORT  numeric address; port 0 picks a free one (default 127.0.0.1:8080)
                   --state DIR         registry and artefacts (default ./state)
-                  --tls-cert FILE     PEM certificate chain: serve HTTPS (TLS 1.2 and 1.3, HTTP/2 by ALPN); SIGHUP reads it again
+                  --tls auto|self|off auto: HTTPS off loopback, by a self-signed certificate when --tls-cert gives none; it is
+                                      kept in the state directory and its fingerprint printed. self: on loopback too. off: plain
+                                      HTTP, even off loopback, where everybody on the way can read and change it
+                  --tls-cert FILE     PEM certificate chain to serve (TLS 1.2 and 1.3, HTTP/2 by ALPN); SIGHUP reads all files
+                                      of TLS again, all or none, and drops no connection
                   --tls-key FILE      PEM private key of the certificate
+                  --tls-hosts FILE    JSON5 with certificates by host name, and the tenants they belong to (docs/http.md)
+                  --tls-client-ca FILE    PEM authorities: ask clients for a certificate, and refuse one that isn't theirs
+                  --tls-client-crl FILE   PEM revocation lists, one of each authority
+                  --tls-operators FILE    JSON5 with the roles of operators by their certificates (docs/http.md)
+                  --tls-hsts S        seconds for which browsers shall come by HTTPS only; 0: not said (default 86400, and
+                                      never with a self-signed certificate)
                   --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
                                       it again
                   --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
@@ -56,12 +68,12 @@ enum Help {
                                       leave layers of the sandbox out, for tests of the others: never for code of others
                 """,
             options: [
-                "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
+                "--listen", "--state", "--loops", "--zygotes", "--zygote-life",
                 "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
                 "--response-cache-mb", "--response-cache-ttl",
                 "--require-layers", "--sandbox-without",
-            ],
+            ] + TLSOptions.names,
             flags: ["--json", "--log-answers"], run: ServeCommand.run),
         Command(
             name: "build", summary: "build a handler's folder into plugin.so",
@@ -139,6 +151,7 @@ enum Help {
         let rows = commands.map { "  \($0.name)\(String(repeating: " ", count: 8 - $0.name.count)) \($0.summary)" }
         return "usage: swiftlet COMMAND [OPTIONS]\n\n" + rows.joined(separator: "\n")
             + "\n\n`swiftlet COMMAND --help` tells more. Commands find the host by --host, else SWIFTLET_HOST, else "
-            + "http://127.0.0.1:8080; SWIFTLET_CACERT names a PEM file of certificates to trust."
+            + "http://127.0.0.1:8080; SWIFTLET_CACERT names a PEM file of certificates to trust,\n"
+            + "--fingerprint or SWIFTLET_FINGERPRINT the pin that `swiftlet serve` prints of its own certificate."
     }
 }
