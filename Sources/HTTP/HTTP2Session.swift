@@ -59,8 +59,8 @@ internal import Platform
 
     /// What the client caused to be written must leave before it may cause more.
     var wantsInput: Bool {
-        !isOver && connection.output.count <= limits.highWater
-            && unsafe nghttp2_session_get_outbound_queue_size(raw) <= Self.framesAhead
+        guard !isOver, connection.output.count <= limits.highWater else { return false }
+        return unsafe nghttp2_session_get_outbound_queue_size(raw) <= Self.framesAhead
     }
 
     func receive(_ bytes: UnsafeRawBufferPointer) {

@@ -13,13 +13,13 @@ package struct TLSCertificate: Sendable, Equatable {
 
 extension TLSHandle {
     func facts(of file: String) throws(TLSError) -> TLSCertificate {
-        var facts = unsafe copenssl_facts()
+        var facts = copenssl_facts()
         guard unsafe copenssl_facts_of(raw, &facts) else {
             throw TLSError(description: "TLS: the certificate \(file) can't be understood")
         }
         let fingerprint = unsafe withUnsafeBytes(of: &facts.fingerprint) { unsafe hexadecimal($0) }
         let pin = unsafe withUnsafeBytes(of: &facts.pin) { unsafe base64($0) }
-        return unsafe TLSCertificate(
+        return TLSCertificate(
             fingerprint: fingerprint, pin: "sha256//\(pin)", expires: facts.not_after,
             isSelfSigned: facts.is_self_signed)
     }
@@ -27,16 +27,15 @@ extension TLSHandle {
 
 func hexadecimal(_ bytes: UnsafeRawBufferPointer) -> String {
     let digits = Array("0123456789abcdef".utf8)
-    return String(decoding: unsafe bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    return unsafe String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
 }
 
 func base64(_ bytes: UnsafeRawBufferPointer) -> String {
     let letters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
     var text: [UInt8] = []
     for start in stride(from: 0, to: bytes.count, by: 3) {
-        let group = (0..<3).reduce(0) { sum, step in
-            sum << 8 | (start + step < bytes.count ? Int(unsafe bytes[start + step]) : 0)
-        }
+        var group = 0
+        for at in start..<(start + 3) { group = unsafe group << 8 | (at < bytes.count ? Int(bytes[at]) : 0) }
         let used = min(3, bytes.count - start) + 1
         for step in 0..<4 { text.append(step < used ? letters[group >> (18 - 6 * step) & 63] : 0x3d) }
     }

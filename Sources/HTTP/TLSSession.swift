@@ -53,8 +53,10 @@ internal import COpenSSL
             let digest = unsafe withUnsafeBytes(of: &client.pointee.sha256) { unsafe hexadecimal($0) }
             let size = unsafe client.pointee.size
             let texts = unsafe withUnsafeBytes(of: &client.pointee.text) { text in
-                unsafe text.prefix(size).split(separator: 0, omittingEmptySubsequences: false).dropLast()
-                    .map { String(decoding: $0, as: UTF8.self) }
+                let bytes = unsafe Array(text.prefix(size))
+                return bytes.split(separator: 0, omittingEmptySubsequences: false).dropLast().map {
+                    String(decoding: $0, as: UTF8.self)
+                }
             }
             return ClientCertificate(
                 sha256: digest, commonName: texts.first.flatMap { $0.isEmpty ? nil : $0 },
