@@ -4,7 +4,7 @@ internal import FoundationEssentials
 internal import HTTP
 
 enum TLSFiles {
-    private static let roles = ["platform_admin", "platform_operator", "platform_viewer"]
+    private static let roles = Role.allCases.filter(\.isPlatform).map(\.rawValue)
     private static let docs = "docs/http.md"
 
     /// `{ "host.name": { cert, key, tenant? }, "*.name": { … } }`; paths are relative to the file's folder.
