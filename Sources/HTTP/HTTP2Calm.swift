@@ -52,6 +52,24 @@ struct HTTP2Calm {
     /// A DATA frame went out.
     mutating func earnOpenings() { openings.earn(8) }
 
-    /// PING, SETTINGS, PRIORITY, empty DATA, streams beyond the limit.
+    /// PING, SETTINGS, PRIORITY, GOAWAY, empty DATA, streams beyond the limit, what is of no known type or of no open stream.
     mutating func allowsIdleFrame(_ now: MonotonicTime) -> Bool { idleFrames.take(now) }
+}
+
+/// The numbers that a client gave its streams, and those that it passed over and may never use.
+struct StreamIdentifiers {
+    private static let remembered = 16
+
+    private(set) var last: Int32 = 0
+    private var skipped: [ClosedRange<Int32>] = []
+
+    mutating func open(_ id: Int32) {
+        if id > last + 2 {
+            if skipped.count == Self.remembered { skipped.removeFirst() }
+            skipped.append((last + 1)...(id - 1))
+        }
+        last = max(last, id)
+    }
+
+    func isSkipped(_ id: Int32) -> Bool { skipped.contains { $0.contains(id) } }
 }

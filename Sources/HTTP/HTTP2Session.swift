@@ -19,7 +19,9 @@ internal import Platform
     private(set) var streams: [Int32: HTTP2Stream] = [:]
     /// Since when the head that is arriving has been arriving.
     var headBegan: MonotonicTime?
-    var isTooBusy = false
+    /// Why the connection must end, found while nghttp2 is at work.
+    var breach: nghttp2_error_code?
+    private var identifiers = StreamIdentifiers()
     private var changed: [HTTP2Stream] = []
     private var drained: [HTTP2Stream] = []
     private var idleSince: MonotonicTime
@@ -66,7 +68,9 @@ internal import Platform
     func receive(_ bytes: UnsafeRawBufferPointer) {
         guard !isOver, let base = bytes.baseAddress else { return }
         let used = unsafe nghttp2_session_mem_recv(raw, base.assumingMemoryBound(to: UInt8.self), bytes.count)
-        if isTooBusy || used == Int(NGHTTP2_ERR_FLOODED.rawValue) {
+        if let breach {
+            fail(breach)
+        } else if used == Int(NGHTTP2_ERR_FLOODED.rawValue) {
             fail(NGHTTP2_ENHANCE_YOUR_CALM)
         } else if used < 0 {
             fail(NGHTTP2_PROTOCOL_ERROR)
@@ -86,7 +90,7 @@ internal import Platform
     func produce() {
         guard !isOver else { return }
         frameOutput()
-        if isTooBusy { return fail(NGHTTP2_ENHANCE_YOUR_CALM) }
+        if let breach { return fail(breach) }
         tellDrained()
     }
 
@@ -133,6 +137,7 @@ internal import Platform
 
     func open(_ id: Int32) {
         headBegan = now
+        identifiers.open(id)
         streams[id] = HTTP2Stream(id: id, session: self)
     }
 
@@ -155,8 +160,24 @@ internal import Platform
         // Our own wish, after the answer.
         case NGHTTP2_NO_ERROR.rawValue: break
         // It began no work.
-        case NGHTTP2_REFUSED_STREAM.rawValue: isTooBusy = !calm.allowsIdleFrame(now)
-        default: isTooBusy = !calm.allowsReset(now)
+        case NGHTTP2_REFUSED_STREAM.rawValue: bear(calm.allowsIdleFrame(now))
+        default: bear(calm.allowsReset(now))
+        }
+    }
+
+    func bear(_ isBearable: Bool) {
+        if !isBearable { breach = NGHTTP2_ENHANCE_YOUR_CALM }
+    }
+
+    /// A frame begins that nghttp2 may ignore without a word: of no known type, or of a stream that isn't open.
+    func begins(_ type: UInt32, stream id: Int32) {
+        switch type {
+        case NGHTTP2_HEADERS.rawValue where streams[id] == nil && id <= identifiers.last:
+            // RFC 9113, 5.1.1; a stream that was open is another thing: its reset may cross its trailers.
+            if identifiers.isSkipped(id) { breach = NGHTTP2_PROTOCOL_ERROR } else { bear(calm.allowsIdleFrame(now)) }
+        case NGHTTP2_DATA.rawValue where streams[id] == nil: bear(calm.allowsIdleFrame(now))
+        case NGHTTP2_GOAWAY.rawValue, (NGHTTP2_CONTINUATION.rawValue + 1)...: bear(calm.allowsIdleFrame(now))
+        default: break
         }
     }
 

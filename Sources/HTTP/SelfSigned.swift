@@ -53,13 +53,8 @@ package struct SelfSigned: Sendable {
 
     /// Nil when there is none. A file that can't be read is not replaced: it may be the right one for another user.
     private func readOld() throws -> Old? {
-        let file: FileDescriptor
-        do throws(SystemError) {
-            file = try FileDescriptor.open(pair, flags: O_RDONLY)
-        } catch {
-            guard error.code == ENOENT else { throw error }
-            return nil
-        }
+        if unsafe access(pair, F_OK) != 0, errno == ENOENT { return nil }
+        let file = try FileDescriptor.open(pair, flags: O_RDONLY)
         var bytes = [UInt8](repeating: 0, count: 64 << 10)
         let size = try libc("read(\(pair))") {
             unsafe bytes.withUnsafeMutableBytes { unsafe read(file.raw, $0.baseAddress, $0.count) }

@@ -41,10 +41,15 @@ class Host:
             raise RuntimeError((self.work / "host.log").read_text())
         ready = json.loads(line)
         self.url, self.port = ready["url"], int(ready["address"].rsplit(":", 1)[1])
+        self.tls = ready.get("tls", {})
+        if self.tls.get("self_signed") and not authorities:
+            self.trusted = ssl.create_default_context(cafile=self.work / "state/tls/certificate.pem")
         wait_for(lambda: self.request("GET", "/readyz")[0] == 200, "the host is ready")
 
     def cli(self, *words, check=True):
         environment = dict(os.environ, SWIFTLET_HOST=self.url)
+        if self.tls:
+            environment["SWIFTLET_FINGERPRINT"] = self.tls["pin"]
         done = subprocess.run([SWIFTLET, *words], capture_output=True, text=True, env=environment, timeout=120)
         if check and done.returncode != 0:
             raise AssertionError(f"swiftlet {words}: {done.stdout}{done.stderr}")
