@@ -101,7 +101,7 @@ final class Connection: EventHandler {
         }
         flush()
         updateInterest()
-        if holdsInput, wantsInput { markDirty() }
+        if ending == .no, holdsInput, wantsInput { markDirty() }
     }
 
     // MARK: reading
@@ -153,6 +153,8 @@ final class Connection: EventHandler {
             case .ended: return inputEnded()
             }
         }
+        // Who is refused is heard out on the bare socket: nothing here would ever take what TLS still holds.
+        guard ending == .no else { return }
         holdsInput = true
         if wantsInput { markDirty() }
     }

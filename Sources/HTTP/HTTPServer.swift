@@ -152,7 +152,10 @@ package struct HTTPStatistics: Sendable {
             index += 1
         }
         dirty.removeFirst(index)
-        if !dirty.isEmpty { loop.schedule(at: loop.now) { [weak self] in self?.settleDirty() } }
+        // Later than now: a timer that is due at once would run again before any other client is heard.
+        if !dirty.isEmpty {
+            loop.schedule(at: loop.now.adding(nanoseconds: 1)) { [weak self] in self?.settleDirty() }
+        }
     }
 
     // MARK: time
