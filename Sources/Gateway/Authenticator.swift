@@ -1,6 +1,6 @@
 // From what a request carries to the principal that sent it; a credential that is shown must be good, wherever it comes from.
 package import Core
-internal import HTTP
+package import HTTP
 internal import Identity
 internal import Platform
 package import Registry
@@ -11,12 +11,15 @@ package final class Authenticator: Sendable {
     /// False: callers on this machine need a credential like everybody else.
     private let trustsLoopback: Bool
     private let tokens: (any TokenAuthority)?
+    /// Knows operators by the certificates that they show.
+    private let tls: TLSContext?
     private let attempts = Mutex(AttemptLimiter())
 
-    package init(registry: Registry, trustsLoopback: Bool = true, tokens: (any TokenAuthority)? = nil) {
+    package init(registry: Registry, trustsLoopback: Bool = true, tokens: (any TokenAuthority)? = nil, tls: TLSContext? = nil) {
         self.registry = registry
         self.trustsLoopback = trustsLoopback
         self.tokens = tokens
+        self.tls = tls
     }
 
     /// Who sends this. Nobody in particular is `anonymous`, which is no fault.
@@ -27,7 +30,7 @@ package final class Authenticator: Sendable {
         case .success(let found): shown = found
         }
         let isLocal = trustsLoopback && Loopback.isOwn(request)
-        guard let shown else { return .success(isLocal ? .local : .anonymous) }
+        guard let shown else { return .success(operatorPrincipal(of: request) ?? (isLocal ? .local : .anonymous)) }
         if APIKey.looksLikeOne(shown) { return issued(shown, request) }
         if let tokens { return checked(shown, tokens, request) }
         // Clients of the OpenAI routes can't be without a key: on this machine they may send any word.
@@ -50,6 +53,14 @@ package final class Authenticator: Sendable {
             return .failure(failed(AuthenticationFault(.invalid, "the key has expired"), request))
         }
         return .success(found.principal)
+    }
+
+    /// Who is known by a certificate alone. A key that is shown with it says more exactly who asks.
+    private func operatorPrincipal(of request: HTTPRequest) -> Principal? {
+        guard let certificate = request.clientCertificate, let name = tls?.role(of: request),
+            let role = Role(rawValue: name)
+        else { return nil }
+        return Principal(id: "cert:\(certificate.sha256)", tenant: nil, role: role)
     }
 
     private func checked(_ token: String, _ tokens: any TokenAuthority, _ request: HTTPRequest)

@@ -23,7 +23,9 @@ enum Main {
             exit(0)
         }
         do {
-            let arguments = try Arguments(words, options: command.options, flags: command.flags)
+            // Whoever talks to a host may have to know it again.
+            let pinned = command.options.contains("--host") ? ["--fingerprint"] : []
+            let arguments = try Arguments(words, options: command.options + pinned, flags: command.flags)
             exit(try command.run(arguments))
         } catch let error as UsageError {
             fail("\(error.text); see `swiftlet \(name) --help`", code: 2)

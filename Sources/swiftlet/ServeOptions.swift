@@ -21,8 +21,7 @@ struct ServeOptions {
     let withoutLayers: String?
     /// Layers of the sandbox without which it must not start.
     let requiredLayers: String?
-    /// PEM files; nil serves plain HTTP.
-    let tls: (certificate: String, key: String)?
+    let tls: TLSOptions
     /// What the memory limits of loaded models may add up to, here and on each device.
     let modelBudget: ModelBudget.Limits
     /// The file of tenants' quotas and weights.
@@ -67,11 +66,7 @@ struct ServeOptions {
         }
         tenants = try arguments.value("--tenants").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
-        switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {
-        case (let certificate?, let key?): tls = (certificate, key)
-        case (nil, nil): tls = nil
-        default: throw UsageError(text: "--tls-cert and --tls-key go together")
-        }
+        tls = try TLSOptions(arguments, listen: host)
     }
 
     private static func prefixes(_ arguments: Arguments) throws -> PrefixStore.Options {
@@ -93,17 +88,6 @@ struct ServeOptions {
         }
         options.saltMilliseconds = UInt64(hours * 3_600_000)
         return options
-    }
-
-    func makeTLSContext() throws -> TLSContext? {
-        guard let tls else { return nil }
-        do {
-            return try TLSContext(certificate: tls.certificate, key: tls.key)
-        } catch {
-            throw RuntimeError(
-                .unavailable, step: "load the certificate", cause: "\(error)",
-                next: "give PEM files: --tls-cert takes the chain with the server's certificate first")
-        }
     }
 
     private static func absolute(_ path: String) throws -> String {
