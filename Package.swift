@@ -80,22 +80,24 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-Xlinker", "-soname=libSwiftletKit.so"])]),
         // 2: processes, storage, protocol
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
-        room("Registry", ["Platform", "Core", "CSQLite", "CLinux"]),
+        room("Storage", ["Core", "CSQLite"]),
+        room("Registry", ["Storage", "Platform", "Core", "CLinux"]),
+        room("Vault", ["Storage", "Platform", "Core", "CSeal"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
-        room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire"]),
+        room("PluginHost", ["Workers", "Vault", "Platform", "Core", "SwiftletWire"]),
         room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON", "CSeal"]),
         room(
             "Gateway",
-            ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),
+            ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Vault", "Workers", "Platform", "Core", "CSimdJSON"]),
         // 4: composition root and command line
         .executableTarget(
             name: "swiftlet",
             dependencies: [
                 "Gateway", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core",
                 "CCurl",
-                "CLinux",
+                "CLinux", "Vault",
             ],
             swiftSettings: strict),
         // The baseline of `make bench`
@@ -116,8 +118,9 @@ let package = Package(
         tests("Platform", ["Platform", "CLinux", "TestSupport"]),
         tests("HTTP", ["HTTP", "Platform", "CLinux"]),
         tests("Registry", ["Registry", "Core", "TestSupport"]),
+        tests("Vault", ["Vault", "Storage", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
-        tests("PluginHost", ["PluginHost", "Core", "TestSupport"]),
+        tests("PluginHost", ["PluginHost", "Vault", "Core", "TestSupport"]),
         tests("Scheduler", ["Scheduler", "Workers", "Platform", "Core", "TestSupport"]),
         tests("Inference", ["Inference", "Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "TestSupport"]),
         tests("ABI", ["SwiftletABI", "TestSupport"]),

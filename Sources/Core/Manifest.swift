@@ -22,6 +22,8 @@ package struct Manifest: Sendable, Equatable {
     package var idleTimeoutMilliseconds: Int
     /// The models that a handler may call.
     package var models: [String]
+    /// The secrets that a handler may ask for.
+    package var secrets: [String]
     /// The text of a JSON object, handed to the plugin as it is.
     package var config: String
     /// The model file of a backend, inside the artefact.
@@ -61,6 +63,7 @@ package struct Manifest: Sendable, Equatable {
         reuse = .function
         idleTimeoutMilliseconds = 60_000
         models = []
+        secrets = []
         config = "{}"
         model = nil
         device = nil

@@ -27,6 +27,7 @@ extension Gateway {
             json(exchange, listLog(FunctionKey(tenant: parts[1], name: parts[2]), exchange.request.query), requestID)
         case ("POST", "deployments", 2): deploy(exchange, tenant: parts[1], name: nil, requestID: requestID)
         case ("POST", "deployments", 3): deploy(exchange, tenant: parts[1], name: parts[2], requestID: requestID)
+        case (_, "tenants", 3...7): tenantKeys(exchange, Array(parts), requestID: requestID)
         case ("DELETE", "functions", 3):
             remove(exchange, FunctionKey(tenant: parts[1], name: parts[2]), requestID: requestID)
         default:

@@ -5,6 +5,7 @@ package import PluginHost
 package import Registry
 package import Scheduler
 internal import Synchronization
+package import Vault
 package import Workers
 
 /// Counters of the whole host, for /metrics.
@@ -22,17 +23,22 @@ package final class GatewayShared: Sendable {
     package let dispatcher: Dispatcher
     package let store: ArtefactStore
     package let inference: InferenceService
+    package let vault: Vault
     package let log = FunctionLog()
     /// Does what blocks: files and probes.
     package let background: BackgroundQueue
+    /// Opens sealed files, because nobody who waits for that must wait for a deployment.
+    package let files: BackgroundQueue
     package let requestIDs = RequestIDs()
     private let counters = Mutex(GatewayCounters())
     private let draining = Atomic<Bool>(false)
 
     package init(
         registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
-        background: BackgroundQueue
+        background: BackgroundQueue, files: BackgroundQueue, vault: Vault
     ) {
+        self.files = files
+        self.vault = vault
         self.inference = inference
         self.registry = registry
         self.host = host

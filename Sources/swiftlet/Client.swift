@@ -74,8 +74,8 @@ struct Client {
     }
 
     /// Sends and turns a refusal into an error in the host's own words.
-    func expect(_ method: String, _ path: String, upload: String? = nil) throws -> Answer {
-        let answer = try send(method, path, upload: upload)
+    func expect(_ method: String, _ path: String, body: [UInt8]? = nil, upload: String? = nil) throws -> Answer {
+        let answer = try send(method, path, body: body, upload: upload)
         guard answer.status >= 400 else { return answer }
         struct Refusal: Decodable {
             struct Words: Decodable { let step, cause, next: String }

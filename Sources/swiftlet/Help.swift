@@ -19,6 +19,7 @@ enum Help {
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
                                       [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
+                                      [--master-key-file FILE]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
@@ -28,6 +29,9 @@ enum Help {
                   --state DIR         registry and artefacts (default ./state)
                   --tls-cert FILE     PEM certificate chain: serve HTTPS (TLS 1.2 and 1.3, HTTP/2 by ALPN); SIGHUP reads it again
                   --tls-key FILE      PEM private key of the certificate
+                  --master-key-file FILE   the key that seals tenants' secrets and data, mode 600; or SWIFTLET_MASTER_KEY, or
+                                      systemd's credential swiftlet-master-key (docs/secrets.md; default DIR/master.key,
+                                      made at the first start)
                   --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
                                       it again
                   --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
@@ -57,7 +61,7 @@ enum Help {
                 """,
             options: [
                 "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
-                "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
+                "--restart-rate", "--uid", "--tenants", "--master-key-file", "--models-memory-mb", "--models-device-memory-mb",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
                 "--response-cache-mb", "--response-cache-ttl",
                 "--require-layers", "--sandbox-without",
@@ -125,6 +129,13 @@ enum Help {
             name: "rm", summary: "remove a function or model",
             help: "usage: swiftlet rm FUNCTION [--tenant NAME] [--host URL] [--json]", options: ["--tenant", "--host"],
             flags: ["--json"], run: RemoveCommand.run),
+        Command(
+            name: "secret", summary: "set, list and remove secrets of tenants and functions", help: SecretCommand.help,
+            options: ["--tenant", "--function", "--from-file", "--host"], flags: ["--json"], run: SecretCommand.run),
+        Command(
+            name: "vault", summary: "rotate the keys that seal tenants' secrets and data", help: VaultCommand.help,
+            options: ["--state", "--old-key", "--new-key", "--tenant", "--host"], flags: ["--reseal", "--json"],
+            run: VaultCommand.run),
         Command(
             name: "doctor", summary: "show which sandbox layers and devices this machine gives",
             help: "usage: swiftlet doctor [--json] [--require all|LAYER,LAYER]\n\n"

@@ -74,4 +74,10 @@ uint32_t clinux_minor(dev_t device);
 /// Exclusive advisory lock without waiting.
 int clinux_try_lock(int fd);
 
+/// Mounts an empty file system in memory on a directory, seen by this process and its children only. Call it before the first
+/// thread.
+int clinux_private_tmpfs(const char *_Nonnull directory);
+/// No core file of this process, and no reading of its memory by others of its user. A program that it starts is not bound by it.
+int clinux_hide_memory(void);
+
 #endif

@@ -1,15 +1,15 @@
 // One SQLite connection and its statements, owned so that each is closed once.
-internal import Core
+package import Core
 internal import CSQLite
 
-/// An open database. Used under the registry's lock only.
-// SAFETY: the pointer is private, set once, and every use happens under the one lock of Registry.
-@safe final class Database: @unchecked Sendable {
+/// An open database. Used under its owner's lock only.
+// SAFETY: the pointer is private, set once, and every use happens under the one lock of its owner.
+@safe package final class Database: @unchecked Sendable {
     private let handle: OpaquePointer
     private let path: String
 
     /// - Parameter survivesPowerLoss: false: what is written survives the program's end, and not the machine's.
-    init(path: String, survivesPowerLoss: Bool = true) throws(RuntimeError) {
+    package init(path: String, survivesPowerLoss: Bool = true) throws(RuntimeError) {
         var handle: OpaquePointer?
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX
         let code = unsafe sqlite3_open_v2(path, &handle, flags, nil)
@@ -31,7 +31,7 @@ internal import CSQLite
     deinit { unsafe sqlite3_close_v2(handle) }
 
     /// Runs one statement with text and number parameters; `row` sees each row's columns as text.
-    func run(_ sql: String, _ parameters: [String] = [], row: ([String]) throws(RuntimeError) -> Void = { _ in })
+    package func run(_ sql: String, _ parameters: [String] = [], row: ([String]) throws(RuntimeError) -> Void = { _ in })
         throws(RuntimeError)
     {
         var statement: OpaquePointer?
@@ -62,7 +62,7 @@ internal import CSQLite
     }
 
     /// Runs `body` in one transaction: all of it is stored, or nothing.
-    func transaction(_ body: () throws(RuntimeError) -> Void) throws(RuntimeError) {
+    package func transaction(_ body: () throws(RuntimeError) -> Void) throws(RuntimeError) {
         try run("BEGIN IMMEDIATE")
         do throws(RuntimeError) {
             try body()
