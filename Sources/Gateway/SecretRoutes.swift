@@ -1,151 +1,94 @@
-// The admin routes of a tenant's secrets and keys. No route gives a value back.
+// The admin routes of a tenant's secrets and of the key that seals its data. No route gives a value back.
 internal import Core
 internal import HTTP
+internal import Inference
 internal import Platform
+internal import Registry
 internal import Vault
 
-/// What a path below /admin/v1/tenants asks for.
-private enum SecretRoute {
-    case list(tenant: String, function: String?)
-    case one(SecretPlace)
-    case rotateKey(tenant: String)
-
-    init?(_ parts: [String]) {
-        switch (parts.count, parts.dropFirst(2).first, parts.last) {
-        case (3, "secrets", _): self = .list(tenant: parts[1], function: nil)
-        case (4, "secrets", _): self = .one(SecretPlace(tenant: parts[1], function: nil, name: parts[3]))
-        case (4, "keys", "rotate"): self = .rotateKey(tenant: parts[1])
-        case (5, "functions", "secrets"): self = .list(tenant: parts[1], function: parts[3])
-        case (6, "functions", _) where parts[4] == "secrets":
-            self = .one(SecretPlace(tenant: parts[1], function: parts[3], name: parts[5]))
-        default: return nil
-        }
-    }
-}
-
 extension Gateway {
-    /// - Parameter parts: of the path, from `tenants` on.
-    func tenantKeys(_ exchange: HTTPExchange, _ parts: [String], requestID: String) {
-        guard let route = SecretRoute(parts) else {
-            return answer(
-                exchange,
-                RuntimeError(
-                    .notFound, step: "admin \(exchange.request.method) \(Names.quoted(exchange.request.path))",
-                    cause: "there is no such route",
-                    next: "secrets are at tenants/{tenant}/secrets/{name} and "
-                        + "tenants/{tenant}/functions/{function}/secrets/{name}"), requestID: requestID)
+    /// GET: of a tenant and all of its functions, or of one function; those that the caller may touch.
+    func listSecrets(_ exchange: HTTPExchange, of tenant: String, function: String?, requestID: String) {
+        let principal = exchange.caller.principal
+        let secrets = shared.vault.list(tenant: tenant, function: function).filter { secret in
+            secret.place.function.map(principal.mayTouch) ?? true
         }
-        switch (exchange.request.method, route) {
-        case ("GET", .list(let tenant, let function)):
-            json(exchange, Self.list(shared.vault.list(tenant: tenant, function: function)), requestID)
-        case ("PUT", .one(let place)): setSecret(exchange, place, requestID: requestID)
-        case ("DELETE", .one(let place)): removeSecret(exchange, place, requestID: requestID)
-        case ("POST", .rotateKey(let tenant)): rotateKey(exchange, of: tenant, requestID: requestID)
-        default:
-            answer(
-                exchange,
-                RuntimeError(
-                    .methodNotAllowed, step: "admin \(exchange.request.method)",
-                    cause: "a secret is set by PUT and removed by DELETE, a list of names is read by GET",
-                    next: "nobody but the functions that name it gets its value back"), requestID: requestID)
-        }
+        answer(exchange, .object(["secrets": .array(secrets.map(\.described))]), requestID)
     }
 
-    private func setSecret(_ exchange: HTTPExchange, _ place: SecretPlace, requestID: String) {
-        do throws(RuntimeError) {
-            try place.validate()
-        } catch {
-            return answer(exchange, error, requestID: requestID)
+    /// PUT: the body is the value, as it is.
+    func setSecret(_ exchange: HTTPExchange, _ place: SecretPlace, requestID: String) {
+        if let refusal = mayChange(place, exchange.caller.principal) {
+            return answer(exchange, refusal, requestID: requestID)
         }
         let gatherer = SecretGatherer(limit: Vault.largestSecret)
         let own = LoopBound((self, exchange), on: loop)
         exchange.onBody = { bytes, isEnd in
             let (gateway, exchange) = own.value
             guard gatherer.append(bytes) else {
-                return gateway.answer(
-                    exchange,
-                    RuntimeError(
-                        .payloadTooLarge, step: "set the secret \(place.name)",
-                        cause: "its value is larger than \(Vault.largestSecret) bytes",
-                        next: "keep large data in the artefact, and its key in a secret"), requestID: requestID)
+                return gateway.answer(exchange, Vault.tooLarge(place), requestID: requestID)
             }
             guard isEnd else { return }
             let value = gatherer.gathered
-            gateway.inBackground(exchange, requestID: requestID) { (shared) throws(RuntimeError) in
-                Self.describe(try shared.vault.set(place, to: value))
+            gateway.change(exchange, requestID) { shared throws(RuntimeError) in
+                try shared.requireTenant(place.tenant)
+                return try shared.vault.set(place, to: value).described
             }
         }
     }
 
-    private func removeSecret(_ exchange: HTTPExchange, _ place: SecretPlace, requestID: String) {
-        inBackground(exchange, requestID: requestID) { (shared) throws(RuntimeError) in
+    /// DELETE
+    func removeSecret(_ exchange: HTTPExchange, _ place: SecretPlace, requestID: String) {
+        if let refusal = mayChange(place, exchange.caller.principal) {
+            return answer(exchange, refusal, requestID: requestID)
+        }
+        change(exchange, requestID) { shared throws(RuntimeError) in
             guard try shared.vault.remove(place) else {
                 throw RuntimeError(
                     .notFound, step: "remove the secret \(place.name)", cause: "there is no such secret",
                     next: "see `swiftlet secret ls`")
             }
-            return jsonObject([("removed", .text(place.name))])
+            return .object(["removed": .string(place.name)])
         }
     }
 
-    /// POST …/keys/rotate[?reseal=true]: a new key from now on, and with `reseal` the old ones go once nothing needs them.
-    private func rotateKey(_ exchange: HTTPExchange, of tenant: String, requestID: String) {
+    private func mayChange(_ place: SecretPlace, _ principal: Principal) -> RuntimeError? {
+        // A key for some functions has no say in what all of them get.
+        guard place.function != nil || principal.functions == nil else {
+            return Authorization.forbidden(.setSecret, principal, place.tenant)
+        }
+        do throws(RuntimeError) {
+            try place.validate()
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    /// POST …/data-key/rotate[?reseal=true]: a new key from now on, and with `reseal` the old ones go once nothing needs them.
+    func rotateDataKey(_ exchange: HTTPExchange, of tenant: String, requestID: String) {
         let reseals = exchange.request.query.split(separator: "&").contains("reseal=true")
-        inBackground(exchange, requestID: requestID) { (shared) throws(RuntimeError) in
+        change(exchange, requestID) { shared throws(RuntimeError) in
+            try shared.requireTenant(tenant)
             let version = try shared.vault.rotateKey(of: tenant)
             if reseals { shared.background.run { shared.reseal(tenant) } }
-            return jsonObject([
-                ("tenant", .text(tenant)), ("key_version", .number(Int64(version))),
-                ("reseals", .literal(reseals ? "true" : "false")),
+            return .object([
+                "tenant": .string(tenant), "key_version": .integer(Int64(version)), "reseals": .bool(reseals),
             ])
         }
-    }
-
-    /// Does what blocks off the loop, and answers with the JSON text that comes of it.
-    private func inBackground(
-        _ exchange: HTTPExchange, requestID: String,
-        _ job: @escaping @Sendable (GatewayShared) throws(RuntimeError) -> String
-    ) {
-        let own = LoopBound((self, exchange), on: loop)
-        let remote = loop.remote
-        shared.background.run { [shared] in
-            let result = Result { () throws(RuntimeError) in try job(shared) }
-            remote.submit { _ in
-                let (gateway, exchange) = own.value
-                switch result {
-                case .success(let body): gateway.json(exchange, body, requestID)
-                case .failure(let error): gateway.answer(exchange, error, requestID: requestID)
-                }
-            }
-        }
-    }
-
-    private static func list(_ secrets: [SecretDescription]) -> String {
-        "{\"secrets\":[" + secrets.map(describe).joined(separator: ",") + "]}"
-    }
-
-    private static func describe(_ secret: SecretDescription) -> String {
-        jsonObject([
-            ("tenant", .text(secret.place.tenant)),
-            ("function", secret.place.function.map { .text($0) } ?? .literal("null")),
-            ("name", .text(secret.place.name)), ("version", .number(Int64(secret.version))),
-            ("created_at_ms", .number(secret.createdAt)), ("changed_at_ms", .number(secret.changedAt)),
-        ])
     }
 }
 
 extension GatewayShared {
-    /// Destroys a tenant's keys, and so everything that they sealed; then its files, plain ones as well. Blocks.
-    ///
-    /// - Precondition: the registry knows none of its functions any more, and no worker of it runs.
-    package func shred(_ tenant: String) throws(RuntimeError) {
-        try vault.shred(tenant)
-        store.sealed?.remove(tenant: tenant)
-        inference.forget(tenant)
+    /// Whoever isn't there, or is being deleted, must not get keys that nobody deletes.
+    fileprivate func requireTenant(_ name: String) throws(RuntimeError) {
+        guard let tenant = registry.snapshot.tenants[name], tenant.state != .deleting else {
+            throw Registry.noTenant(name)
+        }
     }
 
     /// Seals everything of a tenant with its newest key, and then destroys the older ones. Blocks.
-    func reseal(_ tenant: String) {
+    fileprivate func reseal(_ tenant: String) {
         do throws(RuntimeError) {
             let secrets = try vault.resealSecrets(of: tenant)
             let files = try store.sealed?.reseal(tenant) ?? 0
@@ -154,5 +97,35 @@ extension GatewayShared {
         } catch {
             Log.error("resealing stopped; older keys are kept", [("tenant", tenant), ("cause", "\(error)")])
         }
+    }
+}
+
+extension SecretDescription {
+    fileprivate var described: JSONValue {
+        .object([
+            "tenant": .string(place.tenant), "function": place.function.map(JSONValue.string) ?? .null,
+            "name": .string(place.name), "version": .integer(Int64(version)), "created_at_ms": .integer(createdAt),
+            "changed_at_ms": .integer(changedAt),
+        ])
+    }
+}
+
+/// What deleting a tenant does here: its keys go, and so everything that they sealed, wherever a copy of it lies.
+package struct SealedData: TenantData {
+    private let vault: Vault
+    private let inference: InferenceService
+
+    package init(_ vault: Vault, _ inference: InferenceService) {
+        self.vault = vault
+        self.inference = inference
+    }
+
+    package var name: String { "secrets" }
+
+    package func erase(_ tenant: String) throws(RuntimeError) -> Int {
+        let count = vault.list(tenant: tenant).count
+        try vault.shred(tenant)
+        inference.forget(tenant)
+        return count
     }
 }

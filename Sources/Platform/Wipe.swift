@@ -4,7 +4,7 @@ internal import Glibc
 /// Overwrites an array that held a secret, and empties it. Other copies of the array keep theirs: there must be none.
 package func wipe(_ bytes: inout [UInt8]) {
     unsafe bytes.withUnsafeMutableBytes { room in
-        if let base = unsafe room.baseAddress { explicit_bzero(base, room.count) }
+        if let base = room.baseAddress { unsafe explicit_bzero(base, room.count) }
     }
     bytes.removeAll()
 }

@@ -82,6 +82,14 @@ package struct ArtefactStore: Sendable {
         discard("\(root(of: tenant))/\(digest)")
     }
 
+    /// Removes every artefact of a tenant. Returns how many there were.
+    package func removeAll(of tenant: String) -> Int {
+        let digests = (try? FileManager.default.contentsOfDirectory(atPath: diskRoot(of: tenant))) ?? []
+        sealing(tenant)?.remove(tenant: tenant)
+        discard(diskRoot(of: tenant))
+        return digests.count
+    }
+
     /// Removes every artefact but these, by tenant: what earlier deployments and removed functions left. Call it before
     /// the first worker starts.
     package func sweep(keeping digests: [String: Set<String>]) {

@@ -26,6 +26,8 @@ internal import CSQLite
         try run("PRAGMA journal_mode=WAL")
         try run("PRAGMA synchronous=\(survivesPowerLoss ? "FULL" : "NORMAL")")
         try run("PRAGMA foreign_keys=ON")
+        // What is deleted is overwritten: a deleted tenant's manifest must not lie in a free page.
+        try run("PRAGMA secure_delete=ON")
     }
 
     deinit { unsafe sqlite3_close_v2(handle) }

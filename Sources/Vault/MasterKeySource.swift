@@ -1,7 +1,7 @@
 // Where the master key comes from: a file, the environment, systemd's credentials, or the first start of a host.
 internal import CSeal
 package import Core
-internal import Glibc
+package import Glibc
 package import Platform
 
 /// Reads keys. Each of them becomes one or two `MasterKey`s: the second is the one that a rotation is about to put in place.
@@ -24,7 +24,7 @@ package struct MasterKeySource {
     package static func takeEnvironment() -> SecretBytes? {
         var text = [UInt8](repeating: 0, count: largestFile)
         let length = unsafe text.withUnsafeMutableBytes { room in
-            guard let base = unsafe room.baseAddress else { return -1 }
+            guard let base = room.baseAddress else { return -1 }
             return unsafe cseal_take_environment(variable, base, room.count)
         }
         guard length >= 0 else { return nil }

@@ -15,7 +15,7 @@ internal import Platform
         let whole = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, count), alignment: 16)
         unsafe whole.initializeMemory(as: UInt8.self, repeating: 0)
         unsafe room = UnsafeMutableRawBufferPointer(rebasing: whole[..<count])
-        guard let base = unsafe whole.baseAddress, unsafe fill(base.assumingMemoryBound(to: UInt8.self)) else {
+        guard let base = whole.baseAddress, unsafe fill(base.assumingMemoryBound(to: UInt8.self)) else {
             return nil
         }
     }
@@ -69,7 +69,7 @@ internal import Platform
 
     /// False: it would be too much, and nothing was taken.
     package func append(_ bytes: RawSpan) -> Bool {
-        guard bytes.byteCount <= unsafe room.count - count else { return false }
+        guard unsafe bytes.byteCount <= room.count - count else { return false }
         unsafe bytes.withUnsafeBytes { piece in
             unsafe UnsafeMutableRawBufferPointer(rebasing: room[count...]).copyMemory(from: piece)
         }

@@ -20,10 +20,7 @@ extension Vault {
                 next: "send the value as the body, or remove the secret")
         }
         guard value.count <= Self.largestSecret else {
-            throw RuntimeError(
-                .payloadTooLarge, step: "set the secret \(place.words)",
-                cause: "its value is larger than \(Self.largestSecret) bytes",
-                next: "keep large data in the artefact, and its key in a secret")
+            throw Self.tooLarge(place)
         }
         return try change { database throws(RuntimeError) in
             try checkRoom(for: place, bytes: value.count)
@@ -50,6 +47,13 @@ extension Vault {
             return SecretDescription(
                 place: place, version: version, createdAt: before?.createdAt ?? now, changedAt: now)
         }
+    }
+
+    package static func tooLarge(_ place: SecretPlace) -> RuntimeError {
+        RuntimeError(
+            .payloadTooLarge, step: "set the secret \(place.words)",
+            cause: "its value is larger than \(largestSecret) bytes",
+            next: "keep large data in the artefact, and its key in a secret")
     }
 
     private func checkRoom(for place: SecretPlace, bytes: Int) throws(RuntimeError) {
@@ -107,7 +111,7 @@ extension Vault {
     package func value(_ name: String, for function: FunctionKey) throws(RuntimeError) -> SecretBytes? {
         let own = SecretPlace(tenant: function.tenant, function: function.name, name: name)
         let common = SecretPlace(tenant: function.tenant, function: nil, name: name)
-        let found = state.withLock { state in
+        let found = state.withLock { state -> (SecretPlace, SealedSecret, SecretBytes?)? in
             for place in [own, common] {
                 if let secret = state.secrets[place] {
                     return (place, secret, state.keys[place.tenant]?[secret.keyVersion])

@@ -1,5 +1,5 @@
 // The tables of the vault: who wraps, the tenants' wrapped keys, the sealed secrets. Nothing in them can be read without the master key.
-package import Core
+internal import Core
 internal import Glibc
 internal import Storage
 
@@ -34,8 +34,7 @@ struct VaultDatabase {
     init(stateDirectory: String) throws(RuntimeError) {
         path = Self.path(in: stateDirectory)
         database = try Database(path: path)
-        // What is deleted or replaced is overwritten: a wrapped key that lay in a free page would undo a shredding.
-        try database.run("PRAGMA secure_delete=ON")
+        // A wrapped key that lay in a free page would undo a shredding; the database overwrites what is deleted or replaced.
         try migrate()
     }
 

@@ -18,8 +18,8 @@ enum Output {
         }
     }
 
-    /// Milliseconds since 1970 as a date.
-    static func time(_ milliseconds: Int64) -> String {
+    /// Milliseconds since 1970 as `2026-01-31T23:59:59Z`.
+    static func date(_ milliseconds: Int64) -> String {
         Date(timeIntervalSince1970: Double(milliseconds / 1000)).formatted(.iso8601)
     }
 

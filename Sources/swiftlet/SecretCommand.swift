@@ -28,7 +28,7 @@ enum SecretCommand {
 
     static func run(_ arguments: Arguments) throws -> Int32 {
         let words = arguments.positional
-        let tenant = arguments.value("--tenant") ?? "default"
+        let tenant = Client.tenant(arguments)
         try Names.validate(tenant, as: "tenant")
         var path = "/admin/v1/tenants/\(tenant)"
         if let function = arguments.value("--function") {
@@ -91,8 +91,8 @@ enum SecretCommand {
             ["NAME", "FUNCTION", "VERSION", "CREATED", "CHANGED"],
             try client.decode(Secrets.self, answer).secrets.map { row in
                 [
-                    row.name, row.function ?? "-", String(row.version), Output.time(row.created_at_ms),
-                    Output.time(row.changed_at_ms),
+                    row.name, row.function ?? "-", String(row.version), Output.date(row.created_at_ms),
+                    Output.date(row.changed_at_ms),
                 ]
             })
         return 0

@@ -25,7 +25,8 @@ enum ServeCommand {
         let registry = try Registry(stateDirectory: options.state)
         // Before anything is written that another master key could not read.
         let vault = try MasterKeys.openVault(options)
-        let quotas = try Quotas(options)
+        let firstKey = try FirstKey.make(registry)
+        let quotas = try Quotas(options, registry)
         let room = try PlainRoom.make(options)
         defer { PlainRoom.remove(room) }
         let store = try ArtefactStore(
@@ -52,7 +53,7 @@ enum ServeCommand {
         let disk = try EventLoop(index: options.loops + 2)
         let prefixes = PrefixStore(options.prefixes, loop: models, disk: disk.remote, files: prefixFiles)
         let inference = InferenceService(
-            loop: models, quotas: quotas.keeper, budget: options.modelBudget, prefixes: prefixes,
+            loop: models, quotas: try quotas.makeKeeper(), budget: options.modelBudget, prefixes: prefixes,
             responses: options.responses, logsAnswers: options.logsAnswers
         ) { [unowned models] spec, sink in
             if let cause = fault(of: spec, registry) {
@@ -69,8 +70,10 @@ enum ServeCommand {
             registry: registry, host: host,
             dispatcher: Dispatcher(
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
-            inference: inference, background: BackgroundQueue(background.remote), files: BackgroundQueue(disk.remote),
-            vault: vault)
+            inference: inference, background: BackgroundQueue(background.remote),
+            files: BackgroundQueue(disk.remote), vault: vault,
+            authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback),
+            tenantData: [SealedData(vault, inference)], refreshPolicies: { quotas.apply(to: inference) })
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []
@@ -94,7 +97,8 @@ enum ServeCommand {
             beginDrain(shared, bound, loops.map(\.remote), drain)
         }
         _ = try loops[0].add(signals.raw, events: EPOLLIN.rawValue, handler: watcher)
-        announce(options, port: listeners.port)
+        shared.background.run { shared.finishDeletions() }
+        announce(options, port: listeners.port, firstKey)
 
         var threads = try loops.dropFirst().map(Runner.init)
         threads.append(try Runner(background))
@@ -230,13 +234,20 @@ enum ServeCommand {
         }
     }
 
-    private static func announce(_ options: ServeOptions, port: UInt16) {
+    /// - Parameter firstKey: shown here and nowhere else.
+    private static func announce(_ options: ServeOptions, port: UInt16, _ firstKey: String?) {
         let address = options.host.contains(":") ? "[\(options.host)]:\(port)" : "\(options.host):\(port)"
         let scheme = options.tls == nil ? "http" : "https"
         if options.json {
-            Output.line("{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())}")
+            let key = firstKey.map { ",\"admin_key\":\"\($0)\"" } ?? ""
+            Output.line("{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())\(key)}")
         } else {
             Output.line("swiftlet serves \(scheme)://\(address) (state in \(options.state))")
+            guard let firstKey else { return }
+            Output.line(
+                "the key of the platform's admin, shown this once: \(firstKey)\n"
+                    + "callers from elsewhere need a key: `export SWIFTLET_KEY=…`, then `swiftlet key create --tenant NAME`"
+            )
         }
     }
 }

@@ -72,11 +72,11 @@ enum VaultCommand {
     }
 
     private static func rotateKey(_ arguments: Arguments) throws -> Int32 {
-        let tenant = arguments.value("--tenant") ?? "default"
+        let tenant = Client.tenant(arguments)
         try Names.validate(tenant, as: "tenant")
         let client = Client(arguments)
         let query = arguments.has("--reseal") ? "?reseal=true" : ""
-        let answer = try client.expect("POST", "/admin/v1/tenants/\(tenant)/keys/rotate\(query)")
+        let answer = try client.expect("POST", "/admin/v1/tenants/\(tenant)/data-key/rotate\(query)")
         if arguments.has("--json") {
             Output.bytes(answer.body)
         } else {
