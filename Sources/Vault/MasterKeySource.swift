@@ -42,7 +42,8 @@ package struct MasterKeySource {
         file: String?, environment: SecretBytes?, state: String, owner: UInt32, mayMake: Bool
     ) throws(RuntimeError) {
         let directory = unsafe getenv("CREDENTIALS_DIRECTORY").map { unsafe String(cString: $0) }
-        let given = directory.map { "\($0)/\(Self.credential)" }.flatMap { unsafe access($0, F_OK) == 0 ? $0 : nil }
+        let credential = directory.map { "\($0)/\(Self.credential)" }
+        let given = credential.map(Self.isThere) == true ? credential : nil
         let named = [
             file.map { "--master-key-file \($0)" }, environment.map { _ in Self.variable },
             given.map { "the credential \($0)" },
@@ -62,7 +63,7 @@ package struct MasterKeySource {
             return
         }
         let path = file ?? given ?? own
-        if isOwn, unsafe access(path, F_OK) != 0, errno == ENOENT {
+        if isOwn, !Self.isThere(path), errno == ENOENT {
             guard mayMake else {
                 throw RuntimeError(
                     .unavailable, step: "find the master key",
@@ -76,9 +77,11 @@ package struct MasterKeySource {
         let open: mode_t = given == nil ? 0o077 : 0o007
         var keys = [try Self.read(path, owner: owner, closedTo: open)]
         let next = path + Self.nextSuffix
-        if unsafe access(next, F_OK) == 0 { keys.append(try Self.read(next, owner: owner, closedTo: open)) }
+        if Self.isThere(next) { keys.append(try Self.read(next, owner: owner, closedTo: open)) }
         self.keys = keys
     }
+
+    private static func isThere(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
     /// A key's file: 32 bytes, or 64 hex digits, or 44 letters of Base64; readable for its owner only.
     package static func read(_ path: String, owner: UInt32, closedTo bits: mode_t = 0o077) throws(RuntimeError)

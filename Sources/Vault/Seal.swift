@@ -34,7 +34,7 @@ package enum Seal {
 
     package static func seal(_ data: SecretBytes, key: SecretBytes, purpose: String) throws(RuntimeError) -> [UInt8] {
         let sealed = unsafe data.withBytes { data in
-            unsafe Result { () throws(RuntimeError) in try unsafe seal(data, key: key, purpose: purpose) }
+            Result { () throws(RuntimeError) in try unsafe seal(data, key: key, purpose: purpose) }
         }
         return try sealed.get()
     }
