@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -19,6 +20,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -304,4 +307,10 @@ int clinux_private_tmpfs(const char *directory) {
     // What is mounted outside later is seen in here as well, and nothing of ours outside.
     if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0) return -errno;
     return mount("swiftlet", directory, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") == 0 ? 0 : -errno;
+}
+
+int clinux_may_load_from_memory(const char *directory) {
+    struct statfs info;
+    if (statfs(directory, &info) != 0) return -errno;
+    return info.f_type == TMPFS_MAGIC && (info.f_flags & ST_NOEXEC) == 0;
 }

@@ -3,6 +3,7 @@ internal import Core
 package import HTTP
 internal import Inference
 package import Platform
+internal import PluginHost
 internal import Registry
 internal import Workers
 

@@ -1,10 +1,11 @@
 // The admin routes of a tenant's secrets and of the key that seals its data. No route gives a value back.
-internal import Core
+package import Core
 internal import HTTP
-internal import Inference
+package import Inference
 internal import Platform
+internal import PluginHost
 internal import Registry
-internal import Vault
+package import Vault
 
 extension Gateway {
     /// GET: of a tenant and all of its functions, or of one function; those that the caller may touch.

@@ -1,5 +1,6 @@
 // Tenants and API keys in the registry.
 package import Core
+internal import Storage
 
 extension Registry {
     package func createTenant(_ tenant: Tenant) throws(RuntimeError) {
@@ -31,7 +32,7 @@ extension Registry {
             try database.run("DELETE FROM tenant WHERE name=?1", [name])
         }
         // The log of writes holds pages as they were before.
-        try database.run("PRAGMA wal_checkpoint(TRUNCATE)")
+        try forgetOldPages()
     }
 
     /// Takes every deployment and key of a tenant away, with its history. Returns how many of each.

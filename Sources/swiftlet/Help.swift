@@ -139,6 +139,7 @@ enum Help {
             name: "vault", summary: "rotate the keys that seal tenants' secrets and data", help: VaultCommand.help,
             options: ["--state", "--old-key", "--new-key", "--tenant", "--host"], flags: ["--reseal", "--json"],
             run: VaultCommand.run),
+        Command(
             name: "tenant", summary: "make, list, change, suspend and delete tenants",
             help: """
                 usage: swiftlet tenant ls [--host URL] [--json]

@@ -13,7 +13,7 @@ enum PlainRoom {
         try? FileManager.default.removeItem(atPath: own)
         try libc("mkdir(\(own))") { unsafe mkdir(own, 0o755) }
         // In a namespace of our own it goes with the last process that sees it, however the host ends.
-        if geteuid() == 0, clinux_private_tmpfs(own) == 0 { return own }
+        if geteuid() == 0, unsafe clinux_private_tmpfs(own) == 0 { return own }
         if let shared = try sharedMemory(options) { return shared }
         Log.error(
             "there is no memory file system to be had: while this host runs, tenants' artefacts lie PLAIN on the disk "
@@ -26,8 +26,7 @@ enum PlainRoom {
 
     /// A directory of /dev/shm with a name that nobody can guess, if plugins may be loaded from there.
     private static func sharedMemory(_ options: ServeOptions) throws -> String? {
-        var info = unsafe statfs()
-        guard unsafe statfs("/dev/shm", &info) == 0, info.f_type == 0x0102_1994, info.f_flags & 8 == 0 else { return nil }
+        guard unsafe clinux_may_load_from_memory("/dev/shm") == 1 else { return nil }
         var digest = Digest()
         digest.add(options.state)
         let ours = "/dev/shm/swiftlet-\(geteuid())-\(digest.finish().prefix(16))"
