@@ -86,7 +86,8 @@ class Values(unittest.TestCase):
         self.assertEqual(ask(self.host, "default/asks", "NEVER-SET"), "secret_not_found")
 
     def test_a_new_value_is_there_at_the_next_call(self):
-        for number in range(20):
+        first = json.loads(set_secret(self.host, "OWN", b"first", function="next")[1])["version"]
+        for number in range(first, first + 20):
             value = f"value-{number}".encode()
             status, text, _ = set_secret(self.host, "OWN", value, function="next")
             self.assertEqual((status, json.loads(text)["version"]), (200, number + 1))
@@ -111,7 +112,7 @@ class Values(unittest.TestCase):
             self.assertIn(status, (400, 404), (name, text))
         for path in ["tenants/../secrets/A", "tenants/UPPER/secrets/A", "tenants/a/functions/../secrets/A", "tenants/a/functions//secrets/A"]:
             self.assertIn(self.host.request("PUT", f"/admin/v1/{path}", b"x")[0], (400, 404), path)
-        for path, method in [("tenants", "GET"), ("tenants/a/keys", "GET"), ("tenants/a/keys/rotate/now", "POST"), ("tenants/a/b/c/d/e/f", "GET")]:
+        for path, method in [("tenants/a/data-key", "GET"), ("tenants/a/data-key/rotate/now", "POST"), ("tenants/a/b/c/d/e/f", "GET")]:
             self.assertEqual(self.host.request(method, f"/admin/v1/{path}")[0], 404, path)
         self.assertEqual(json.loads(self.host.request("GET", "/admin/v1/tenants/a/secrets")[1]), {"secrets": []})
 
@@ -128,6 +129,7 @@ class Values(unittest.TestCase):
             self.assertNotIn(b"marker-of-routes", self.host.request("GET", f"/admin/v1/{path}")[1])
 
     def test_the_command_line(self):
+        self.host.cli("tenant", "create", "cli")
         file = self.host.work / "value"
         file.write_bytes(b"from a file\n")
         self.host.cli("secret", "set", "FILED", "--from-file", str(file), "--tenant", "cli")
@@ -254,8 +256,9 @@ class Values(unittest.TestCase):
         self.assertEqual(done.stdout, "no\nno\nno\n", done.stderr)
 
     def test_a_tenants_new_key(self):
-        set_secret(self.host, "TOKEN", b"before", tenant="turns")
+        self.assertEqual(set_secret(self.host, "TOKEN", b"before", tenant="turns")[0], 404, "there is no such tenant yet")
         deploy(self.host, "asks", tenant="turns", secrets=["TOKEN", "LATER"])
+        set_secret(self.host, "TOKEN", b"before", tenant="turns")
         self.assertIn("key 2", self.host.cli("vault", "rotate-key", "--tenant", "turns").stdout)
         set_secret(self.host, "LATER", b"after", tenant="turns")
         self.assertEqual((ask(self.host, "turns/asks", "TOKEN"), ask(self.host, "turns/asks", "LATER")), (b"before", b"after"))
@@ -267,7 +270,7 @@ class Values(unittest.TestCase):
                 return [row[0] for row in connection.execute("SELECT version FROM data_key WHERE tenant='turns'")]
         wait_for(lambda: versions() == [3], "the older keys are gone")
         self.assertEqual((ask(self.host, "turns/asks", "TOKEN"), ask(self.host, "turns/asks", "LATER")), (b"before", b"after"))
-        status, text, _ = self.host.request("POST", "/admin/v1/tenants/nobody/keys/rotate")
+        status, text, _ = self.host.request("POST", "/admin/v1/tenants/nobody/data-key/rotate")
         self.assertEqual(status, 404, text)
 
 
