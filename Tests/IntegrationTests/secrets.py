@@ -1,5 +1,7 @@
 """Secrets and keys: who gets a value, who never does, and what becomes of it all when keys are missing, wrong or changed."""
+import concurrent.futures
 import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -8,6 +10,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 import unittest
 
@@ -439,6 +442,193 @@ class Masters(unittest.TestCase):
         self.assertEqual(self.rotate("--old-key", str(key)).returncode, 0)
         self.assertFalse((self.work / "key.next").exists())
         self.expect_kept("--master-key-file", str(key))
+
+
+class AtRest(unittest.TestCase):
+    """What lies on the disk of a tenant's functions, and what is left when the tenant is deleted."""
+
+    def setUp(self):
+        self.work = make_work()
+        self.state = self.work / "state"
+        self.host = Host(work=self.work)
+        self.marker = b"marker-" + os.urandom(8).hex().encode()
+
+    def tearDown(self):
+        self.end()
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def end(self, how=signal.SIGTERM):
+        if self.host.process.poll() is None:
+            self.host.process.send_signal(how)
+            self.host.process.wait(timeout=60)
+            self.host.process.stdout.close()
+            self.host.log.close()
+
+    def again(self):
+        self.host = Host(work=self.work)
+
+    def fill(self, tenant):
+        """A function whose code, data, manifest and secrets all hold the marker."""
+        marker = self.marker.decode()
+        folder = self.work / f"{tenant}-says"
+        folder.mkdir(exist_ok=True)
+        (folder / "handler.c").write_text(handler(f'return host->write(text("{marker}"));', ASKS))
+        (folder / "notes.txt").write_text(f"{marker} in a file\n" * 1000)
+        (folder / "swiftlet.json5").write_text(json.dumps(
+            {"name": "says", "kind": "handler", "version": "1", "language": "c", "config": {"note": marker}, "secrets": ["TOKEN"]}))
+        self.host.cli("deploy", str(folder), "--tenant", tenant)
+        set_secret(self.host, "TOKEN", self.marker, tenant=tenant)
+        self.expect_answer(tenant)
+
+    def expect_answer(self, tenant):
+        self.assertEqual(self.host.request("GET", f"/fn/{tenant}/says/")[:2], (200, self.marker))
+
+    def holding(self):
+        """The files of the state directory that hold the marker."""
+        return [str(path.relative_to(self.state)) for path, content in files(self.state).items() if self.marker in content]
+
+    def plain_copies(self):
+        """The same of the memory that only the host sees."""
+        room = pathlib.Path(f"/proc/{self.host.process.pid}/root{self.state}/plain")
+        return [path for path, content in files(room).items() if self.marker in content]
+
+    def test_the_disk_tells_nothing_but_the_manifest(self):
+        self.fill("acme")
+        self.assertEqual({name.split("-")[0] for name in self.holding()}, {"registry.db"}, "names and manifests are no secret")
+        sealed = list((self.state / "artefacts/acme").rglob("*.*"))
+        self.assertEqual(len(sealed), 3)
+        for path in sealed:
+            self.assertTrue(path.read_bytes().startswith(b"swlseal1"), path)
+            self.assertNotIn(b"ELF", path.read_bytes()[:64])
+        if os.geteuid() == 0:
+            self.assertEqual(len(self.plain_copies()), 3)
+            self.assertEqual(list((self.state / "plain").iterdir()), [], "nobody but the host sees them")
+            mounts = pathlib.Path("/proc/self/mounts").read_text()
+            self.assertNotIn(str(self.state), mounts)
+
+    def test_functions_outlive_the_host_however_it_ends(self):
+        self.fill("acme")
+        for how in [signal.SIGTERM, signal.SIGKILL]:
+            self.end(how)
+            self.again()
+            self.expect_answer("acme")
+            self.assertEqual({name.split("-")[0] for name in self.holding()}, {"registry.db"})
+
+    def test_many_first_calls_at_once(self):
+        self.fill("acme")
+        self.end()
+        self.again()
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda _: self.host.request("GET", "/fn/acme/says/")[:2], range(64)))
+        self.assertEqual(set(answers), {(200, self.marker)})
+
+    def test_a_changed_file_is_refused_and_the_host_goes_on(self):
+        self.fill("acme")
+        self.fill("other")
+        self.end()
+        library = next((self.state / "artefacts/acme").rglob("plugin.so"))
+        good = library.read_bytes()
+        others = next((self.state / "artefacts/other").rglob("plugin.so"))
+        cases = [
+            (good[:-1] + bytes([good[-1] ^ 1]), "was changed"), (good[:100], "was changed"), (others.read_bytes(), "was changed"),
+            (b"", "not what the vault sealed"), (None, "missing"),
+        ]
+        for content, words in cases:
+            library.unlink(missing_ok=True)
+            if content is not None:
+                # An empty one would be taken for one of an earlier version, and is not what was deployed.
+                library.write_bytes(content)
+            self.again()
+            status, text, _ = self.host.request("GET", "/fn/acme/says/")
+            self.assertEqual(status, 500, text)
+            self.assertEqual(self.host.request("GET", "/fn/acme/says/")[0], 500)
+            self.expect_answer("other")
+            self.end()
+        library.write_bytes(good)
+        self.again()
+        self.expect_answer("acme")
+
+    def test_what_an_earlier_version_left_plain_is_sealed(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root sees the plain copies")
+        self.fill("acme")
+        plain = {path.name: path.read_bytes() for path in self.plain_copies()}
+        self.end()
+        for path in (self.state / "artefacts/acme").rglob("*.*"):
+            path.write_bytes(plain[path.name])
+        self.assertGreater(len(self.holding()), 3)
+        self.again()
+        self.assertEqual({name.split("-")[0] for name in self.holding()}, {"registry.db"})
+        self.expect_answer("acme")
+
+    def test_a_new_key_reseals_artefacts(self):
+        self.fill("acme")
+        library = next((self.state / "artefacts/acme").rglob("plugin.so"))
+        self.assertEqual(library.read_bytes()[8:12], b"\1\0\0\0")
+        self.host.cli("vault", "rotate-key", "--tenant", "acme", "--reseal")
+        wait_for(lambda: "resealed" in (self.work / "host.log").read_text(), "all is resealed")
+        self.assertEqual(library.read_bytes()[8:12], b"\2\0\0\0")
+        self.expect_answer("acme")
+        self.end()
+        self.again()
+        self.expect_answer("acme")
+
+    def test_a_deleted_tenant_leaves_nothing_that_opens(self):
+        self.fill("acme")
+        self.fill("other")
+        copies = {path: path.read_bytes() for path in (self.state / "artefacts/acme").rglob("*") if path.is_file()}
+        erased = json.loads(self.host.request("DELETE", "/admin/v1/tenants/acme")[1])["erased"]
+        self.assertEqual((erased["secrets"], erased["artefacts"]), (1, 1))
+        # The other tenant holds the same marker; what is left of it is its manifest in the registry.
+        self.assertEqual(self.host.request("DELETE", "/admin/v1/tenants/other")[0], 200)
+        self.assertEqual(self.holding(), [])
+        if os.geteuid() == 0:
+            self.assertEqual(self.plain_copies(), [])
+        # The same name again is another tenant, and copies of the old one's files are noise.
+        self.host.cli("tenant", "create", "acme")
+        self.assertEqual(json.loads(self.host.request("GET", "/admin/v1/tenants/acme/secrets")[1]), {"secrets": []})
+        self.fill("acme")
+        self.end()
+        for path, content in copies.items():
+            path.write_bytes(content)
+        self.again()
+        status, text, _ = self.host.request("GET", "/fn/acme/says/")
+        self.assertEqual(status, 500, text)
+        self.assertIn("was changed", json.loads(text)["error"]["cause"])
+        with contextlib.closing(sqlite3.connect(self.state / "vault.db")) as database:
+            self.assertEqual(database.execute("SELECT tenant,version FROM data_key").fetchall(), [("acme", 1)])
+
+    def test_a_deletion_that_is_killed_is_finished_at_the_next_start(self):
+        for number in range(3):
+            self.fill("acme")
+            thread = threading.Thread(target=self.try_delete)
+            thread.start()
+            time.sleep(0.004 * number)
+            self.end(signal.SIGKILL)
+            thread.join()
+            self.again()
+            with contextlib.suppress(AssertionError):
+                wait_for(lambda: not self.tenants(), "the deletion is finished", 3)
+            if self.tenants():
+                # It was killed before the deletion was taken down.
+                self.expect_answer("acme")
+                self.try_delete()
+            self.assertEqual(self.tenants(), [])
+            self.assertEqual(self.holding(), [])
+
+    def tenants(self):
+        return [t["name"] for t in json.loads(self.host.request("GET", "/admin/v1/tenants")[1])["tenants"]]
+
+    def try_delete(self):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self.host.request("DELETE", "/admin/v1/tenants/acme")
+
+    def test_an_upload_that_is_too_large_fills_no_memory(self):
+        status, text, _ = self.host.request("POST", "/admin/v1/deployments/acme", b"x" * (66 << 20))
+        self.assertEqual(status, 413, text)
+        if os.geteuid() == 0:
+            room = pathlib.Path(f"/proc/{self.host.process.pid}/root{self.state}/plain")
+            self.assertEqual(files(room), {})
 
 
 if __name__ == "__main__":
