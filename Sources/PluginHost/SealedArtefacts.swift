@@ -63,8 +63,9 @@ package final class SealedArtefacts: Sendable {
     /// Seals what an earlier version left plain, and what an older key of the tenant sealed.
     ///
     /// - Returns: how many files were sealed anew.
-    @discardableResult
-    package func reseal(_ tenant: String) throws(RuntimeError) -> Int {
+    package func reseal(_ tenant: String) throws(RuntimeError) -> Int { try reseal(tenant, olderKeys: true) }
+
+    private func reseal(_ tenant: String, olderKeys: Bool) throws(RuntimeError) -> Int {
         try exclusively { () throws(RuntimeError) in
             var count = 0
             let newest = vault.keyVersions(of: tenant).last
@@ -74,7 +75,7 @@ package final class SealedArtefacts: Sendable {
                     let path = "\(directory)/\(name)"
                     let bytes = try read(path)
                     let version = Vault.keyVersion(of: bytes)
-                    guard version == nil || version != newest else { continue }
+                    guard version == nil || olderKeys && version != newest else { continue }
                     let plain = version == nil ? bytes : try open(bytes, (tenant, digest, name)).copy
                     let new = "\(state)/staging/\(digest).\(name)"
                     try seal(plain, as: (tenant, digest, name), to: new)
@@ -87,10 +88,14 @@ package final class SealedArtefacts: Sendable {
     }
 
     /// Seals what an earlier version of the program left plain. Called before the first worker starts.
-    package func sealEverything() throws(RuntimeError) {
+    package func sealEverything() {
         for tenant in (try? names(in: "\(state)/artefacts")) ?? [] where tenant != Deployment.platform {
-            let count = try reseal(tenant)
-            if count > 0 { Log.info("sealed artefacts", [("tenant", tenant), ("files", "\(count)")]) }
+            do throws(RuntimeError) {
+                let count = try reseal(tenant, olderKeys: false)
+                if count > 0 { Log.info("sealed artefacts", [("tenant", tenant), ("files", "\(count)")]) }
+            } catch {
+                Log.error("artefacts lie plain on the disk", [("tenant", tenant), ("cause", "\(error)")])
+            }
         }
     }
 

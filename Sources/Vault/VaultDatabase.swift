@@ -36,6 +36,18 @@ struct VaultDatabase {
         database = try Database(path: path)
         // A wrapped key that lay in a free page would undo a shredding; the database overwrites what is deleted or replaced.
         try migrate()
+        try check()
+    }
+
+    /// A file that was cut may open and lack what nobody has asked for yet.
+    private func check() throws(RuntimeError) {
+        var words = ""
+        try database.run("PRAGMA quick_check(1)") { words = $0[0] }
+        guard words == "ok" else {
+            throw RuntimeError(
+                .internalError, step: "open \(path)", cause: words,
+                next: "restore the file from a backup; nothing was written to it")
+        }
     }
 
     private func migrate() throws(RuntimeError) {

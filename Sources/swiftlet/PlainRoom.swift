@@ -11,7 +11,7 @@ enum PlainRoom {
         let own = "\(options.state)/plain"
         // Of a host that had no memory to put them into.
         try? FileManager.default.removeItem(atPath: own)
-        try libc("mkdir(\(own))") { unsafe mkdir(own, 0o755) }
+        if unsafe mkdir(own, 0o755) != 0, errno != EEXIST { throw SystemError(call: "mkdir(\(own))", code: errno) }
         // In a namespace of our own it goes with the last process that sees it, however the host ends.
         if geteuid() == 0, unsafe clinux_private_tmpfs(own) == 0 { return own }
         if let shared = try sharedMemory(options) { return shared }
@@ -22,7 +22,10 @@ enum PlainRoom {
     }
 
     /// Removes it; a host that was killed leaves that to the next one of the same state directory.
-    static func remove(_ room: String) { try? FileManager.default.removeItem(atPath: room) }
+    static func remove(_ room: String) {
+        let isShared = room.hasPrefix("/dev/shm/")
+        try? FileManager.default.removeItem(atPath: isShared ? String(room[..<(room.lastIndex(of: "/") ?? room.endIndex)]) : room)
+    }
 
     /// A directory of /dev/shm with a name that nobody can guess, if plugins may be loaded from there.
     private static func sharedMemory(_ options: ServeOptions) throws -> String? {

@@ -33,7 +33,7 @@ enum ServeCommand {
             stateDirectory: options.state,
             sealed: SealedArtefacts(vault: vault, stateDirectory: options.state, room: room))
         store.sweep(keeping: registry.snapshot.digests)
-        try store.sealed?.sealEverything()
+        store.sealed?.sealEverything()
         try restamp(registry, store)
         let prefixFiles = try PrefixFiles(stateDirectory: options.state)
         try requireLayers(options)

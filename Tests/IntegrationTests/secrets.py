@@ -304,8 +304,8 @@ class Masters(unittest.TestCase):
 
     def filled(self, *words, **process):
         host = self.host(*words, **process)
-        set_secret(host, "TOKEN", b"kept")
         deploy(host, "asks", secrets=["TOKEN"])
+        self.assertEqual(set_secret(host, "TOKEN", b"kept")[0], 200)
         return self.end(host)
 
     def expect_kept(self, *words, **process):
@@ -377,8 +377,8 @@ class Masters(unittest.TestCase):
                 text = pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
                 self.assertNotIn(KEY.encode(), text)
                 self.assertNotIn(b"SWIFTLET_MASTER_KEY=0", text)
-        set_secret(host, "TOKEN", b"kept")
         deploy(host, "asks", secrets=["TOKEN"])
+        set_secret(host, "TOKEN", b"kept")
         self.end(host)
         self.assertFalse((self.state / "master.key").exists())
         self.expect_kept("--master-key-file", str(write_key(self.work / "same")))
@@ -423,7 +423,8 @@ class Masters(unittest.TestCase):
         deploy(host, "asks", secrets=["TOKEN"])
         set_secret(host, "TOKEN", b"kept")
         for number in range(60):
-            set_secret(host, "TOKEN", b"x", tenant=f"t{number}")
+            host.request("POST", "/admin/v1/tenants", json.dumps({"name": f"t{number}"}))
+            self.assertEqual(set_secret(host, "TOKEN", b"x", tenant=f"t{number}")[0], 200)
         self.end(host)
         begin = time.monotonic()
         self.assertEqual(self.rotate("--old-key", str(key)).returncode, 0)
