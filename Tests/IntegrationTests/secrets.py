@@ -355,11 +355,18 @@ class Masters(unittest.TestCase):
     def test_a_database_of_another_or_broken_or_held(self):
         key = write_key(self.work / "key")
         self.filled("--master-key-file", str(key))
+        host = self.host("--master-key-file", str(key))
+        with contextlib.closing(sqlite3.connect(self.state / "vault.db", isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            status, text, _ = set_secret(host, "TOKEN", b"another")
+            self.assertEqual(status, 503, text)
+            self.assertIn("locked", json.loads(text)["error"]["cause"])
+            self.assertEqual(ask(host, "default/asks", "TOKEN"), b"kept", "who reads never waits")
+            holder.execute("ROLLBACK")
+        self.assertEqual(set_secret(host, "TOKEN", b"another")[0], 200)
+        self.assertEqual(set_secret(host, "TOKEN", b"kept")[0], 200)
+        self.end(host)
         good = (self.state / "vault.db").read_bytes()
-        with contextlib.closing(sqlite3.connect(self.state / "vault.db")) as holder:
-            holder.execute("BEGIN EXCLUSIVE")
-            self.assertIn("vault.db", serve(self.state, "--master-key-file", str(key)))
-            holder.rollback()
         (self.state / "vault.db").write_bytes(b"no database" * 1000)
         self.assertIn("backup", serve(self.state, "--master-key-file", str(key)))
         (self.state / "vault.db").write_bytes(good[:len(good) // 2])
