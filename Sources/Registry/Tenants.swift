@@ -31,6 +31,8 @@ extension Registry {
         try change({ $0.with { $0.tenants[name] = nil } }) { database throws(RuntimeError) in
             try database.run("DELETE FROM tenant WHERE name=?1", [name])
         }
+        // The log of writes holds pages as they were before.
+        try forgetOldPages()
     }
 
     /// Takes every deployment and key of a tenant away, with its history. Returns how many of each.

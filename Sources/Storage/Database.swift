@@ -34,6 +34,8 @@ internal import CSQLite
         try run("PRAGMA synchronous=\(survivesPowerLoss ? "FULL" : "NORMAL")")
         try run("PRAGMA foreign_keys=ON")
         try checkWhenSmall()
+        // What is deleted is overwritten: a deleted tenant's manifest must not lie in a free page.
+        try run("PRAGMA secure_delete=ON")
     }
 
     deinit {

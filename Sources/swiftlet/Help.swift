@@ -22,6 +22,7 @@ enum Help {
                                       [--loopback trusted|key] [--tenants FILE] [--models-memory-mb N]
                                       [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
+                                      [--master-key-file FILE]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
                                       [--audit-days N]
@@ -42,6 +43,9 @@ enum Help {
                   --tls-operators FILE    JSON5 with the roles of operators by their certificates (docs/http.md)
                   --tls-hsts S        seconds for which browsers shall come by HTTPS only; 0: not said (default 86400, and
                                       never with a self-signed certificate)
+                  --master-key-file FILE   the key that seals tenants' secrets and data, mode 600; or SWIFTLET_MASTER_KEY, or
+                                      systemd's credential swiftlet-master-key (docs/secrets.md; default DIR/master.key,
+                                      made at the first start)
                   --loopback trusted|key   whether callers on this machine may do everything without a key (default:
                                       trusted); with `key` they need one like everybody else. A first start prints one key of
                                       the platform's admin (docs/identity.md)
@@ -76,6 +80,7 @@ enum Help {
             options: [
                 "--listen", "--state", "--loopback", "--loops", "--zygotes", "--zygote-life",
                 "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
+                "--master-key-file",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
                 "--response-cache-mb", "--response-cache-ttl", "--audit-days",
                 "--require-layers", "--sandbox-without",
@@ -143,6 +148,13 @@ enum Help {
             name: "rm", summary: "remove a function or model",
             help: "usage: swiftlet rm FUNCTION [--tenant NAME] [--host URL] [--json]", options: ["--tenant", "--host"],
             flags: ["--json"], run: RemoveCommand.run),
+        Command(
+            name: "secret", summary: "set, list and remove secrets of tenants and functions", help: SecretCommand.help,
+            options: ["--tenant", "--function", "--from-file", "--host"], flags: ["--json"], run: SecretCommand.run),
+        Command(
+            name: "vault", summary: "rotate the keys that seal tenants' secrets and data", help: VaultCommand.help,
+            options: ["--state", "--old-key", "--new-key", "--tenant", "--host"], flags: ["--reseal", "--json"],
+            run: VaultCommand.run),
         Command(
             name: "tenant", summary: "make, list, change, suspend and delete tenants",
             help: """

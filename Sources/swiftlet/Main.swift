@@ -5,6 +5,8 @@ internal import Glibc
 @main
 enum Main {
     static func main() {
+        // Before anything can start a child.
+        MasterKeys.takeEnvironment()
         var words = Array(CommandLine.arguments.dropFirst())
         guard let name = words.first, name != "--help", name != "-h", name != "help" else {
             Output.line(Help.overview)

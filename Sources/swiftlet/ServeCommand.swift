@@ -16,23 +16,33 @@ enum ServeCommand {
         let options = try ServeOptions(arguments)
         _ = clinux_ignore_sigpipe()
         raiseDescriptorLimit()
+        try MasterKeys.hideMemory()
         let signals = FileDescriptor(
             owning: try unsafe check(clinux_signalfd([SIGTERM, SIGINT, SIGHUP], 3), "signalfd"))
         var listeners = try Listeners(options)
         let registry = try Registry(stateDirectory: options.state)
+        // Before anything is written that another master key could not read.
+        let vault = try MasterKeys.openVault(options)
         // Before root is dropped, because keys are root's to read; after the registry locked the directory.
         let tls = try options.tls.makeContext(state: options.state, listen: options.host)
         let firstKey = try FirstKey.make(registry)
         let auditing = try Auditing(options, firstLoop: options.loops + 3)
         let quotas = try Quotas(options, registry)
-        let store = try ArtefactStore(stateDirectory: options.state)
+        let room = try PlainRoom.make(options)
+        defer { PlainRoom.remove(room) }
+        let store = try ArtefactStore(
+            stateDirectory: options.state,
+            sealed: SealedArtefacts(vault: vault, stateDirectory: options.state, room: room))
         store.sweep(keeping: registry.snapshot.digests)
+        store.sealed?.sealEverything()
         try restamp(registry, store)
         let prefixFiles = try PrefixFiles(stateDirectory: options.state)
         try requireLayers(options)
         // Before the first thread, because it forks; before root is dropped, because it keeps it.
         let host = try WorkerHost(workerConfiguration(options))
         try dropPrivileges(options)
+        // The change of user decides anew who may look.
+        try MasterKeys.hideMemory()
 
         let loops = try (0..<options.loops).map { index in try EventLoop(index: index) }
         let background = try EventLoop(index: options.loops)
@@ -62,9 +72,10 @@ enum ServeCommand {
             dispatcher: Dispatcher(
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
             inference: inference, background: BackgroundQueue(background.remote),
+            files: BackgroundQueue(disk.remote), vault: vault,
             authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback, tls: tls?.context),
             audit: auditing.log,
-            tenantData: [], refreshPolicies: { quotas.apply(to: inference) })
+            tenantData: [SealedData(vault, inference)], refreshPolicies: { quotas.apply(to: inference) })
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []

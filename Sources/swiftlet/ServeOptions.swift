@@ -26,6 +26,7 @@ struct ServeOptions {
     let modelBudget: ModelBudget.Limits
     /// The file of tenants' quotas and weights.
     let tenants: String?
+    let masterKeyFile: String?
     let prefixes: PrefixStore.Options
     let responses: ResponseCacheLimits
     let logsAnswers: Bool
@@ -65,6 +66,7 @@ struct ServeOptions {
         case let other: throw UsageError(text: "--loopback takes trusted or key, not \(other)")
         }
         tenants = try arguments.value("--tenants").map(Self.absolute)
+        masterKeyFile = try arguments.value("--master-key-file").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
         tls = try TLSOptions(arguments, listen: host)
     }
@@ -91,7 +93,7 @@ struct ServeOptions {
     }
 
     private static func absolute(_ path: String) throws -> String {
-        guard !path.isEmpty else { throw UsageError(text: "--state and --tenants take a path") }
+        guard !path.isEmpty else { throw UsageError(text: "--state, --tenants and --master-key-file take a path") }
         guard !path.hasPrefix("/") else { return path }
         guard let here = unsafe getcwd(nil, 0) else { throw SystemError(call: "getcwd", code: errno) }
         defer { unsafe free(here) }

@@ -24,6 +24,8 @@ private let matrix: [Route: Set<Role>] = [
     .listFunctions: readers, .showTenant: readers, .listKeys: readers, .readLog: logReaders,
     .deploy: deployers, .deployNamed: deployers, .removeFunction: deployers,
     .createKey: tenantManagers, .rotateKey: tenantManagers, .revokeKey: tenantManagers,
+    .listSecrets: readers, .listFunctionSecrets: readers, .setSecret: deployers, .removeSecret: deployers,
+    .setFunctionSecret: deployers, .removeFunctionSecret: deployers, .rotateDataKey: tenantManagers,
     .metrics: platformRoles, .listWorkers: platformRoles, .describeHost: platformRoles, .listModels: platformRoles,
     .listAudit: platformRoles, .showAuditHead: platformRoles, .verifyAudit: platformRoles,
     .listTenantAudit: platformRoles.union([.tenantAdmin]),
