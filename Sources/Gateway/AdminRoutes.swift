@@ -5,6 +5,7 @@ internal import Platform
 internal import Registry
 internal import Scheduler
 internal import Signing
+internal import Vault
 internal import Workers
 
 extension Gateway {
@@ -34,7 +35,8 @@ extension Gateway {
         let tenant = match.tenant ?? ""
         let key = FunctionKey(tenant: tenant, name: match.names["function"] ?? "")
         guard principal.mayTouch(function: key.name) || match.names["function"] == nil else {
-            return answer(exchange, Authorization.forbidden(match.route, principal, tenant), requestID: requestID)
+            return refuse(
+                exchange, match, Authorization.forbidden(match.route, principal, tenant), requestID: requestID)
         }
         switch match.route {
         case .whoAmI: whoAmI(exchange, requestID: requestID)
@@ -57,6 +59,9 @@ extension Gateway {
         case .distrustKey, .distrustPlatformKey:
             distrustKey(exchange, match.names["keyid"] ?? "", TrustScope(match.tenant), requestID: requestID)
         case .setUnsigned: setUnsigned(exchange, of: tenant, requestID: requestID)
+        case .listAudit, .listTenantAudit: listAudit(exchange, of: match.tenant, requestID: requestID)
+        case .showAuditHead: showAuditHead(exchange, requestID: requestID)
+        case .verifyAudit: verifyAudit(exchange, requestID: requestID)
         case .listTenants: listTenants(exchange, requestID: requestID)
         case .createTenant: createTenant(exchange, requestID: requestID)
         case .showTenant: showTenant(exchange, tenant, requestID: requestID)
@@ -68,6 +73,11 @@ extension Gateway {
             rotateKey(exchange, match.names["key"] ?? "", of: match.tenant, requestID: requestID)
         case .revokeKey, .revokePlatformKey:
             revokeKey(exchange, match.names["key"] ?? "", of: match.tenant, requestID: requestID)
+        case .listSecrets, .listFunctionSecrets:
+            listSecrets(exchange, of: tenant, function: match.names["function"], requestID: requestID)
+        case .setSecret, .setFunctionSecret: setSecret(exchange, match.secret, requestID: requestID)
+        case .removeSecret, .removeFunctionSecret: removeSecret(exchange, match.secret, requestID: requestID)
+        case .rotateDataKey: rotateDataKey(exchange, of: tenant, requestID: requestID)
         case .health, .ready, .function, .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize,
             .messages, .countTokens, .otherMessages, .responses, .otherResponses, .models, .tensors, .metrics:
             preconditionFailure("\(match.route) is served elsewhere")
@@ -153,6 +163,12 @@ extension Deployment {
         members["signed_by"] = signer.map(JSONValue.string) ?? .null
         if kind == .handler { members["access"] = .string(manifest.access.rawValue) }
         return .object(members)
+    }
+}
+
+extension RouteMatch {
+    fileprivate var secret: SecretPlace {
+        SecretPlace(tenant: tenant ?? "", function: names["function"], name: names["secret"] ?? "")
     }
 }
 

@@ -18,20 +18,25 @@ extension Gateway {
         }
         let own = LoopBound((self, exchange), on: loop)
         let remote = loop.remote
-        shared.background.run { [shared] in
-            let bytes = shared.store.read(
-                BillOfMaterials.name, of: deployment.digest, tenant: deployment.tenant, most: BillOfMaterials.largest)
+        shared.files.run { [shared] in
+            let result = Result { () throws(RuntimeError) in
+                let bytes = try shared.store.read(
+                    BillOfMaterials.name, of: deployment, most: BillOfMaterials.largest)
+                guard let bytes else {
+                    throw RuntimeError(
+                        .notFound, step: "sbom of \(key)", cause: "it came with no \(BillOfMaterials.name)",
+                        next: "put one into its folder, and deploy it again")
+                }
+                return bytes
+            }
             remote.submit { _ in
                 let (gateway, exchange) = own.value
-                guard let bytes else {
-                    return gateway.answer(
-                        exchange,
-                        RuntimeError(
-                            .notFound, step: "sbom of \(key)", cause: "it came with no \(BillOfMaterials.name)",
-                            next: "put one into its folder, and deploy it again"), requestID: requestID)
+                switch result {
+                case .failure(let error): gateway.answer(exchange, error, requestID: requestID)
+                case .success(let bytes):
+                    let headers = gateway.standardHeaders(exchange, "application/json", requestID)
+                    exchange.respond(status: 200, headers: headers, body: bytes)
                 }
-                exchange.respond(
-                    status: 200, headers: gateway.standardHeaders(exchange, "application/json", requestID), body: bytes)
             }
         }
     }

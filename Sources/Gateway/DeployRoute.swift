@@ -1,4 +1,5 @@
 // POST /admin/v1/deployments/{tenant}[/{name}]: takes an archive to disk, checks it off the loop, and publishes it.
+internal import Audit
 internal import Core
 internal import Glibc
 internal import HTTP
@@ -12,27 +13,30 @@ internal import Workers
 
 extension Gateway {
     func deploy(_ exchange: HTTPExchange, tenant: String, name: String?, requestID: String) {
-        if let refusal = mayDeploy(exchange, tenant: tenant, name: name) {
-            return answer(exchange, refusal, requestID: requestID)
+        if let refusal = mayDeploy(exchange, tenant: tenant, name: name) ?? shared.audit.refusal {
+            let match = RouteMatch(route: exchange.caller.route, names: ["tenant": tenant])
+            return refusal.httpStatus == 403
+                ? refuse(exchange, match, refusal, requestID: requestID)
+                : answer(exchange, refusal, requestID: requestID)
         }
-        let limit = PluginAdmission.archiveLimit(of: tenant)
+        let limit = PluginAdmission.largestArchive(of: tenant)
         if let length = exchange.request.contentLength, length > limit {
             return answer(exchange, Self.tooLarge(limit), requestID: requestID)
         }
-        let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar")
+        let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar", tenant: tenant)
         do {
-            let upload = Upload(
-                try FileDescriptor.open(path, flags: O_WRONLY | O_CREAT | O_EXCL), path: path, limit: limit)
+            let upload = Upload(try FileDescriptor.open(path, flags: O_WRONLY | O_CREAT | O_EXCL), path: path)
             exchange.onClose = { upload.discard() }
             let own = LoopBound((self, exchange), on: loop)
+            var received: UInt64 = 0
             exchange.onBody = { bytes, isEnd in
                 let (gateway, exchange) = own.value
-                // Nothing of an endless body stays on the disk until its end.
-                guard upload.write(bytes) else {
-                    (exchange.onClose, exchange.onBody) = (nil, { _, _ in })
+                received += UInt64(bytes.byteCount)
+                guard received <= limit else {
                     upload.discard()
                     return gateway.answer(exchange, Self.tooLarge(limit), requestID: requestID)
                 }
+                upload.write(bytes)
                 guard isEnd else { return }
                 exchange.onClose = nil
                 gateway.admit(exchange, upload: upload, tenant: tenant, name: name, requestID: requestID)
@@ -96,18 +100,18 @@ extension Gateway {
         return admission
     }
 
-    private static func tooLarge(_ limit: UInt64) -> RuntimeError {
-        RuntimeError(
-            .payloadTooLarge, step: "deploy", cause: "the archive is larger than \(limit) bytes",
-            next: "leave out what the function does not need")
-    }
-
     private static func checkBudget(_ deployment: Deployment, _ shared: GatewayShared) throws(RuntimeError) {
         guard deployment.kind == .backend else { return }
         let budget = ModelBudget(limits: shared.inference.memory.limits)
         guard let cause = budget.impossible(ModelSpec(deployment, root: "").memoryNeed) else { return }
         throw RuntimeError(
             .conflict, step: "deploy \(deployment.key)", cause: cause, next: "or lower the limit in its manifest")
+    }
+
+    private static func tooLarge(_ limit: UInt64) -> RuntimeError {
+        RuntimeError(
+            .payloadTooLarge, step: "read the artefact", cause: "it is larger than \(limit) bytes",
+            next: "deploy less: data may come with a request, or lie in a model")
     }
 
     private static func storageError(_ step: String, _ cause: String) -> RuntimeError {
@@ -122,25 +126,19 @@ private final class Upload {
     let path: String
     private(set) var failure: String?
     private let file: FileDescriptor
-    private var rest: UInt64
 
-    init(_ file: consuming FileDescriptor, path: String, limit: UInt64) {
+    init(_ file: consuming FileDescriptor, path: String) {
         self.file = file
         self.path = path
-        rest = limit
     }
 
-    /// False: there is more than may be.
-    func write(_ bytes: RawSpan) -> Bool {
-        guard UInt64(bytes.byteCount) <= rest else { return false }
-        rest -= UInt64(bytes.byteCount)
+    func write(_ bytes: RawSpan) {
         var offset = 0
         while offset < bytes.byteCount, failure == nil {
             let rest = bytes.extracting(offset..<bytes.byteCount)
             let count = unsafe rest.withUnsafeBytes { unsafe Glibc.write(file.raw, $0.baseAddress, $0.count) }
             if count > 0 { offset += count } else if errno != EINTR { failure = SystemError.text(of: errno) }
         }
-        return true
     }
 
     func discard() { _ = unsafe unlink(path) }

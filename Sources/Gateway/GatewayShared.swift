@@ -1,4 +1,5 @@
 // What all loops share: the registry, the workers, the logs and the counters. Everything in it is Sendable.
+package import Audit
 package import Core
 package import Inference
 package import PluginHost
@@ -6,6 +7,7 @@ package import Registry
 package import Scheduler
 package import Signing
 internal import Synchronization
+package import Vault
 package import Workers
 
 /// Counters of the whole host, for /metrics.
@@ -24,7 +26,10 @@ package final class GatewayShared: Sendable {
     package let store: ArtefactStore
     package let trust: TrustStore
     package let inference: InferenceService
+    package let vault: Vault
     package let authenticator: Authenticator
+    /// Every act and each denied access.
+    package let audit: AuditLog
     /// What is erased with a tenant, in this order.
     let tenantData: [any TenantData]
     /// Makes the models' quotas and weights those that the registry and the tenants file say.
@@ -32,6 +37,8 @@ package final class GatewayShared: Sendable {
     package let log = FunctionLog()
     /// Does what blocks: files and probes.
     package let background: BackgroundQueue
+    /// Opens sealed files, because nobody who waits for that must wait for a deployment.
+    package let files: BackgroundQueue
     package let requestIDs = RequestIDs()
     private let counters = Mutex(GatewayCounters())
     private let draining = Atomic<Bool>(false)
@@ -39,12 +46,16 @@ package final class GatewayShared: Sendable {
     package init(
         registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, trust: TrustStore,
         inference: InferenceService,
-        background: BackgroundQueue, authenticator: Authenticator, tenantData: [any TenantData],
+        background: BackgroundQueue, files: BackgroundQueue, vault: Vault, authenticator: Authenticator,
+        audit: AuditLog, tenantData: [any TenantData],
         refreshPolicies: @escaping @Sendable () -> Void
     ) {
+        self.files = files
+        self.vault = vault
         self.tenantData = tenantData
         self.refreshPolicies = refreshPolicies
         self.authenticator = authenticator
+        self.audit = audit
         self.inference = inference
         self.registry = registry
         self.host = host

@@ -11,14 +11,18 @@ package struct ArtefactStore: Sendable {
 
     private let state: String
     private let reached: @Sendable (Step) -> Void
+    /// Nil: everything lies plain, as the platform's does.
+    package let sealed: SealedArtefacts?
 
     /// Makes the directories, and removes what an interrupted deployment left.
     ///
     /// - Parameter reached: told of each step; tests look at the disk there.
     package init(
-        stateDirectory: String, reached: @escaping @Sendable (Step) -> Void = { _ in }
+        stateDirectory: String, sealed: SealedArtefacts? = nil,
+        reached: @escaping @Sendable (Step) -> Void = { _ in }
     ) throws(RuntimeError) {
         state = stateDirectory
+        self.sealed = sealed
         self.reached = reached
         for left in (try? FileManager.default.contentsOfDirectory(atPath: "\(state)/staging")) ?? [] {
             discard("\(state)/staging/\(left)")
@@ -27,9 +31,16 @@ package struct ArtefactStore: Sendable {
     }
 
     /// The directory whose children are a tenant's artefacts.
-    package func root(of tenant: String) -> String { "\(state)/artefacts/\(tenant)" }
+    package func root(of tenant: String) -> String { sealing(tenant)?.plainRoot(of: tenant) ?? diskRoot(of: tenant) }
 
-    package func uploadPath(named name: String) -> String { "\(state)/staging/\(name)" }
+    private func diskRoot(of tenant: String) -> String { "\(state)/artefacts/\(tenant)" }
+
+    /// Models are large and the platform's own: they stay as they are.
+    private func sealing(_ tenant: String) -> SealedArtefacts? { tenant == Deployment.platform ? nil : sealed }
+
+    package func uploadPath(named name: String, tenant: String = Deployment.platform) -> String {
+        sealing(tenant)?.uploadPath(named: name) ?? "\(state)/staging/\(name)"
+    }
 
     /// Unpacks an archive beside the others. Returns the directory and the digest of the set.
     func stage(_ archive: String, limit: UInt64, files: Int = 64) throws(RuntimeError) -> (
@@ -58,8 +69,9 @@ package struct ArtefactStore: Sendable {
         let root = root(of: tenant)
         let place = "\(root)/\(digest)"
         do {
+            try sealing(tenant)?.store(directory, tenant: tenant, digest: digest)
             try make(root)
-            try sync(directory)
+            try Self.sync(directory)
             reached(.synced)
             let code = unsafe rename(directory, place) == 0 ? 0 : errno
             if code == EEXIST || code == ENOTEMPTY {
@@ -69,9 +81,9 @@ package struct ArtefactStore: Sendable {
                 throw SystemError(call: "rename", code: code)
             }
             reached(.moved)
-            // Not before: a folder that moves must be writable.
-            try libc("chmod") { unsafe chmod(place, 0o555) }
-            try sync(root)
+            // Not before: a folder that moves must be writable. A copy in memory goes when its tenant does, and stays so.
+            if sealing(tenant) == nil { try libc("chmod") { unsafe chmod(place, 0o555) } }
+            try Self.sync(root)
             reached(.sealed)
         } catch let error as RuntimeError {
             throw error
@@ -90,8 +102,8 @@ package struct ArtefactStore: Sendable {
         reached(.exchanged)
     }
 
-    /// Survives power loss: the names in a directory.
-    private func sync(_ directory: String) throws {
+    /// Makes the names in a directory survive power loss.
+    static func sync(_ directory: String) throws {
         let opened = try FileDescriptor.open(directory, flags: O_RDONLY | O_DIRECTORY)
         try libc("fsync(\(directory))") { fsync(opened.raw) }
     }
@@ -101,9 +113,10 @@ package struct ArtefactStore: Sendable {
         ArtefactCheck.files(in: "\(root(of: tenant))/\(digest)", digests)
     }
 
-    /// The bytes of a file of an artefact; nil: there is none, or it is larger.
-    package func read(_ name: String, of digest: String, tenant: String, most: Int) -> [UInt8]? {
-        Self.read("\(root(of: tenant))/\(digest)/\(name)", most: most)
+    /// The bytes of a file of a deployment, plain; nil: there is none, or it is larger. Blocks.
+    package func read(_ name: String, of deployment: Deployment, most: Int) throws(RuntimeError) -> [UInt8]? {
+        try sealing(deployment.tenant)?.unseal(deployment)
+        return Self.read("\(root(of: deployment.tenant))/\(deployment.digest)/\(name)", most: most)
     }
 
     static func read(_ path: String, most: Int) -> [UInt8]? {
@@ -124,13 +137,17 @@ package struct ArtefactStore: Sendable {
     }
 
     /// Removes an artefact that nothing refers to.
-    package func remove(tenant: String, digest: String) { discard("\(root(of: tenant))/\(digest)") }
+    package func remove(tenant: String, digest: String) {
+        if let sealed = sealing(tenant) { return sealed.remove(tenant: tenant, digest: digest) }
+        discard("\(root(of: tenant))/\(digest)")
+    }
 
     /// Removes every artefact of a tenant. Returns how many there were.
     package func removeAll(of tenant: String) -> Int {
-        let digests = (try? FileManager.default.contentsOfDirectory(atPath: root(of: tenant))) ?? []
+        let digests = (try? FileManager.default.contentsOfDirectory(atPath: diskRoot(of: tenant))) ?? []
         for digest in digests { remove(tenant: tenant, digest: digest) }
-        discard(root(of: tenant))
+        sealing(tenant)?.remove(tenant: tenant)
+        discard(diskRoot(of: tenant))
         return digests.count
     }
 
@@ -140,11 +157,11 @@ package struct ArtefactStore: Sendable {
         let files = FileManager.default
         for tenant in (try? files.contentsOfDirectory(atPath: "\(state)/artefacts")) ?? [] {
             let kept = digests[tenant] ?? []
-            for digest in (try? files.contentsOfDirectory(atPath: root(of: tenant))) ?? [] {
-                if kept.contains(digest) {
-                    _ = unsafe chmod("\(root(of: tenant))/\(digest)", 0o555)
-                } else {
+            for digest in (try? files.contentsOfDirectory(atPath: diskRoot(of: tenant))) ?? [] {
+                if !kept.contains(digest) {
                     remove(tenant: tenant, digest: digest)
+                } else if sealing(tenant) == nil {
+                    _ = unsafe chmod("\(diskRoot(of: tenant))/\(digest)", 0o555)
                 }
             }
         }

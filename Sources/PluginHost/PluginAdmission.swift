@@ -16,6 +16,12 @@ package struct PluginAdmission {
     private static let backendLimit: UInt64 = 8 << 30
     private static let mostFiles: UInt64 = 64
 
+    /// Bytes of an archive above which it is not read to its end.
+    package static func largestArchive(of tenant: String) -> UInt64 {
+        // Up to 64 heads and paddings.
+        limit(of: tenant) + mostFiles * 1024 + (1 << 20)
+    }
+
     private let store: ArtefactStore
 
     package init(store: ArtefactStore) { self.store = store }
@@ -24,9 +30,6 @@ package struct PluginAdmission {
     package static func limit(of tenant: String) -> UInt64 {
         tenant == Deployment.platform ? backendLimit : handlerLimit
     }
-
-    /// The largest archive that can hold so much: each file's header and padding, and the zeros at the end.
-    package static func archiveLimit(of tenant: String) -> UInt64 { limit(of: tenant) + mostFiles * 1024 + (1 << 20) }
 
     /// - Parameters:
     ///   - name: what it is called; nil takes the manifest's name.

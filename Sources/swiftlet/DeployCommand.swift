@@ -17,7 +17,7 @@ enum DeployCommand {
         }
         let archive = try bundle.archive()
         let tenant = bundle.manifest.kind == .backend ? Deployment.platform : Client.tenant(arguments)
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let name = arguments.value("--name").map { "/\($0)" } ?? ""
         let answer = try client.expect("POST", "/admin/v1/deployments/\(tenant)\(name)", upload: archive)
         let published = try client.decode(Published.self, answer)

@@ -42,7 +42,7 @@ enum TrustCommand {
         }
         let scope = arguments.has("--platform") ? "" : "/tenants/\(Client.tenant(arguments))"
         let keys = "/admin/v1\(scope)/trusted-keys"
-        let client = Client(arguments)
+        let client = try Client(arguments)
         switch (verb, words.count) {
         case ("ls", 0): return try list(try client.expect("GET", keys), client, arguments)
         case ("add", 1):

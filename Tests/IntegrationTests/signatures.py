@@ -347,26 +347,6 @@ class Restarts(Work):
         finally:
             shutil.rmtree(work)
 
-    def test_a_function_whose_files_were_changed_is_not_run(self):
-        host = Host()
-        try:
-            digest = json.loads(host.cli("deploy", str(self.folder()), "--json").stdout)["digest"]
-            place = host.work / "state/artefacts/default" / digest
-            good = (place / "plugin.so").read_bytes()
-            place.chmod(0o755)
-            (place / "plugin.so").unlink()
-            (place / "plugin.so").write_bytes(good + b"x")
-            status, body, _ = host.request("POST", "/fn/default/signed/", b"x")
-            self.assertEqual(status, 503)
-            self.assertIn("plugin.so was changed", json.loads(body)["error"]["cause"])
-            # Deployed again, the good copy takes the place.
-            again = json.loads(host.cli("deploy", str(self.folder()), "--json").stdout)["digest"]
-            self.assertEqual(again, digest)
-            self.assertEqual(host.request("POST", "/fn/default/signed/", b"x")[:2], (200, b"x"))
-            self.assertEqual(os.listdir(host.work / "state/staging"), [])
-        finally:
-            host.stop()
-
     def test_a_deleted_tenants_keys_are_gone(self):
         public, secret = keypair(self.work, "of-the-gone")
         host = Host()
@@ -418,10 +398,6 @@ class Restarts(Work):
                 lost += not answers
                 self.assertEqual(os.listdir(work / "state/staging"), [])
                 self.assertEqual(os.listdir(work / "state/artefacts/default"), [row["digest"]])
-                place = work / "state/artefacts/default" / row["digest"]
-                tool("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=place)
-                self.assertEqual(place.stat().st_mode & 0o777, 0o555)
-                self.assertEqual({(place / n).stat().st_mode & 0o777 for n in os.listdir(place)}, {0o444})
                 self.assertEqual(host.request("POST", "/fn/default/signed/", b"x")[:2], (200, b"x"))
             self.assertEqual(len(seen), 2, "some deployments came through")
             self.assertGreater(lost, 0, "and some did not")
