@@ -86,7 +86,7 @@ let package = Package(
         room("Registry", ["Storage", "Platform", "Core", "CLinux"]),
         room("Audit", ["Platform", "Core", "CSeal", "CLinux"]),
         room("Vault", ["Storage", "Platform", "Core", "CSeal"]),
-        room("Signing", ["Platform", "Core", "CSignature"]),
+        room("Signing", ["Storage", "Core", "CSignature"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
         room("PluginHost", ["Workers", "Vault", "Signing", "Platform", "Core", "SwiftletWire", "CLinux"]),
@@ -141,7 +141,7 @@ let package = Package(
         tests("Identity", ["Identity", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
         tests("PluginHost", ["PluginHost", "Vault", "Signing", "Core", "TestSupport"]),
-        tests("Signing", ["Signing", "Core", "TestSupport"]),
+        tests("Signing", ["Signing", "Storage", "Core", "TestSupport"]),
         tests("Scheduler", ["Scheduler", "Workers", "Platform", "Core", "TestSupport"]),
         tests("Inference", ["Inference", "Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "TestSupport"]),
         tests("Gateway", ["Gateway", "Core", "TestSupport"]),

@@ -1,48 +1,39 @@
-// The lists of trusted keys and the policies: one file of the state directory, replaced as a whole.
+// The lists of trusted keys and the tenants' policies: a database of their own, and a copy in memory that is read.
 package import Core
-internal import FoundationEssentials
-internal import Glibc
-internal import Platform
+internal import Storage
 internal import Synchronization
 
 package final class TrustStore: Sendable {
     package static let mostKeys = 64
 
-    private struct List: Codable, Equatable {
-        struct Key: Codable, Equatable {
-            let public_key, comment: String
-            let added_at_ms: Int64
-        }
+    private static let schema = [
+        """
+        CREATE TABLE trusted_key (
+            tenant TEXT NOT NULL, id TEXT NOT NULL, public_key TEXT NOT NULL, comment TEXT NOT NULL,
+            added_at INTEGER NOT NULL, PRIMARY KEY (tenant, id)) STRICT, WITHOUT ROWID
+        """,
+        "CREATE TABLE unsigned_policy (tenant TEXT NOT NULL PRIMARY KEY, policy TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    ]
 
-        var unsigned: String?
-        var keys: [Key] = []
-    }
-
-    private struct Lists: Codable {
-        var version = 1
-        var platform = List()
-        var tenants: [String: List] = [:]
-    }
-
-    /// The same, taken apart.
     private struct Known {
         var keys: [TrustScope: [TrustedKey]] = [:]
         var unsigned: [String: UnsignedPolicy] = [:]
     }
 
-    private let path: String
-    private let directory: String
     /// What `serve --unsigned` says.
     package let platformUnsigned: UnsignedPolicy
     private let known: Mutex<Known>
+    /// Its lock is held around each use.
+    private let database: Database
     private let writing = Mutex(())
 
-    /// Reads the lists. A file that can't be read is an error, never an empty list.
+    /// Reads the lists. What can't be read is an error, never an empty list.
     package init(stateDirectory: String, unsigned: UnsignedPolicy) throws(RuntimeError) {
-        directory = stateDirectory
-        path = "\(stateDirectory)/trust.json"
+        let path = "\(stateDirectory)/trust.db"
         platformUnsigned = unsigned
-        known = Mutex(try Self.read(path))
+        database = try Database(path: path)
+        try Self.migrate(database, path)
+        known = Mutex(try Self.load(database, path))
     }
 
     // MARK: reading
@@ -65,66 +56,73 @@ package final class TrustStore: Sendable {
 
     /// Adds a key, or gives one that is there another comment.
     package func add(_ key: TrustedKey, to scope: TrustScope) throws(RuntimeError) {
-        try change { (known) throws(RuntimeError) in
+        try change { (known, database) throws(RuntimeError) in
             var keys = known.keys[scope] ?? []
-            if let same = keys.firstIndex(where: { $0.key.id == key.key.id }) {
-                guard keys[same].key == key.key else {
-                    throw RuntimeError(
-                        .conflict, step: "trust the key \(key.key.id)",
-                        cause: "\(scope) has another key of this number",
-                        next: "remove that one first with `swiftlet trust rm`")
-                }
-                keys[same] = key
-            } else {
-                guard keys.count < Self.mostKeys else {
-                    throw RuntimeError(
-                        .conflict, step: "trust the key \(key.key.id)",
-                        cause: "\(scope) has \(Self.mostKeys) keys already", next: "remove one with `swiftlet trust rm`"
-                    )
-                }
-                keys.append(key)
+            let same = keys.first { $0.key.id == key.key.id }
+            let step = "trust the key \(key.key.id)"
+            guard same == nil || same?.key == key.key else {
+                throw RuntimeError(
+                    .conflict, step: step, cause: "\(scope) has another key of this number",
+                    next: "remove that one first with `swiftlet trust rm`")
             }
-            known.keys[scope] = keys.sorted { $0.key.id < $1.key.id }
+            guard same != nil || keys.count < Self.mostKeys else {
+                throw RuntimeError(
+                    .conflict, step: step, cause: "\(scope) has \(Self.mostKeys) keys already",
+                    next: "remove one with `swiftlet trust rm`")
+            }
+            keys.removeAll { $0.key.id == key.key.id }
+            known.keys[scope] = (keys + [key]).sorted { $0.key.id < $1.key.id }
+            try database.execute(
+                "INSERT OR REPLACE INTO trusted_key VALUES (?1,?2,?3,?4,?5)",
+                [
+                    .text(scope.row), .text("\(key.key.id)"), .text(key.key.base64), .text(key.comment),
+                    .integer(key.addedAt),
+                ])
         }
     }
 
     /// Takes a key away. What it signed before stays deployed.
     package func remove(_ id: KeyID, from scope: TrustScope) throws(RuntimeError) -> TrustedKey {
-        var gone: TrustedKey?
-        try change { (known) throws(RuntimeError) in
-            gone = known.keys[scope]?.first { $0.key.id == id }
-            guard gone != nil else {
-                throw RuntimeError(
-                    .notFound, step: "remove the key \(id)", cause: "\(scope) has no such key",
-                    next: "see `swiftlet trust ls`")
-            }
+        var removed: TrustedKey?
+        try change { (known, database) throws(RuntimeError) in
+            removed = known.keys[scope]?.first { $0.key.id == id }
             known.keys[scope]?.removeAll { $0.key.id == id }
+            try database.execute(
+                "DELETE FROM trusted_key WHERE tenant=?1 AND id=?2", [.text(scope.row), .text("\(id)")])
         }
-        // SAFETY of the unwrap: `change` threw when there was none.
-        guard let gone else { preconditionFailure("a key was removed that was not there") }
-        return gone
+        if let removed { return removed }
+        throw RuntimeError(
+            .notFound, step: "remove the key \(id)", cause: "\(scope) has no such key", next: "see `swiftlet trust ls`")
     }
 
     /// - Parameter policy: nil leaves it to the platform.
     package func setUnsigned(_ policy: UnsignedPolicy?, of tenant: String) throws(RuntimeError) {
-        try change { (known) throws(RuntimeError) in known.unsigned[tenant] = policy }
+        try change { (known, database) throws(RuntimeError) in
+            known.unsigned[tenant] = policy
+            try database.execute("DELETE FROM unsigned_policy WHERE tenant=?1", [.text(tenant)])
+            guard let policy else { return }
+            try database.execute(
+                "INSERT INTO unsigned_policy VALUES (?1,?2)", [.text(tenant), .text(policy.rawValue)])
+        }
     }
 
     /// Drops a tenant's list and policy: it is deleted.
     package func forget(_ tenant: String) throws(RuntimeError) {
-        try change { (known) throws(RuntimeError) in
+        try change { (known, database) throws(RuntimeError) in
             known.keys[.tenant(tenant)] = nil
             known.unsigned[tenant] = nil
+            for table in ["trusted_key", "unsigned_policy"] {
+                try database.execute("DELETE FROM \(table) WHERE tenant=?1", [.text(tenant)])
+            }
         }
     }
 
-    private func change(_ body: (inout Known) throws(RuntimeError) -> Void) throws(RuntimeError) {
+    private func change(_ body: (inout Known, Database) throws(RuntimeError) -> Void) throws(RuntimeError) {
         let result = writing.withLock { _ -> Result<Void, RuntimeError> in
             do throws(RuntimeError) {
                 var next = known.withLock { $0 }
-                try body(&next)
                 // On the disk before anybody is judged by it.
-                try write(Self.lists(next))
+                try database.transaction { () throws(RuntimeError) in try body(&next, database) }
                 let stored = next
                 known.withLock { $0 = stored }
                 return .success(())
@@ -135,80 +133,60 @@ package final class TrustStore: Sendable {
         try result.get()
     }
 
-    // MARK: the file
+    // MARK: opening
 
-    private func write(_ lists: Lists) throws(RuntimeError) {
-        do {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-            let bytes = [UInt8](try encoder.encode(lists))
-            let file = try FileDescriptor.open("\(path).new", flags: O_WRONLY | O_CREAT | O_TRUNC)
-            var offset = 0
-            while offset < bytes.count {
-                offset += try libc("write(\(path).new)") {
-                    unsafe bytes.withUnsafeBytes {
-                        unsafe Glibc.write(file.raw, $0.baseAddress?.advanced(by: offset), bytes.count - offset)
-                    }
-                }
-            }
-            try libc("fsync(\(path).new)") { fsync(file.raw) }
-            try libc("rename(\(path))") { unsafe rename("\(path).new", path) }
-            let folder = try FileDescriptor.open(directory, flags: O_RDONLY | O_DIRECTORY)
-            try libc("fsync(\(directory))") { fsync(folder.raw) }
-        } catch {
+    private static func migrate(_ database: Database, _ path: String) throws(RuntimeError) {
+        var version = 0
+        try database.run("PRAGMA user_version") { version = Int($0[0]) ?? 0 }
+        guard version <= schema.count else {
             throw RuntimeError(
-                .insufficientStorage, step: "write \(path)", cause: "\(error)",
-                next: "free space in the state directory, then try again; nothing was changed")
+                .conflict, step: "open \(path)",
+                cause: "its schema is version \(version), and this program knows versions up to \(schema.count)",
+                next: "run a newer swiftlet, or choose another directory with --state")
+        }
+        for number in version..<schema.count {
+            try database.transaction { () throws(RuntimeError) in
+                try database.run(schema[number])
+                try database.run("PRAGMA user_version=\(number + 1)")
+            }
         }
     }
 
-    private static func lists(_ known: Known) -> Lists {
-        func list(_ keys: [TrustedKey], _ unsigned: UnsignedPolicy?) -> List {
-            List(
-                unsigned: unsigned?.rawValue,
-                keys: keys.map {
-                    List.Key(public_key: $0.key.base64, comment: $0.comment, added_at_ms: $0.addedAt)
-                })
-        }
-        var lists = Lists()
-        for (scope, keys) in known.keys {
-            switch scope {
-            case .platform: lists.platform = list(keys, nil)
-            case .tenant(let name): lists.tenants[name] = list(keys, known.unsigned[name])
+    private static func load(_ database: Database, _ path: String) throws(RuntimeError) -> Known {
+        var known = Known()
+        try database.run("SELECT tenant,public_key,comment,added_at FROM trusted_key ORDER BY tenant,id") {
+            (row) throws(RuntimeError) in
+            do throws(SigningFault) {
+                let key = try TrustedKey(PublicKey(Array(row[1].utf8)), comment: row[2], addedAt: Int64(row[3]) ?? 0)
+                known.keys[TrustScope(row: row[0]), default: []].append(key)
+            } catch {
+                throw unreadable(path, "a key of \(TrustScope(row: row[0])): \(error.text)")
             }
         }
-        for (name, policy) in known.unsigned { lists.tenants[name, default: List()].unsigned = policy.rawValue }
-        lists.tenants = lists.tenants.filter { $0.value != List() }
-        return lists
+        try database.run("SELECT tenant,policy FROM unsigned_policy") { (row) throws(RuntimeError) in
+            guard let policy = UnsignedPolicy(rawValue: row[1]) else {
+                throw unreadable(path, "the policy of tenant \(row[0]) is unknown")
+            }
+            known.unsigned[row[0]] = policy
+        }
+        return known
     }
 
-    private static func read(_ path: String) throws(RuntimeError) -> Known {
-        guard unsafe access(path, F_OK) == 0 || errno != ENOENT else { return Known() }
-        do {
-            let lists = try JSONDecoder().decode(Lists.self, from: Data(contentsOf: URL(filePath: path)))
-            guard lists.version == 1 else {
-                throw SigningFault("it is of version \(lists.version), and this program knows 1")
-            }
-            var known = Known()
-            known.keys[.platform] = try lists.platform.keys.map(read)
-            for (name, list) in lists.tenants {
-                known.keys[.tenant(name)] = try list.keys.map(read)
-                guard let word = list.unsigned else { continue }
-                guard let policy = UnsignedPolicy(rawValue: word) else {
-                    throw SigningFault("it has an unknown policy")
-                }
-                known.unsigned[name] = policy
-            }
-            return known
-        } catch {
-            let cause = (error as? SigningFault)?.text ?? "\(error)"
-            throw RuntimeError(
-                .unavailable, step: "read the trusted keys in \(path)", cause: cause,
-                next: "restore the file from a backup; removing it removes every trusted key")
+    private static func unreadable(_ path: String, _ cause: String) -> RuntimeError {
+        RuntimeError(
+            .unavailable, step: "read \(path)", cause: cause,
+            next: "restore the file from a backup; removing it removes every trusted key")
+    }
+}
+
+extension TrustScope {
+    /// No tenant has an empty name.
+    fileprivate var row: String {
+        switch self {
+        case .platform: ""
+        case .tenant(let name): name
         }
     }
 
-    private static func read(_ key: List.Key) throws -> TrustedKey {
-        try TrustedKey(PublicKey(Array(key.public_key.utf8)), comment: key.comment, addedAt: key.added_at_ms)
-    }
+    fileprivate init(row: String) { self = row.isEmpty ? .platform : .tenant(row) }
 }

@@ -340,10 +340,12 @@ class Restarts(Work):
             self.assertEqual(host.request("POST", "/fn/acme/signed/", b"x")[0], 200)
             self.assertNotEqual(host.cli("deploy", str(self.folder()), "--tenant", "acme", check=False).returncode, 0)
             kill(host)
-            (work / "state/trust.json").write_text('{"version":1')
+            (work / "state/trust.db").write_bytes(b"no database" * 100)
+            for more in ["-wal", "-shm"]:
+                (work / f"state/trust.db{more}").unlink(missing_ok=True)
             with self.assertRaises(RuntimeError) as raised:
                 Host(work=work)
-            self.assertIn("trust.json", str(raised.exception))
+            self.assertIn("trust.db", str(raised.exception))
         finally:
             shutil.rmtree(work)
 

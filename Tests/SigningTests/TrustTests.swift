@@ -1,6 +1,6 @@
 // Who is believed: the list of files, the policies, and the store of keys.
 import Core
-import Glibc
+import Storage
 import TestSupport
 import Testing
 
@@ -171,8 +171,6 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
         try again.forget("acme")
         #expect(
             try TrustStore(stateDirectory: scratch.path, unsigned: .allow).trust(of: "acme") == Trust(keys: [one.key]))
-        #expect(try scratch.names() == ["trust.json"])
-        #expect(try shell("stat -c %a '\(scratch.file("trust.json"))'") == "600\n")
     }
 
     @Test func aNumberStandsForOneKeyOfAListAndListsAreBounded() throws {
@@ -193,26 +191,37 @@ private func refusal<Value>(_ body: () throws(RuntimeError) -> Value) -> Runtime
     }
 
     @Test(arguments: [
-        "", "{", "[]", #"{"version":2,"platform":{"keys":[]},"tenants":{}}"#,
-        #"{"version":1,"platform":{"keys":[{"public_key":"x","comment":"","added_at_ms":1}]},"tenants":{}}"#,
-        #"{"version":1,"platform":{"keys":[]},"tenants":{"a":{"unsigned":"maybe","keys":[]}}}"#,
+        "UPDATE trusted_key SET public_key='x'", "UPDATE unsigned_policy SET policy='maybe'",
+        "UPDATE trusted_key SET comment='a' || char(10) || 'b'", "PRAGMA user_version=9", "DROP TABLE trusted_key",
     ])
-    func aDamagedFileIsNoEmptyList(_ text: String) throws {
+    func aDamagedListIsNoEmptyList(_ damage: String) throws {
         let scratch = try Scratch()
-        try scratch.write("trust.json", text)
-        let error = refusal { () throws(RuntimeError) in try TrustStore(stateDirectory: scratch.path, unsigned: .allow)
+        let store = try TrustStore(stateDirectory: scratch.path, unsigned: .allow)
+        try store.add(try key(), to: .platform)
+        try store.setUnsigned(.warn, of: "acme")
+        try Database(path: scratch.file("trust.db")).run(damage)
+        let error = refusal { () throws(RuntimeError) in
+            try TrustStore(stateDirectory: scratch.path, unsigned: .allow)
         }
-        #expect(
-            error?.code == .unavailable && error?.step.contains("trust.json") == true
-                && error?.next.contains("backup") == true)
+        #expect("\(try #require(error))".contains("trust.db"), "\(damage)")
+    }
+
+    @Test func aFileThatIsNoDatabaseStopsTheStart() throws {
+        let scratch = try Scratch()
+        try scratch.write("trust.db", String(repeating: "no database", count: 100))
+        let error = refusal { () throws(RuntimeError) in
+            try TrustStore(stateDirectory: scratch.path, unsigned: .allow)
+        }
+        #expect("\(try #require(error))".contains("trust.db"))
     }
 
     @Test func whatCantBeWrittenChangesNothing() throws {
         let scratch = try Scratch()
         let store = try TrustStore(stateDirectory: scratch.path, unsigned: .allow)
-        try shell("mkdir '\(scratch.file("trust.json.new"))'")
+        // Another connection takes the table away from it.
+        try Database(path: scratch.file("trust.db")).run("DROP TABLE trusted_key")
         let one = try key()
-        #expect(refusal { () throws(RuntimeError) in try store.add(one, to: .platform) }?.code == .insufficientStorage)
-        #expect(store.keys(.platform).isEmpty)
+        #expect(refusal { () throws(RuntimeError) in try store.add(one, to: .platform) } != nil)
+        #expect(store.keys(.platform).isEmpty && store.trust(of: "acme").keys.isEmpty)
     }
 }
