@@ -59,7 +59,7 @@ extension Gateway {
             rotateKey(exchange, match.names["key"] ?? "", of: match.tenant, requestID: requestID)
         case .revokeKey, .revokePlatformKey:
             revokeKey(exchange, match.names["key"] ?? "", of: match.tenant, requestID: requestID)
-        case .health, .ready, .function, .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize,
+        case .health, .ready, .openAPI, .function, .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize,
             .messages, .countTokens, .otherMessages, .responses, .otherResponses, .models, .tensors, .metrics:
             preconditionFailure("\(match.route) is served elsewhere")
         }
