@@ -78,10 +78,11 @@ let package = Package(
             name: "SwiftletKit", dependencies: ["SwiftletABI", "CSimdJSON"], swiftSettings: strict,
             // Without a SONAME every plugin that loads searches the disk for a library the process already has.
             linkerSettings: [.unsafeFlags(["-Xlinker", "-soname=libSwiftletKit.so"])]),
-        // 2: processes, storage, protocol
+        room("Storage", ["Core", "CSQLite"]),
+        // 2: processes, state, protocol
         room("Identity", ["Platform", "Core", "CSeal"]),
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
-        room("Registry", ["Platform", "Core", "CSQLite", "CLinux"]),
+        room("Registry", ["Storage", "Platform", "Core", "CLinux"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
         room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire"]),
@@ -120,7 +121,8 @@ let package = Package(
         tests("Core", ["Core", "TestSupport"]),
         tests("Platform", ["Platform", "CLinux", "TestSupport"]),
         tests("HTTP", ["HTTP", "Platform", "CLinux"]),
-        tests("Registry", ["Registry", "Core", "TestSupport"]),
+        tests("Storage", ["Storage", "Core", "TestSupport"]),
+        tests("Registry", ["Registry", "Storage", "Core", "TestSupport"]),
         tests("Identity", ["Identity", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
         tests("PluginHost", ["PluginHost", "Core", "TestSupport"]),
