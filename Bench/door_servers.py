@@ -53,7 +53,8 @@ class LiteLLM:
         settings = environment() | {
             "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "LITELLM_TELEMETRY_DISABLED": "true", "DISABLE_ADMIN_UI": "true",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"}
-        words = [PEER, "--config", self.work / "config.yaml", "--host", "127.0.0.1", "--port", str(port), "--num_workers", str(workers)]
+        words = [PEER, "--config", self.work / "config.yaml", "--host", "127.0.0.1", "--port", str(port), "--num_workers", str(workers),
+            "--timeout_worker_healthcheck", "120"]  # each worker imports for longer than the 5 s it is given else
         self.process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=settings, cwd=self.work)
         try:
