@@ -92,7 +92,7 @@ enum OpenAPIDocument {
         "AuditLimit":{"name":"limit","in":"query","schema":{"type":"integer","minimum":1,"maximum":1000}},
         "AuditSince":{"name":"since","in":"query","description":"Only entries from this time on.","schema":{"$ref":"#/components/schemas/UnixMilliseconds"}},
         "AuditAct":{"name":"act","in":"query","description":"An act, or the beginning of acts: `key.create`, `key`.","schema":{"type":"string","pattern":"^[a-z.]{1,32}$"}},
-        "SecretName":{"name":"secret","in":"path","required":true,"schema":{"$ref":"#/components/schemas/Name"}},
+        "SecretName":{"name":"secret","in":"path","required":true,"schema":{"type":"string","pattern":"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"}},
         "Key":{"name":"key","in":"path","required":true,"description":"The id of a key: the first 16 hex digits of its hash.","schema":{"$ref":"#/components/schemas/KeyID"}}
         },
         "headers":{
