@@ -96,7 +96,7 @@ class Generated(unittest.TestCase):
     def generate(self, key, examples, *filters):
         done = subprocess.run(
             [TOOLS / "schemathesis", "run", self.document, "--url", self.host.url, "--checks", CHECKS, "--max-examples", str(examples),
-             "--seed", "5", "--generation-deterministic", "--generation-database", "none", "--phases", "examples,coverage,fuzzing",
+             "--seed", "5", "--generation-deterministic", "--phases", "examples,coverage,fuzzing",
              "--header", f"Authorization: Bearer {key}", "--suppress-health-check", "all", "--no-color", "--request-timeout", "20",
              "--warnings", "off", *filters],
             capture_output=True, text=True, cwd=self.host.work, timeout=400, env=dict(os.environ, COLUMNS="160"))
