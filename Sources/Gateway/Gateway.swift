@@ -170,7 +170,8 @@ package final class Gateway: HTTPService {
                 switch result {
                 case .success: gateway.callFunction(exchange, number: number, requestID: requestID)
                 case .failure(let error):
-                    Log.error("an artefact can't be opened", [("function", "\(deployment.key)"), ("cause", "\(error)")])
+                    Log.error(
+                        "an artefact can't be opened", [("function", "\(deployment.key)"), ("cause", "\(error)")])
                     gateway.answer(exchange, error, requestID: requestID)
                 }
             }

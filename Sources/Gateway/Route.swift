@@ -11,7 +11,8 @@ enum Route: String, CaseIterable {
     // A tenant's own
     case whoAmI, listFunctions, deploy, deployNamed, removeFunction, readLog
     case showTenant, listKeys, createKey, rotateKey, revokeKey
-    case listSecrets, setSecret, removeSecret, listFunctionSecrets, setFunctionSecret, removeFunctionSecret, rotateDataKey
+    case listSecrets, setSecret, removeSecret, listFunctionSecrets, setFunctionSecret, removeFunctionSecret,
+        rotateDataKey
     // The platform's
     case metrics, listWorkers, describeHost, listModels, setAlias, removeAlias
     case listTenants, createTenant, changeTenant, deleteTenant

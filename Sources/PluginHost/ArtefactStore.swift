@@ -96,8 +96,8 @@ package struct ArtefactStore: Sendable {
         let files = FileManager.default
         for tenant in (try? files.contentsOfDirectory(atPath: "\(state)/artefacts")) ?? [] {
             let kept = digests[tenant] ?? []
-            for digest in (try? files.contentsOfDirectory(atPath: diskRoot(of: tenant))) ?? [] where !kept.contains(digest)
-            {
+            for digest in (try? files.contentsOfDirectory(atPath: diskRoot(of: tenant))) ?? []
+            where !kept.contains(digest) {
                 remove(tenant: tenant, digest: digest)
             }
         }

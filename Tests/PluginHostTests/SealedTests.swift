@@ -68,7 +68,8 @@ private func archive(_ scratch: Scratch, _ name: String, _ files: [(String, Stri
         let good = try state.read("\(place)/a")
         for change in [
             "rm", "cp '\(state.file("\(place)/b"))'", "cp '\(state.file("artefacts/evil/\(other.digest)/a"))'",
-            "printf one >", "truncate -s 20", "printf x >>", "cp '\(state.file("\(place)/b"))' '\(state.file("\(place)/c"))'; true",
+            "printf one >", "truncate -s 20", "printf x >>",
+            "cp '\(state.file("\(place)/b"))' '\(state.file("\(place)/c"))'; true",
         ] {
             try forgetPlain()
             try shell("\(change) '\(state.file("\(place)/a"))'")
