@@ -57,6 +57,7 @@ package final class Gateway: HTTPService {
         case "/healthz": .health
         case "/readyz": .ready
         case "/metrics": .metrics
+        case "/openapi.json": .openAPI
         case _ where path.hasPrefix("/v1/messages/"): .otherMessages
         case _ where path.hasPrefix("/v1/responses/"): .otherResponses
         case _ where path == "/v2" || path.hasPrefix("/v2/"): .tensors
@@ -104,6 +105,7 @@ package final class Gateway: HTTPService {
             let ready = shared.host.layers != nil && !shared.isDraining
             text(exchange, ready ? 200 : 503, ready ? "ready\n" : "starting or draining\n", requestID)
         case .metrics: metrics(exchange, requestID: requestID)
+        case .openAPI: openAPI(exchange, requestID: requestID)
         default: serveAdmin(exchange, match, requestID: requestID)
         }
     }
