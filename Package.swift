@@ -80,6 +80,7 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-Xlinker", "-soname=libSwiftletKit.so"])]),
         // 2: processes, storage, protocol
         room("Identity", ["Platform", "Core", "CSeal"]),
+        room("Limits", ["Core"]),
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
         room("Registry", ["Platform", "Core", "CSQLite", "CLinux"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
@@ -91,7 +92,7 @@ let package = Package(
             "Gateway",
             [
                 "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity", "Platform", "Core",
-                "CSimdJSON",
+                "CSimdJSON", "Limits",
             ]),
         // 4: composition root and command line
         .executableTarget(
@@ -100,7 +101,7 @@ let package = Package(
                 "Gateway", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity",
                 "Platform",
                 "Core", "CCurl",
-                "CLinux",
+                "CLinux", "Limits",
             ],
             swiftSettings: strict),
         // The baseline of `make bench`
@@ -121,6 +122,7 @@ let package = Package(
         tests("Platform", ["Platform", "CLinux", "TestSupport"]),
         tests("HTTP", ["HTTP", "Platform", "CLinux"]),
         tests("Registry", ["Registry", "Core", "TestSupport"]),
+        tests("Limits", ["Limits", "Core", "TestSupport"]),
         tests("Identity", ["Identity", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
         tests("PluginHost", ["PluginHost", "Core", "TestSupport"]),

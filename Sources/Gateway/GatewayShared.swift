@@ -23,6 +23,7 @@ package final class GatewayShared: Sendable {
     package let store: ArtefactStore
     package let inference: InferenceService
     package let authenticator: Authenticator
+    package let limits: LimitControl
     /// What is erased with a tenant, in this order.
     let tenantData: [any TenantData]
     /// Makes the models' quotas and weights those that the registry and the tenants file say.
@@ -36,9 +37,10 @@ package final class GatewayShared: Sendable {
 
     package init(
         registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
-        background: BackgroundQueue, authenticator: Authenticator, tenantData: [any TenantData],
+        background: BackgroundQueue, authenticator: Authenticator, limits: LimitControl, tenantData: [any TenantData],
         refreshPolicies: @escaping @Sendable () -> Void
     ) {
+        self.limits = limits
         self.tenantData = tenantData
         self.refreshPolicies = refreshPolicies
         self.authenticator = authenticator

@@ -17,7 +17,7 @@ enum Help {
             name: "serve", summary: "run the host",
             help: """
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
-                                      [--loopback trusted|key] [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N]
+                                      [--loopback trusted|key] [--tenants FILE] [--limits FILE] [--models-memory-mb N] [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
@@ -33,6 +33,8 @@ enum Help {
                                       the platform's admin (docs/identity.md)
                   --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
                                       it again
+                  --limits FILE       JSON5 with limits of the platform, of each tenant and of each key (docs/limits.md); SIGHUP
+                                      reads it again
                   --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
                                       goes for one that is asked for, a busy one never (default: no bound; docs/models.md)
                   --models-device-memory-mb N   the same for limits.device_memory_mb, on each device
@@ -60,7 +62,7 @@ enum Help {
                 """,
             options: [
                 "--listen", "--state", "--loopback", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
-                "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
+                "--restart-rate", "--uid", "--tenants", "--limits", "--models-memory-mb", "--models-device-memory-mb",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
                 "--response-cache-mb", "--response-cache-ttl",
                 "--require-layers", "--sandbox-without",
@@ -137,7 +139,7 @@ enum Help {
                        swiftlet tenant set NAME --settings FILE [--host URL]
                        swiftlet tenant delete NAME --confirm NAME [--host URL]
 
-                  --settings FILE  JSON5: which models it may call, its weight and quotas (docs/tenants.md)
+                  --settings FILE  JSON5: which models it may call, its weight, quotas and limits (docs/tenants.md, docs/limits.md)
                 A suspended tenant is not served; what it runs goes on to its end, and everything of it is kept. Deleting erases
                 all of it: functions, keys, files.
                 """,
@@ -146,7 +148,7 @@ enum Help {
             name: "key", summary: "make, list, rotate and revoke API keys",
             help: """
                 usage: swiftlet key create [--tenant NAME | --platform] [--role ROLE] [--scopes S,S] [--functions P,P]
-                                    [--models P,P] [--expires SECONDS] [--comment TEXT] [--host URL] [--json]
+                                    [--models P,P] [--expires SECONDS] [--limits FILE] [--comment TEXT] [--host URL] [--json]
                        swiftlet key ls [--tenant NAME | --platform] [--host URL] [--json]
                        swiftlet key rotate ID [--overlap SECONDS] [--tenant NAME | --platform] [--host URL] [--json]
                        swiftlet key revoke ID [--tenant NAME | --platform] [--host URL] [--json]
@@ -155,12 +157,13 @@ enum Help {
                                  platform_operator or platform_viewer
                   --scopes       narrow the role to some of invoke, deploy, read, admin
                   --functions    the functions that it may touch: names, or beginnings of names and `*`; --models the same
+                  --limits FILE  JSON5: what bounds its requests, beside its tenant's limits (docs/limits.md)
                   --overlap      how long the old key goes on beside the new one (default 86400)
                 The key's text is printed once; the host keeps only its hash. A revoked key fails at once.
                 """,
             options: [
-                "--tenant", "--role", "--scopes", "--functions", "--models", "--expires", "--comment", "--overlap",
-                "--host",
+                "--tenant", "--role", "--scopes", "--functions", "--models", "--expires", "--limits", "--comment",
+                "--overlap", "--host",
             ],
             flags: ["--platform", "--json"], run: KeyCommand.run),
         Command(

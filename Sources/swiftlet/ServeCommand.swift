@@ -5,6 +5,7 @@ internal import Gateway
 internal import Glibc
 internal import HTTP
 internal import Inference
+internal import Limits
 internal import Platform
 internal import PluginHost
 internal import Registry
@@ -24,6 +25,7 @@ enum ServeCommand {
         let registry = try Registry(stateDirectory: options.state)
         let firstKey = try FirstKey.make(registry)
         let quotas = try Quotas(options, registry)
+        let bounds = LimitControl(registry: registry, try LimitsFile.read(options.limits))
         let store = try ArtefactStore(stateDirectory: options.state)
         store.sweep(keeping: registry.snapshot.digests)
         try restamp(registry, store)
@@ -59,10 +61,11 @@ enum ServeCommand {
         let shared = GatewayShared(
             registry: registry, host: host,
             dispatcher: Dispatcher(
-                host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
+                host: host, control: loops[0].remote, restartRate: Double(options.restartRate),
+                memoryBounds: { bounds.memoryBounds(of: $0) }), store: store,
             inference: inference, background: BackgroundQueue(background.remote),
             authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback),
-            tenantData: [], refreshPolicies: { quotas.apply(to: inference) })
+            limits: bounds, tenantData: [], refreshPolicies: { quotas.apply(to: inference) })
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []
@@ -81,6 +84,7 @@ enum ServeCommand {
         let watcher = SignalWatcher(signals.raw) { signal in
             if signal == SIGHUP {
                 reload(tls)
+                LimitsFile.reload(options.limits, bounds)
                 return quotas.reload(inference)
             }
             beginDrain(shared, bound, loops.map(\.remote), drain)
