@@ -78,11 +78,12 @@ let package = Package(
             name: "SwiftletKit", dependencies: ["SwiftletABI", "CSimdJSON"], swiftSettings: strict,
             // Without a SONAME every plugin that loads searches the disk for a library the process already has.
             linkerSettings: [.unsafeFlags(["-Xlinker", "-soname=libSwiftletKit.so"])]),
-        // 2: processes, storage, protocol
+        room("Storage", ["Core", "CSQLite"]),
+        // 2: processes, state, protocol
         room("Identity", ["Platform", "Core", "CSeal"]),
         room("Limits", ["Core"]),
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
-        room("Registry", ["Platform", "Core", "CSQLite", "CLinux"]),
+        room("Registry", ["Storage", "Platform", "Core", "CLinux"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
         room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire"]),
@@ -121,8 +122,13 @@ let package = Package(
         tests("Core", ["Core", "TestSupport"]),
         tests("Platform", ["Platform", "CLinux", "TestSupport"]),
         tests("HTTP", ["HTTP", "Platform", "CLinux"]),
+<<<<<<< HEAD
         tests("Registry", ["Registry", "Core", "TestSupport"]),
         tests("Limits", ["Limits", "Core", "TestSupport"]),
+=======
+        tests("Storage", ["Storage", "Core", "TestSupport"]),
+        tests("Registry", ["Registry", "Storage", "Core", "TestSupport"]),
+>>>>>>> main
         tests("Identity", ["Identity", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
         tests("PluginHost", ["PluginHost", "Core", "TestSupport"]),

@@ -108,7 +108,9 @@ enum Loopback {
         else { return false }
         // A page in a browser here was written by others.
         guard let origin = headers.first("origin") else { return headers.first("sec-fetch-site") != "cross-site" }
-        return names(String(origin.drop { $0 != "/" }.drop { $0 == "/" }))
+        let parts = origin.split(separator: "/", omittingEmptySubsequences: false)
+        return parts.count == 3 && ["http:", "https:"].contains(parts[0]) && !parts[2].isEmpty
+            && names(String(parts[2]))
     }
 
     /// A name that another's DNS can't point here (rebinding).

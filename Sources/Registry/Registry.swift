@@ -4,6 +4,7 @@ package import Core
 internal import FoundationEssentials
 internal import Glibc
 internal import Platform
+internal import Storage
 internal import Synchronization
 
 package final class Registry: Sendable {

@@ -1,5 +1,6 @@
 // Tenants and API keys in the registry.
 package import Core
+internal import Storage
 
 extension Registry {
     package func createTenant(_ tenant: Tenant) throws(RuntimeError) {
