@@ -122,19 +122,15 @@ let package = Package(
         tests("Core", ["Core", "TestSupport"]),
         tests("Platform", ["Platform", "CLinux", "TestSupport"]),
         tests("HTTP", ["HTTP", "Platform", "CLinux"]),
-<<<<<<< HEAD
-        tests("Registry", ["Registry", "Core", "TestSupport"]),
-        tests("Limits", ["Limits", "Core", "TestSupport"]),
-=======
         tests("Storage", ["Storage", "Core", "TestSupport"]),
         tests("Registry", ["Registry", "Storage", "Core", "TestSupport"]),
->>>>>>> main
+        tests("Limits", ["Limits", "Core", "TestSupport"]),
         tests("Identity", ["Identity", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
         tests("PluginHost", ["PluginHost", "Core", "TestSupport"]),
         tests("Scheduler", ["Scheduler", "Workers", "Platform", "Core", "TestSupport"]),
         tests("Inference", ["Inference", "Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "TestSupport"]),
-        tests("Gateway", ["Gateway", "Core", "TestSupport"]),
+        tests("Gateway", ["Gateway", "HTTP", "Limits", "Platform", "Core", "TestSupport"]),
         tests("ABI", ["SwiftletABI", "TestSupport"]),
         .testTarget(
             name: "KitTests", dependencies: ["swiftlet", "SwiftletKit", "TestSupport"],

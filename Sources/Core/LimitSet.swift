@@ -59,7 +59,7 @@ package struct RequestRate: Sendable, Equatable {
 /// Limits of one level. What is nil is not bounded there.
 package struct LimitSet: Equatable, Sendable {
     package var rate: RequestRate?
-    /// Requests that are served at the same time.
+    /// Requests that are in the host at the same time, waiting ones among them.
     package var concurrency: Int?
     /// Calls of functions that wait for a worker.
     package var queue: Int?
@@ -91,7 +91,9 @@ package struct LimitSet: Equatable, Sendable {
         }
         result.concurrency = Self.tighter(concurrency, other.concurrency)
         result.queue = Self.tighter(queue, other.queue)
-        for field in Self.sizes { result[keyPath: field.path] = Self.tighter(self[keyPath: field.path], other[keyPath: field.path]) }
+        for field in Self.sizes {
+            result[keyPath: field.path] = Self.tighter(self[keyPath: field.path], other[keyPath: field.path])
+        }
         return result
     }
 

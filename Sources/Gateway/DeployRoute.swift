@@ -113,7 +113,8 @@ extension Gateway {
         shared.limits.count(hit)
         return RuntimeError(
             .insufficientStorage, step: "limit storage_mb",
-            cause: "it takes \(mebibytes(bytes)) MiB, and \(mebibytes(room.left)) of the \(mebibytes(room.most)) MiB that the "
+            cause:
+                "it takes \(mebibytes(bytes)) MiB, and \(mebibytes(room.left)) of the \(mebibytes(room.most)) MiB that the "
                 + (room.level == .tenant ? "tenant \(tenant)" : "platform") + " may store are left",
             next: "remove functions with `swiftlet rm`, or ask \(owner(room.level)) for more", limit: hit)
     }

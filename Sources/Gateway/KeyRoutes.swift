@@ -17,6 +17,7 @@ extension Gateway {
         if let role = principal.role { members["role"] = .string(role.rawValue) }
         if let functions = principal.functions { members["functions"] = .array(functions.map { .string("\($0)") }) }
         if let models = principal.models { members["models"] = .array(models.map { .string("\($0)") }) }
+        if let limits = principal.limits { members["limits"] = limits.value }
         answer(exchange, .object(members), requestID)
     }
 

@@ -67,7 +67,8 @@ package final class Dispatcher: Sendable {
         ) -> (FunctionQueue<Ticket>.Arrival, due: MonotonicTime?) {
             // One access to the queue for all: each by itself would copy it.
             func arrive(in queue: inout FunctionQueue<Ticket>) -> (FunctionQueue<Ticket>.Arrival, MonotonicTime?) {
-                let arrival = again ? queue.comeBack(ticket, now: now) : queue.arrive(ticket, mayWait: mayWait, now: now)
+                let arrival =
+                    again ? queue.comeBack(ticket, now: now) : queue.arrive(ticket, mayWait: mayWait, now: now)
                 guard case .wait = arrival else { return (arrival, nil) }
                 return (arrival, queue.nextDue)
             }
@@ -125,7 +126,8 @@ package final class Dispatcher: Sendable {
         }
 
         /// Whether all that counts fits; if not, idle workers that are to end for it, as many as are needed.
-        mutating func makeRoom(_ bound: MemoryBound, ending: Bool, now: MonotonicTime) -> (fits: Bool, ended: [Worker]) {
+        mutating func makeRoom(_ bound: MemoryBound, ending: Bool, now: MonotonicTime) -> (fits: Bool, ended: [Worker])
+        {
             let counted = functions.values.filter { bound.counts($0.key) }
             var held = counted.reduce(0) { $0 + UInt64($1.queue.staying) * $1.memoryBytes }
             var chosen: [(function: Function, worker: UInt32)] = []
@@ -176,7 +178,8 @@ package final class Dispatcher: Sendable {
     ///   - mayWait: false: no worker at once is an answer, `queue_full`.
     ///   - again: true when it was, and the worker ended before its turn.
     package func acquire(
-        _ spec: WorkerSpec, idleMilliseconds: UInt64, mayGoAhead: Bool = false, mayWait: Bool = true, again: Bool = false,
+        _ spec: WorkerSpec, idleMilliseconds: UInt64, mayGoAhead: Bool = false, mayWait: Bool = true,
+        again: Bool = false,
         on loop: EventLoop, answer: @escaping Answer
     ) {
         let ticket = Ticket(loop: loop.remote, spec: spec, mayGoAhead: mayGoAhead, answer: answer)

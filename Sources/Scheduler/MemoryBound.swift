@@ -23,7 +23,8 @@ package struct MemoryBound: Sendable, Equatable {
             cause:
                 "its worker may take \(limits.memoryBytes >> 20) MiB, and those at work leave less of the "
                 + "\(bytes >> 20) MiB that \(whose) may have",
-            next: "try again when others have ended, lower limits.memory_mb in manifests, or ask the platform team for more",
+            next:
+                "try again when others have ended, lower limits.memory_mb in manifests, or ask the platform team for more",
             limit: LimitHit(level, .memory, retryAfterMilliseconds: 1000))
     }
 }

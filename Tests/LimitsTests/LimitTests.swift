@@ -38,7 +38,8 @@ private func time(_ milliseconds: UInt64) -> LimitTime {
 
     @Test func whatIsWrongIsNamed() {
         for (text, words) in [
-            ("{requests_per_second: 0}", "'limits.requests_per_second'"), ("{burst: 3}", "'limits.requests_per_second' is missing"),
+            ("{requests_per_second: 0}", "'limits.requests_per_second'"),
+            ("{burst: 3}", "'limits.requests_per_second' is missing"),
             ("{requests_per_second: 1, burst: 0}", "'limits.burst'"), ("{concurrency: 0}", "'limits.concurrency'"),
             ("{concurency: 1}", "unknown key"), ("{body_mb: '1'}", "'limits.body_mb'"), ("[]", "must be an object"),
             ("{queue: -1}", "'limits.queue'"), ("{egress_mb_per_day: 1e12}", "'limits.egress_mb_per_day'"),

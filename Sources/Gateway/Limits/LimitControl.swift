@@ -52,7 +52,9 @@ package final class LimitControl: Sendable {
         if let most = platform.tenant.tightened(by: own).memoryBytes {
             bounds.append(MemoryBound(level: .tenant, bytes: most, tenant: tenant))
         }
-        if let most = platform.platform.memoryBytes { bounds.append(MemoryBound(level: .platform, bytes: most, tenant: nil)) }
+        if let most = platform.platform.memoryBytes {
+            bounds.append(MemoryBound(level: .platform, bytes: most, tenant: nil))
+        }
         return bounds
     }
 

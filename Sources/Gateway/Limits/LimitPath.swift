@@ -63,7 +63,8 @@ final class LimitPath: Sendable {
     /// A place in each level's queue, or in none: then who refused it.
     func enterQueue() -> LimitHit? {
         guard boundsQueue else { return nil }
-        for (index, node) in nodes.enumerated() where !node.cell.account.withLock({ $0.enterQueue(node.limits.queue) }) {
+        for (index, node) in nodes.enumerated() where !node.cell.account.withLock({ $0.enterQueue(node.limits.queue) })
+        {
             for passed in nodes[..<index] { passed.cell.account.withLock { $0.leaveQueue() } }
             return LimitHit(node.level, .queue, retryAfterMilliseconds: 1000)
         }

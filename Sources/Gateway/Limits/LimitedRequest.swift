@@ -71,7 +71,9 @@ extension Gateway {
                 limits.rate.map { "\(number($0.perSecond)) requests a second, \($0.burst) at once, are all that" }
             case .concurrency: limits.concurrency.map { "\($0) requests are served already, which is all that" }
             case .cpuPerMinute:
-                limits.cpuPerMinute.map { "\(number(Double($0) / 1e9)) CPU-seconds a minute are used up, which is all that" }
+                limits.cpuPerMinute.map {
+                    "\(number(Double($0) / 1e9)) CPU-seconds a minute are used up, which is all that"
+                }
             case .cpuPerDay:
                 limits.cpuPerDay.map { "\(number(Double($0) / 1e9)) CPU-seconds a day are used up, which is all that" }
             case .egressPerMinute:
@@ -98,7 +100,8 @@ extension Gateway {
     static func tooLarge(_ hit: LimitHit, _ most: UInt64) -> RuntimeError {
         RuntimeError(
             .payloadTooLarge, step: "read the body",
-            cause: "it is larger than the \(most) bytes that the limit \(hit.kind.rawValue) of the \(hit.level.rawValue) allows",
+            cause:
+                "it is larger than the \(most) bytes that the limit \(hit.kind.rawValue) of the \(hit.level.rawValue) allows",
             next: "send less, or ask \(owner(hit.level)) for more", limit: hit)
     }
 
