@@ -79,7 +79,7 @@ private func path(_ table: LimitTable, tenant: LimitSet?, key: LimitSet?, platfo
                 Issue.record("refused")
                 return
             }
-            #expect(standings.map(\.level) == [.key, .tenant])
+            #expect(standings.all.map(\.level) == [.key, .tenant])
             path.leave()
         }
         for _ in 0..<20 {
@@ -87,7 +87,7 @@ private func path(_ table: LimitTable, tenant: LimitSet?, key: LimitSet?, platfo
                 Issue.record("admitted")
                 return
             }
-            #expect(hit.level == .tenant && hit.kind == .requestsPerSecond && standings.map(\.level) == [.tenant])
+            #expect(hit.level == .tenant && hit.kind == .requestsPerSecond && standings.all.map(\.level) == [.tenant])
         }
         let left = table.cell(of: .key("k"), now: LimitTime(monotonic: 0, unix: 0)).account.withLock { account in
             account.admit(key, at: .key, now: LimitTime(monotonic: MonotonicTime.now.nanoseconds, unix: 0))

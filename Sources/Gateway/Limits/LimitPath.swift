@@ -4,10 +4,17 @@ internal import Limits
 internal import Synchronization
 
 final class LimitPath: Sendable {
-    private struct Node {
+    /// A class, because the limits are many words and each request comes by.
+    private final class Node: Sendable {
         let level: LimitLevel
         let limits: LimitSet
         let cell: LimitCell
+
+        init(_ level: LimitLevel, _ limits: LimitSet, _ cell: LimitCell) {
+            self.level = level
+            self.limits = limits
+            self.cell = cell
+        }
     }
 
     /// The narrow ones first.
@@ -18,37 +25,34 @@ final class LimitPath: Sendable {
     let boundsEgress: Bool
     private let boundsQueue: Bool
     private let usesWindows: Bool
-    /// True when callers are told how they stand.
-    let hasRate: Bool
 
     init(_ tree: LimitTree, cell: (LimitLevel) -> LimitCell) {
-        nodes = tree.levels.map { Node(level: $0.level, limits: $0.limits, cell: cell($0.level)) }
+        nodes = tree.levels.map { Node($0.level, $0.limits, cell($0.level)) }
         let all = tree.levels.map(\.limits)
         body = tree.tightest(\.bodyBytes)
         boundsCPU = all.contains { $0.cpuPerMinute != nil || $0.cpuPerDay != nil }
         boundsEgress = all.contains { $0.egressPerMinute != nil || $0.egressPerDay != nil }
         boundsQueue = all.contains { $0.queue != nil }
         usesWindows = boundsCPU || boundsEgress
-        hasRate = tree.levels.contains { $0.level != .platform && $0.limits.rate != nil }
     }
 
     enum Entry {
-        case admitted([RateStanding])
-        case refused(LimitHit, LimitSet, [RateStanding])
+        case admitted(RateStandings)
+        case refused(LimitHit, LimitSet, RateStandings)
     }
 
     /// Counts a request in at each level, or at none.
     func enter(_ clock: LimitClock) -> Entry {
         let now = clock.now(withDate: usesWindows)
-        var standings: [RateStanding] = []
-        for (index, node) in nodes.enumerated() {
+        var standings = RateStandings()
+        for index in nodes.indices {
+            let node = nodes[index]
             switch node.cell.account.withLock({ $0.admit(node.limits, at: node.level, now: now) }) {
-            case .admitted(let standing):
-                // What all others do together is nobody's business.
-                if let standing, node.level != .platform { standings.append(standing) }
+            case .admitted(let standing): if let standing { standings.append(standing) }
             case .refused(let kind, let wait, let standing):
                 for passed in nodes[..<index] { passed.cell.account.withLock { $0.undo() } }
-                if let standing, node.level != .platform { standings = [standing] }
+                standings = RateStandings()
+                if let standing { standings.append(standing) }
                 return .refused(
                     LimitHit(node.level, kind, retryAfterMilliseconds: wait), node.limits, standings)
             }
@@ -83,4 +87,20 @@ final class LimitPath: Sendable {
     func send(_ bytes: UInt64, now: Int64) {
         for node in nodes { node.cell.account.withLock { $0.send(bytes, now: now) } }
     }
+}
+
+/// How a caller stands with the request rates of its levels; in place, since each answer carries it.
+struct RateStandings {
+    private(set) var first: RateStanding?
+    private(set) var second: RateStanding?
+    private(set) var third: RateStanding?
+
+    mutating func append(_ standing: RateStanding) {
+        // What all others do together is nobody's business.
+        guard standing.level != .platform else { return }
+        if first == nil { first = standing } else if second == nil { second = standing } else { third = standing }
+    }
+
+    var isEmpty: Bool { first == nil }
+    var all: [RateStanding] { [first, second, third].compactMap(\.self) }
 }

@@ -8,8 +8,10 @@ struct LimitPaths {
     private struct Key: Hashable {
         /// Only of those with a key: the others are bounded alike.
         let principal: ObjectIdentifier?
-        let tenant: String
-        let function: String?
+        /// Of the deployment, which the snapshot holds. A word is hashed faster than a name.
+        let function: ObjectIdentifier?
+        /// Where no function is called.
+        let tenant: String?
     }
 
     /// Names can be made up by platform callers.
@@ -40,7 +42,8 @@ struct LimitPaths {
         guard areAnySet else { return nil }
         let hasKey = principal.limits != nil || (principal.isKey && !platform.key.isEmpty)
         let key = Key(
-            principal: hasKey ? ObjectIdentifier(principal) : nil, tenant: tenant, function: function?.name)
+            principal: hasKey ? ObjectIdentifier(principal) : nil, function: function.map(ObjectIdentifier.init),
+            tenant: function == nil ? tenant : nil)
         if let path = known[key] { return path }
         if known.count >= Self.most { forget() }
         let path = make(principal, hasKey: hasKey, tenant: tenant, function)

@@ -14,7 +14,7 @@ extension Gateway {
         let path = limitPaths.path(
             shared.registry.snapshot, caller.principal, tenant: tenant, function: function)
         guard let path else { return nil }
-        let entry = path.enter(LimitClock(monotonic: .now))
+        let entry = path.enter(LimitClock(monotonic: loop.now))
         switch entry {
         case .refused(let hit, let limits, let standings):
             tell(standings, exchange)
@@ -46,11 +46,11 @@ extension Gateway {
         }
     }
 
-    private func tell(_ standings: [RateStanding], _ exchange: HTTPExchange) {
+    private func tell(_ standings: RateStandings, _ exchange: HTTPExchange) {
         // How busy a tenant is, is nothing for those whom nobody knows.
         guard !standings.isEmpty, !exchange.caller.principal.isAnonymous else { return }
         let dialect = exchange.caller.route.isOpenAI ? Dialect(exchange) : nil
-        exchange.adorn = { RateFields.append(standings, dialect, to: &$0) }
+        exchange.adorn = { RateFields.append(standings.all, dialect, to: &$0) }
     }
 
     // MARK: what a refusal says
