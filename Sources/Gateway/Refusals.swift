@@ -40,6 +40,7 @@ extension Gateway {
     ) {
         shared.count { $0.refusals += 1 }
         let wait = retryAfterMilliseconds ?? error.limit?.retryAfterMilliseconds
+        noteDenied(exchange, match, error, requestID: requestID)
         switch match.route {
         case .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize, .messages, .countTokens,
             .otherMessages, .responses, .otherResponses, .models:
