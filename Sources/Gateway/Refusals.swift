@@ -40,7 +40,8 @@ extension Gateway {
     ) {
         shared.count { $0.refusals += 1 }
         let wait = retryAfterMilliseconds ?? error.limit?.retryAfterMilliseconds
-        noteDenied(exchange, match, error, requestID: requestID)
+        // Who asks too much, and may have it, is counted and not denied access.
+        if error.limit == nil { noteDenied(exchange, match, error, requestID: requestID) }
         switch match.route {
         case .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize, .messages, .countTokens,
             .otherMessages, .responses, .otherResponses, .models:
