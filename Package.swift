@@ -82,6 +82,7 @@ let package = Package(
         room("Storage", ["Core", "CSQLite"]),
         // 2: processes, state, protocol
         room("Identity", ["Platform", "Core", "CSeal"]),
+        room("Limits", ["Core"]),
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
         room("Registry", ["Storage", "Platform", "Core", "CLinux"]),
         room("Audit", ["Platform", "Core", "CSeal", "CLinux"]),
@@ -101,6 +102,7 @@ let package = Package(
                 "Audit",
                 "Vault",
                 "Signing",
+                "Limits",
                 "Platform", "Core", "CSimdJSON",
             ]),
         // 4: composition root and command line
@@ -113,6 +115,7 @@ let package = Package(
                 "Backup",
                 "Vault",
                 "Signing",
+                "Limits",
                 "Platform", "Core", "CCurl", "CLinux",
             ],
             swiftSettings: strict),
@@ -137,6 +140,7 @@ let package = Package(
         tests("Audit", ["Audit", "Core", "Platform", "TestSupport"]),
         tests("Backup", ["Backup", "Core", "Platform", "TestSupport"]),
         tests("Registry", ["Registry", "Storage", "Core", "TestSupport"]),
+        tests("Limits", ["Limits", "Core", "TestSupport"]),
         tests("Vault", ["Vault", "Storage", "Core", "TestSupport"]),
         tests("Identity", ["Identity", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
@@ -144,7 +148,7 @@ let package = Package(
         tests("Signing", ["Signing", "Storage", "Core", "TestSupport"]),
         tests("Scheduler", ["Scheduler", "Workers", "Platform", "Core", "TestSupport"]),
         tests("Inference", ["Inference", "Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "TestSupport"]),
-        tests("Gateway", ["Gateway", "Core", "TestSupport"]),
+        tests("Gateway", ["Gateway", "HTTP", "Limits", "Platform", "Core", "TestSupport"]),
         tests("ABI", ["SwiftletABI", "TestSupport"]),
         .testTarget(
             name: "KitTests", dependencies: ["swiftlet", "SwiftletKit", "TestSupport"],

@@ -52,6 +52,7 @@ extension Gateway {
             if tenant != Deployment.platform { try Tenant.validate(tenant) }
             guard shared.registry.snapshot.isServed(tenant) else { throw Self.isSuspended(tenant) }
             let principal = exchange.caller.principal
+            try checkUpload(exchange, tenant, name)
             // A key for some functions says which one it brings.
             guard name.map(principal.mayTouch) ?? (principal.functions == nil) else {
                 throw Authorization.forbidden(.deploy, principal, tenant)
@@ -89,6 +90,12 @@ extension Gateway {
             try probe.check(deployment, root: root)
         }
         let deployment = admission.deployment
+        do throws(RuntimeError) {
+            try checkStorage(deployment, shared)
+        } catch {
+            if !inUse.contains(deployment.digest) { shared.store.remove(tenant: tenant, digest: deployment.digest) }
+            throw error
+        }
         if let warning = admission.warning {
             Log.error(
                 "an artefact without a trusted signature was deployed",
@@ -98,6 +105,39 @@ extension Gateway {
         shared.refreshModels()
         shared.dispatcher.outdate { $0.key == deployment.key && $0.directory != deployment.directoryName }
         return admission
+    }
+
+    private static func checkStorage(_ deployment: Deployment, _ shared: GatewayShared) throws(RuntimeError) {
+        guard let room = shared.limits.storageLeft(of: deployment.tenant, without: deployment.key),
+            deployment.storedBytes > room.left
+        else { return }
+        throw noRoom(deployment.storedBytes, deployment.tenant, room, shared)
+    }
+
+    /// What can't fit, whatever it replaces, is not taken in.
+    private func checkUpload(_ exchange: HTTPExchange, _ tenant: String, _ name: String?) throws(RuntimeError) {
+        guard let length = exchange.request.contentLength,
+            let room = shared.limits.storageLeft(
+                of: tenant, without: name.map { FunctionKey(tenant: tenant, name: $0) })
+        else { return }
+        // Heads and padding of an archive are not stored.
+        let padding: UInt64 = 1 << 20
+        guard length > (name == nil ? room.most : room.left) + padding else { return }
+        throw Self.noRoom(length, tenant, room, shared)
+    }
+
+    private static func noRoom(
+        _ bytes: UInt64, _ tenant: String, _ room: (level: LimitLevel, most: UInt64, left: UInt64),
+        _ shared: GatewayShared
+    ) -> RuntimeError {
+        let hit = LimitHit(room.level, .storage)
+        shared.limits.count(hit)
+        return RuntimeError(
+            .insufficientStorage, step: "limit storage_mb",
+            cause:
+                "it takes \(mebibytes(bytes)) MiB, and \(mebibytes(room.left)) of the \(mebibytes(room.most)) MiB that the "
+                + (room.level == .tenant ? "tenant \(tenant)" : "platform") + " may store are left",
+            next: "remove functions with `swiftlet rm`, or ask \(owner(room.level)) for more", limit: hit)
     }
 
     private static func checkBudget(_ deployment: Deployment, _ shared: GatewayShared) throws(RuntimeError) {

@@ -12,6 +12,7 @@ package final class Gateway: HTTPService {
     package let loop: EventLoop
     let packets = PacketBuffer()
     var parser = JSONParser()
+    var limitPaths: LimitPaths
     /// What is deployed, and what to start for the functions of it that were called.
     private var snapshot: RegistrySnapshot
     private var specs: [FunctionKey: (deployment: Deployment, worker: WorkerSpec)] = [:]
@@ -20,6 +21,7 @@ package final class Gateway: HTTPService {
         self.shared = shared
         self.loop = loop
         snapshot = shared.registry.snapshot
+        limitPaths = LimitPaths(shared.limits, snapshot)
     }
 
     package func begin(_ exchange: HTTPExchange) {
@@ -82,6 +84,11 @@ package final class Gateway: HTTPService {
         {
             return refuse(exchange, match, refusal, requestID: requestID)
         }
+        if let tenant = limitedTenant(exchange, match.route, principal),
+            let refusal = enter(exchange, tenant: tenant)
+        {
+            return refuse(exchange, match, refusal, requestID: requestID)
+        }
         serve(exchange, match, requestID: requestID)
     }
 
@@ -137,6 +144,9 @@ package final class Gateway: HTTPService {
             return refuse(exchange, match, Self.isSuspended(path.key.tenant), requestID: requestID)
         }
         guard isReady else { return unseal(deployment, exchange, number: number, requestID: requestID) }
+        if let refusal = enter(exchange, tenant: path.key.tenant, function: deployment) {
+            return refuse(exchange, match, refusal, requestID: requestID)
+        }
         let call = FunctionCall(
             exchange, gateway: self, deployment: deployment, spec: spec, path: path.below, number: number,
             requestID: requestID)
@@ -185,26 +195,6 @@ package final class Gateway: HTTPService {
     }
 
     // MARK: answers
-
-    /// Answers with an error as JSON: `{"error":{"code","step","cause","next","request_id"}}`.
-    func answer(
-        _ exchange: HTTPExchange, _ error: RuntimeError, requestID: String, adding more: [(String, String)] = []
-    ) {
-        var body: [UInt8] = Array(#"{"error":{"code":"#.utf8)
-        for (label, value) in [
-            ("", error.code.name), (#","step":"#, error.step), (#","cause":"#, error.cause), (#","next":"#, error.next),
-            (#","request_id":"#, requestID),
-        ] {
-            body.append(contentsOf: label.utf8)
-            appendJSON(value, to: &body)
-        }
-        body.append(contentsOf: "}}\n".utf8)
-        var headers = standardHeaders(exchange, "application/json", requestID)
-        if [.queueFull, .unavailable, .crashLoop].contains(error.code) { _ = headers.append("retry-after", "1") }
-        if error.code == .unauthorized { _ = headers.append("www-authenticate", "Bearer realm=\"swiftlet\"") }
-        for (name, value) in more { _ = headers.append(name, value) }
-        exchange.respond(status: error.httpStatus, headers: headers, body: body)
-    }
 
     func text(_ exchange: HTTPExchange, _ status: Int, _ body: String, _ requestID: String, type: String = "text/plain")
     {

@@ -28,6 +28,7 @@ package final class GatewayShared: Sendable {
     package let inference: InferenceService
     package let vault: Vault
     package let authenticator: Authenticator
+    package let limits: LimitControl
     /// Every act and each denied access.
     package let audit: AuditLog
     /// What is erased with a tenant, in this order.
@@ -47,9 +48,10 @@ package final class GatewayShared: Sendable {
         registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, trust: TrustStore,
         inference: InferenceService,
         background: BackgroundQueue, files: BackgroundQueue, vault: Vault, authenticator: Authenticator,
-        audit: AuditLog, tenantData: [any TenantData],
+        audit: AuditLog, limits: LimitControl, tenantData: [any TenantData],
         refreshPolicies: @escaping @Sendable () -> Void
     ) {
+        self.limits = limits
         self.files = files
         self.vault = vault
         self.tenantData = tenantData

@@ -1,5 +1,6 @@
 // Renders the counters under our names; MetricsCompat.swift under those of others.
 internal import Audit
+internal import Core
 internal import HTTP
 internal import Inference
 internal import Scheduler
@@ -39,6 +40,10 @@ extension Gateway {
         text.begin("swiftlet_invocations_total", .counter, "Invocations that ended, by outcome.")
         for (outcome, count) in counted.invocations.sorted(by: { $0.key < $1.key }) {
             text.sample(label: "outcome", outcome, "\(count)")
+        }
+        text.begin("swiftlet_limit_refusals_total", .counter, "Requests that a limit refused, by level and limit.")
+        for row in shared.limits.refused {
+            text.sample([("level", row.level.rawValue), ("limit", row.kind.rawValue)], "\(row.count)")
         }
         let models = shared.inference.metrics
         if !models.isEmpty { addModels(models, to: &text) }

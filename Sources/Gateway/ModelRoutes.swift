@@ -40,7 +40,7 @@ extension Gateway {
             return answer(
                 exchange, OpenAIError(status: 405, type: "invalid_request_error", message: "use POST"), requestID)
         }
-        exchange.collectBody(limit: Self.requestLimit) { [weak self] result in
+        exchange.collectBody(limit: exchange.caller.bodyLimit(Self.requestLimit)) { [weak self] result in
             guard let self else { return }
             switch result {
             case .failure(.interrupted): return

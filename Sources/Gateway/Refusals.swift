@@ -39,15 +39,17 @@ extension Gateway {
         retryAfterMilliseconds: UInt64? = nil
     ) {
         shared.count { $0.refusals += 1 }
-        noteDenied(exchange, match, error, requestID: requestID)
+        let wait = retryAfterMilliseconds ?? error.limit?.retryAfterMilliseconds
+        // Who asks too much, and may have it, is counted and not denied access.
+        if error.limit == nil { noteDenied(exchange, match, error, requestID: requestID) }
         switch match.route {
         case .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize, .messages, .countTokens,
             .otherMessages, .responses, .otherResponses, .models:
-            answer(exchange, OpenAIError.refused(error, retryAfterMilliseconds), requestID)
-        case .tensors: fail(exchange, OpenAIError.refused(error, retryAfterMilliseconds), requestID)
+            answer(exchange, OpenAIError.refused(error, wait), requestID)
+        case .tensors: fail(exchange, OpenAIError.refused(error, wait), requestID)
         default:
-            let wait = retryAfterMilliseconds.map { [("retry-after", "\(($0 + 999) / 1000)")] } ?? []
-            answer(exchange, error, requestID: requestID, adding: wait)
+            let fields = wait.map { [("retry-after", "\(($0 + 999) / 1000)"), ("retry-after-ms", "\($0)")] } ?? []
+            answer(exchange, error, requestID: requestID, adding: fields)
         }
     }
 }
@@ -61,6 +63,7 @@ extension OpenAIError {
             case .forbidden: ("permission_error", "insufficient_permissions")
             case .rateLimited: ("rate_limit_error", "rate_limit_exceeded")
             case .unavailable: ("server_error", error.code.name)
+            case .payloadTooLarge: ("invalid_request_error", "request_too_large")
             default: ("permission_error", error.code.name)
             }
         return OpenAIError(

@@ -160,7 +160,7 @@ extension Gateway {
                     message: "Content-Encoding: '\(coding.prefix(40))' is not offered; send the body as it is"),
                 requestID)
         }
-        let limit = Int(min(spec.worker.limits.bodyBytes, Self.largestBody))
+        let limit = exchange.caller.bodyLimit(Int(min(spec.worker.limits.bodyBytes, Self.largestBody)))
         exchange.collectBody(limit: limit) { [weak self] result in
             guard let self else { return }
             switch result {

@@ -114,11 +114,8 @@ struct Client {
     func expect(_ method: String, _ path: String, body: [UInt8]? = nil, upload: String? = nil) throws -> Answer {
         let answer = try send(method, path, body: body, upload: upload)
         guard answer.status >= 400 else { return answer }
-        struct Refusal: Decodable {
-            struct Words: Decodable { let step, cause, next: String }
-            let error: Words
-        }
-        guard let words = try? JSONDecoder().decode(Refusal.self, from: Data(answer.body)).error else {
+        struct Problem: Decodable { let step, cause, next: String }
+        guard let words = try? JSONDecoder().decode(Problem.self, from: Data(answer.body)) else {
             throw RuntimeError(
                 .internalError, step: "\(method) \(path)", cause: "status \(answer.status): \(answer.text)",
                 next: "see the host's log")

@@ -19,7 +19,7 @@ enum Help {
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--loops N]
                                       [--tls auto|self|off] [--tls-cert FILE --tls-key FILE] [--tls-hosts FILE]
                                       [--tls-client-ca FILE [--tls-client-crl FILE] [--tls-operators FILE]] [--tls-hsts S]
-                                      [--loopback trusted|key] [--tenants FILE] [--models-memory-mb N]
+                                      [--loopback trusted|key] [--tenants FILE] [--limits FILE] [--models-memory-mb N]
                                       [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
                                       [--master-key-file FILE]
@@ -52,6 +52,8 @@ enum Help {
                                       the platform's admin (docs/identity.md)
                   --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
                                       it again
+                  --limits FILE       JSON5 with limits of the platform, of each tenant and of each key (docs/limits.md); SIGHUP
+                                      reads it again
                   --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
                                       goes for one that is asked for, a busy one never (default: no bound; docs/models.md)
                   --models-device-memory-mb N   the same for limits.device_memory_mb, on each device
@@ -82,7 +84,8 @@ enum Help {
                 """,
             options: [
                 "--listen", "--state", "--loopback", "--loops", "--zygotes", "--zygote-life",
-                "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
+                "--restart-rate", "--uid", "--tenants", "--limits", "--models-memory-mb",
+                "--models-device-memory-mb",
                 "--master-key-file",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
                 "--response-cache-mb", "--response-cache-ttl", "--audit-days",
@@ -215,7 +218,7 @@ enum Help {
                        swiftlet tenant set NAME --settings FILE [--host URL]
                        swiftlet tenant delete NAME --confirm NAME [--host URL]
 
-                  --settings FILE  JSON5: which models it may call, its weight and quotas (docs/tenants.md)
+                  --settings FILE  JSON5: which models it may call, its weight, quotas and limits (docs/tenants.md, docs/limits.md)
                 A suspended tenant is not served; what it runs goes on to its end, and everything of it is kept. Deleting erases
                 all of it: functions, keys, files.
                 """,
@@ -224,7 +227,7 @@ enum Help {
             name: "key", summary: "make, list, rotate and revoke API keys",
             help: """
                 usage: swiftlet key create [--tenant NAME | --platform] [--role ROLE] [--scopes S,S] [--functions P,P]
-                                    [--models P,P] [--expires SECONDS] [--comment TEXT] [--host URL] [--json]
+                                    [--models P,P] [--expires SECONDS] [--limits FILE] [--comment TEXT] [--host URL] [--json]
                        swiftlet key ls [--tenant NAME | --platform] [--host URL] [--json]
                        swiftlet key rotate ID [--overlap SECONDS] [--tenant NAME | --platform] [--host URL] [--json]
                        swiftlet key revoke ID [--tenant NAME | --platform] [--host URL] [--json]
@@ -233,12 +236,13 @@ enum Help {
                                  platform_operator or platform_viewer
                   --scopes       narrow the role to some of invoke, deploy, read, admin
                   --functions    the functions that it may touch: names, or beginnings of names and `*`; --models the same
+                  --limits FILE  JSON5: what bounds its requests, beside its tenant's limits (docs/limits.md)
                   --overlap      how long the old key goes on beside the new one (default 86400)
                 The key's text is printed once; the host keeps only its hash. A revoked key fails at once.
                 """,
             options: [
-                "--tenant", "--role", "--scopes", "--functions", "--models", "--expires", "--comment", "--overlap",
-                "--host",
+                "--tenant", "--role", "--scopes", "--functions", "--models", "--expires", "--limits", "--comment",
+                "--overlap", "--host",
             ],
             flags: ["--platform", "--json"], run: KeyCommand.run),
         Command(

@@ -5,6 +5,7 @@ internal import Gateway
 internal import Glibc
 internal import HTTP
 internal import Inference
+internal import Limits
 internal import Platform
 internal import PluginHost
 internal import Registry
@@ -29,6 +30,7 @@ enum ServeCommand {
         let firstKey = try FirstKey.make(registry)
         let auditing = try Auditing(options, firstLoop: options.loops + 3)
         let quotas = try Quotas(options, registry)
+        let bounds = LimitControl(registry: registry, try LimitsFile.read(options.limits))
         let room = try PlainRoom.make(options)
         defer { PlainRoom.remove(room) }
         let store = try ArtefactStore(
@@ -72,12 +74,12 @@ enum ServeCommand {
         let shared = GatewayShared(
             registry: registry, host: host,
             dispatcher: Dispatcher(
-                host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
-            trust: trust,
-            inference: inference, background: BackgroundQueue(background.remote),
+                host: host, control: loops[0].remote, restartRate: Double(options.restartRate),
+                memoryBounds: { bounds.memoryBounds(of: $0) }),
+            store: store, trust: trust, inference: inference, background: BackgroundQueue(background.remote),
             files: BackgroundQueue(disk.remote), vault: vault,
             authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback, tls: tls?.context),
-            audit: auditing.log,
+            audit: auditing.log, limits: bounds,
             tenantData: [SealedData(vault, inference), trust], refreshPolicies: { quotas.apply(to: inference) })
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
@@ -98,6 +100,7 @@ enum ServeCommand {
         let watcher = SignalWatcher(signals.raw) { signal in
             if signal == SIGHUP {
                 tls?.reload()
+                LimitsFile.reload(options.limits, bounds)
                 return quotas.reload(inference)
             }
             beginDrain(shared, bound, loops.map(\.remote), drain)

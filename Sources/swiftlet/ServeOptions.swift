@@ -27,6 +27,8 @@ struct ServeOptions {
     let modelBudget: ModelBudget.Limits
     /// The file of tenants' quotas and weights.
     let tenants: String?
+    /// The file of the platform's limits.
+    let limits: String?
     let masterKeyFile: String?
     let prefixes: PrefixStore.Options
     let responses: ResponseCacheLimits
@@ -70,6 +72,7 @@ struct ServeOptions {
         case let other: throw UsageError(text: "--loopback takes trusted or key, not \(other)")
         }
         tenants = try arguments.value("--tenants").map(Self.absolute)
+        limits = try arguments.value("--limits").map(Self.absolute)
         masterKeyFile = try arguments.value("--master-key-file").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
         tls = try TLSOptions(arguments, listen: host)
@@ -97,7 +100,7 @@ struct ServeOptions {
     }
 
     private static func absolute(_ path: String) throws -> String {
-        guard !path.isEmpty else { throw UsageError(text: "--state, --tenants and --master-key-file take a path") }
+        guard !path.isEmpty else { throw UsageError(text: "--state, --tenants, --limits and --master-key-file take a path") }
         guard !path.hasPrefix("/") else { return path }
         guard let here = unsafe getcwd(nil, 0) else { throw SystemError(call: "getcwd", code: errno) }
         defer { unsafe free(here) }

@@ -93,7 +93,7 @@ class Locked(Case):
                 self.assertEqual(self.call("f"), (200, b"here"))
             act.join()
             status, text, _ = answers[0]
-            error = json.loads(text)["error"]
+            error = json.loads(text)
             self.assertEqual(status, 503, error)
             self.assertIn(name, error["step"])
             self.assertIn("locked", error["cause"])

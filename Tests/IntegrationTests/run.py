@@ -85,7 +85,7 @@ class Host:
     def error(self, path, method="GET", body=None):
         """The status and the error's words of a call that must fail."""
         status, text, _ = self.request(method, path, body)
-        return status, json.loads(text)["error"]
+        return status, json.loads(text)
 
     def deploy_c(self, name, source, **manifest):
         folder = self.work / name
@@ -200,7 +200,7 @@ class MainJob(unittest.TestCase):
     def test_an_unknown_function_is_a_404_that_helps(self):
         status, body, _ = self.host.request("GET", "/fn/default/nobody/")
         self.assertEqual(status, 404)
-        self.assertIn("swiftlet deploy", json.loads(body)["error"]["next"])
+        self.assertIn("swiftlet deploy", json.loads(body)["next"])
 
     def test_the_command_line_lists_what_is_there(self):
         self.assertIn("hello-c", self.host.cli("ls").stdout)
@@ -246,7 +246,7 @@ class BadHandlers(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         got, text, _ = self.host.request("GET", f"/fn/default/{name}/")
         self.assertEqual(got, status, text)
-        self.assertIn(words, json.loads(text)["error"]["cause"])
+        self.assertIn(words, json.loads(text)["cause"])
 
     def test_crash(self):
         self.call("*(volatile int *)8 = 1; return 0;", 502, "SIGSEGV")

@@ -360,7 +360,7 @@ class Masters(unittest.TestCase):
             holder.execute("BEGIN IMMEDIATE")
             status, text, _ = set_secret(host, "TOKEN", b"another")
             self.assertEqual(status, 503, text)
-            self.assertIn("locked", json.loads(text)["error"]["cause"])
+            self.assertIn("locked", json.loads(text)["cause"])
             self.assertEqual(ask(host, "default/asks", "TOKEN"), b"kept", "who reads never waits")
             holder.execute("ROLLBACK")
         self.assertEqual(set_secret(host, "TOKEN", b"another")[0], 200)
@@ -602,7 +602,7 @@ class AtRest(unittest.TestCase):
         self.again()
         status, text, _ = self.host.request("GET", "/fn/acme/says/")
         self.assertEqual(status, 500, text)
-        self.assertIn("was changed", json.loads(text)["error"]["cause"])
+        self.assertIn("was changed", json.loads(text)["cause"])
         with contextlib.closing(sqlite3.connect(self.state / "vault.db")) as database:
             self.assertEqual(database.execute("SELECT tenant,version FROM data_key").fetchall(), [("acme", 1)])
 
