@@ -69,6 +69,7 @@ let package = Package(
         .target(name: "CNVML", cSettings: strictC),
         .target(name: "CDigest", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CSeal", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
+        .target(name: "CJOSE", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CCurl", cSettings: strictC, linkerSettings: [.linkedLibrary("curl")]),
         .target(name: "SwiftletWire", path: "Sandbox/wire", cSettings: strictC),
         room("Core", []),
@@ -82,6 +83,7 @@ let package = Package(
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
         room("Registry", ["Platform", "Core", "CSQLite", "CLinux"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
+        room("Identity", ["Platform", "Core", "CJOSE", "CCurl"]),
         // 3: decisions, and the door
         room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
@@ -120,6 +122,7 @@ let package = Package(
         tests("PluginHost", ["PluginHost", "Core", "TestSupport"]),
         tests("Scheduler", ["Scheduler", "Workers", "Platform", "Core", "TestSupport"]),
         tests("Inference", ["Inference", "Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "TestSupport"]),
+        tests("Identity", ["Identity", "Platform", "Core", "TestSupport"]),
         tests("ABI", ["SwiftletABI", "TestSupport"]),
         .testTarget(
             name: "KitTests", dependencies: ["swiftlet", "SwiftletKit", "TestSupport"],
