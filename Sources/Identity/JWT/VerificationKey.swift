@@ -29,11 +29,11 @@ internal import CJOSE
         return unsafe VerificationKey(.edDSA, cjose_ed25519(x))
     }
 
-    var bits: Int { Int(cjose_bits(key)) }
+    var bits: Int { unsafe Int(cjose_bits(key)) }
 
     func signed(_ data: ArraySlice<UInt8>, signature: [UInt8]) -> Bool {
         unsafe data.withUnsafeBytes { bytes in
-            guard let start = unsafe bytes.baseAddress else { return false }
+            guard let start = bytes.baseAddress else { return false }
             return unsafe cjose_verify(key, start, bytes.count, signature, signature.count) == 1
         }
     }
