@@ -80,6 +80,7 @@ let package = Package(
             // Without a SONAME every plugin that loads searches the disk for a library the process already has.
             linkerSettings: [.unsafeFlags(["-Xlinker", "-soname=libSwiftletKit.so"])]),
         // 2: processes, storage, protocol
+        room("Identity", ["Platform", "Core", "CSeal", "CJOSE", "CCurl"]),
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
         room("Registry", ["Platform", "Core", "CSQLite", "CLinux"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
@@ -90,13 +91,17 @@ let package = Package(
         room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON", "CSeal"]),
         room(
             "Gateway",
-            ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),
+            [
+                "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity", "Platform", "Core",
+                "CSimdJSON",
+            ]),
         // 4: composition root and command line
         .executableTarget(
             name: "swiftlet",
             dependencies: [
-                "Gateway", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core",
-                "CCurl",
+                "Gateway", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Identity",
+                "Platform",
+                "Core", "CCurl",
                 "CLinux",
             ],
             swiftSettings: strict),
@@ -118,11 +123,12 @@ let package = Package(
         tests("Platform", ["Platform", "CLinux", "TestSupport"]),
         tests("HTTP", ["HTTP", "Platform", "CLinux"]),
         tests("Registry", ["Registry", "Core", "TestSupport"]),
+        tests("Identity", ["Identity", "Platform", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
         tests("PluginHost", ["PluginHost", "Core", "TestSupport"]),
         tests("Scheduler", ["Scheduler", "Workers", "Platform", "Core", "TestSupport"]),
         tests("Inference", ["Inference", "Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "TestSupport"]),
-        tests("Identity", ["Identity", "Platform", "Core", "TestSupport"]),
+        tests("Gateway", ["Gateway", "Core", "TestSupport"]),
         tests("ABI", ["SwiftletABI", "TestSupport"]),
         .testTarget(
             name: "KitTests", dependencies: ["swiftlet", "SwiftletKit", "TestSupport"],

@@ -271,6 +271,15 @@ void clinux_peer_text(const struct clinux_peer *peer, char *text, size_t size) {
     (void)snprintf(text, size, peer->family == 6 ? "[%s]:%u" : "%s:%u", address, peer->port);
 }
 
+void clinux_peer_network(const struct clinux_peer *peer, char *text, size_t size) {
+    uint8_t network[16] = {0};
+    (void)snprintf(text, size, "unknown");
+    if (peer->family != 0) {
+        memcpy(network, peer->address, peer->family == 4 ? 4 : 8);
+        (void)inet_ntop(peer->family == 4 ? AF_INET : AF_INET6, network, text, (socklen_t)size);
+    }
+}
+
 void clinux_reset_on_close(int fd) {
     struct linger now = {.l_onoff = 1, .l_linger = 0};
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);

@@ -18,6 +18,8 @@ package struct Manifest: Sendable, Equatable {
     package var sources: [String]
     package var limits: Limits
     package var reuse: Reuse
+    /// Who may call a handler.
+    package var access: Access
     /// How long an idle worker stays before it ends.
     package var idleTimeoutMilliseconds: Int
     /// The models that a handler may call.
@@ -48,6 +50,14 @@ package struct Manifest: Sendable, Equatable {
     package var minReplicas: UInt32
     package var maxReplicas: UInt32
 
+    package enum Access: String, Sendable, CaseIterable {
+        case everybody = "public"
+        /// Whoever may invoke functions of the tenant.
+        case key
+        /// Of those, callers with a token of an identity provider.
+        case token = "jwt"
+    }
+
     /// A manifest with every default in place.
     package init(name: String, kind: PluginKind, version: String) {
         self.name = name
@@ -59,6 +69,7 @@ package struct Manifest: Sendable, Equatable {
         sources = []
         limits = Limits(defaultsFor: kind)
         reuse = .function
+        access = .key
         idleTimeoutMilliseconds = 60_000
         models = []
         config = "{}"

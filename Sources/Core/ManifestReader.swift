@@ -42,7 +42,8 @@ package struct ManifestReader {
     }
 
     /// The string at `key`, nil when there is none.
-    package func string(_ key: String, _ expected: String = "a string", where isValid: (String) -> Bool) throws(RuntimeError)
+    package func string(_ key: String, _ expected: String = "a string", where isValid: (String) -> Bool)
+        throws(RuntimeError)
         -> String?
     {
         guard let value = members[key] else { return nil }
@@ -61,7 +62,8 @@ package struct ManifestReader {
         return text
     }
 
-    func choice<Choice: RawRepresentable & CaseIterable>(_ key: String, _: Choice.Type) throws(RuntimeError) -> Choice?
+    package func choice<Choice: RawRepresentable & CaseIterable>(_ key: String, _: Choice.Type) throws(RuntimeError)
+        -> Choice?
     where Choice.RawValue == String {
         guard let value = members[key] else { return nil }
         guard case .string(let text) = value, let choice = Choice(rawValue: text) else {
@@ -70,7 +72,7 @@ package struct ManifestReader {
         return choice
     }
 
-    static func words<Choice: RawRepresentable & CaseIterable>(_: Choice.Type) -> String
+    package static func words<Choice: RawRepresentable & CaseIterable>(_: Choice.Type) -> String
     where Choice.RawValue == String {
         Choice.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: " or ")
     }
@@ -97,7 +99,9 @@ package struct ManifestReader {
         }
     }
 
-    package func number(_ key: String, in range: ClosedRange<Double>, _ expected: String) throws(RuntimeError) -> Double? {
+    package func number(_ key: String, in range: ClosedRange<Double>, _ expected: String) throws(RuntimeError)
+        -> Double?
+    {
         guard let value = members[key] else { return nil }
         let number: Double? =
             switch value {

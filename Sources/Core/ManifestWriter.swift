@@ -16,6 +16,7 @@ extension Manifest {
         case .handler:
             if let handlerType { members["handler"] = .string(handlerType) }
             members["reuse"] = .string(reuse.rawValue)
+            members["access"] = .string(access.rawValue)
             members["idle_timeout_s"] = .number(Double(idleTimeoutMilliseconds) / 1000)
             members["models"] = .array(models.map(JSONValue.string))
         case .backend:

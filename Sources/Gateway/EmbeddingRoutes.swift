@@ -61,6 +61,7 @@ extension Gateway {
                 var outcome: ResponseCaching.Outcome?
                 let caching = try gateway.caching(exchange) { outcome = $0 }
                 let work = try read(gateway, body, gateway.tenant(of: exchange))
+                _ = try gateway.tenant(of: exchange, calling: work.model)
                 gateway.serve(exchange, work, caching, { outcome }, requestID)
             } catch {
                 gateway.answer(exchange, error, requestID)

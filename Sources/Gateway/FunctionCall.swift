@@ -94,7 +94,12 @@ final class FunctionCall: InvocationSink {
     private func start(in lease: Lease, _ place: Place, body: [UInt8], complete: Bool) {
         let request = exchange.request
         var fields = FieldBlock(capacity: 512)
-        request.headers.forEachField { fields.append(name: $0, value: $1) }
+        let caller = exchange.caller.principal
+        request.headers.forEachField { name, value in
+            if !Self.isBetweenUs(name, caller) { fields.append(name: name, value: value) }
+        }
+        let name = "x-swiftlet-principal"
+        unsafe fields.append(name: name.utf8Span.span.bytes, value: caller.id.utf8Span.span.bytes)
         let invocation = InvocationRequest(
             id: number, requestID: requestID, function: spec.key, method: request.method, path: path,
             query: request.query, fields: fields, body: body, bodyComplete: complete)
@@ -219,6 +224,17 @@ final class FunctionCall: InvocationSink {
             exchange.finish()
         }
         held = nil
+    }
+
+    /// What a caller shows the host is not the handler's: it could call others with it. And nobody else says who called.
+    private static func isBetweenUs(_ name: RawSpan, _ caller: Principal) -> Bool {
+        switch name.byteCount {
+        case 9: name.holds("x-api-key") && caller.hasCredential
+        case 13: name.holds("authorization") && caller.hasCredential
+        case 17: name.holds("x-swiftlet-tenant")
+        case 20: name.holds("x-swiftlet-principal")
+        default: false
+        }
     }
 
     private static func isOurs(_ name: RawSpan) -> Bool {

@@ -27,28 +27,9 @@ package final class Gateway: HTTPService {
         let requestID = shared.requestIDs.name(exchange.request.headers.first("x-request-id"), number: number)
         let path = exchange.request.path
         if path.hasPrefix("/fn/") { return callFunction(exchange, number: number, requestID: requestID) }
-        if path.hasPrefix("/admin/v1/") { return admin(exchange, requestID: requestID) }
-        if path == "/v2" || path.hasPrefix("/v2/") { return tensors(exchange, requestID: requestID) }
-        switch path {
-        case "/v1/chat/completions": completions(exchange, kind: .chat, requestID: requestID)
-        case "/v1/completions": completions(exchange, kind: .text, requestID: requestID)
-        case "/v1/embeddings": embeddings(exchange, requestID: requestID)
-        case "/v1/rerank": rerank(exchange, requestID: requestID)
-        case "/tokenize": tokenize(exchange, requestID: requestID)
-        case "/detokenize": detokenize(exchange, requestID: requestID)
-        case "/v1/messages": messages(exchange, requestID: requestID)
-        case "/v1/messages/count_tokens": countTokens(exchange, requestID: requestID)
-        case "/v1/responses": responses(exchange, requestID: requestID)
-        case _ where path.hasPrefix("/v1/messages/"): noSuchMessages(exchange, requestID: requestID)
-        case _ where path.hasPrefix("/v1/responses/"): noSuchResponse(exchange, requestID: requestID)
-        case "/v1/models": models(exchange, requestID: requestID)
-        case "/healthz": text(exchange, 200, "ok\n", requestID)
-        case "/readyz":
-            let ready = shared.host.layers != nil && !shared.isDraining
-            text(exchange, ready ? 200 : 503, ready ? "ready\n" : "starting or draining\n", requestID)
-        case "/metrics": metrics(exchange, requestID: requestID)
-        default:
-            answer(
+        if path.hasPrefix("/admin/") { return admin(exchange, requestID: requestID) }
+        guard let route = Self.plainRoute(path) else {
+            return answer(
                 exchange,
                 RuntimeError(
                     .notFound, step: "route \(exchange.request.method) \(path)", cause: "there is no such route",
@@ -57,14 +38,100 @@ package final class Gateway: HTTPService {
                 ),
                 requestID: requestID)
         }
+        admit(exchange, RouteMatch(route: route, names: [:]), requestID: requestID)
+    }
+
+    private static func plainRoute(_ path: String) -> Route? {
+        switch path {
+        case "/v1/chat/completions": .chatCompletions
+        case "/v1/completions": .completions
+        case "/v1/embeddings": .embeddings
+        case "/v1/rerank": .rerank
+        case "/tokenize": .tokenize
+        case "/detokenize": .detokenize
+        case "/v1/messages": .messages
+        case "/v1/messages/count_tokens": .countTokens
+        case "/v1/responses": .responses
+        case "/v1/models": .models
+        case "/healthz": .health
+        case "/readyz": .ready
+        case "/metrics": .metrics
+        case _ where path.hasPrefix("/v1/messages/"): .otherMessages
+        case _ where path.hasPrefix("/v1/responses/"): .otherResponses
+        case _ where path == "/v2" || path.hasPrefix("/v2/"): .tensors
+        default: nil
+        }
+    }
+
+    /// Lets a request in, or answers why not; `serve` is next.
+    func admit(_ exchange: HTTPExchange, _ match: RouteMatch, requestID: String) {
+        let principal: Principal
+        if case .everybody = match.route.access {
+            principal = .anonymous
+        } else {
+            switch shared.authenticator.principal(of: exchange.request) {
+            case .failure(let fault): return refuse(exchange, match, fault, requestID: requestID)
+            case .success(let known): principal = known
+            }
+        }
+        exchange.context = Caller(route: match.route, requestID: requestID, principal: principal)
+        if let refusal = Authorization.refusal(match.route, principal, tenant: match.tenant)
+            ?? suspended(match, principal)
+        {
+            return refuse(exchange, match, refusal, requestID: requestID)
+        }
+        serve(exchange, match, requestID: requestID)
+    }
+
+    private func serve(_ exchange: HTTPExchange, _ match: RouteMatch, requestID: String) {
+        switch match.route {
+        case .chatCompletions: completions(exchange, kind: .chat, requestID: requestID)
+        case .completions: completions(exchange, kind: .text, requestID: requestID)
+        case .embeddings: embeddings(exchange, requestID: requestID)
+        case .rerank: rerank(exchange, requestID: requestID)
+        case .tokenize: tokenize(exchange, requestID: requestID)
+        case .detokenize: detokenize(exchange, requestID: requestID)
+        case .messages: messages(exchange, requestID: requestID)
+        case .countTokens: countTokens(exchange, requestID: requestID)
+        case .responses: responses(exchange, requestID: requestID)
+        case .otherMessages: noSuchMessages(exchange, requestID: requestID)
+        case .otherResponses: noSuchResponse(exchange, requestID: requestID)
+        case .models: models(exchange, requestID: requestID)
+        case .tensors: tensors(exchange, requestID: requestID)
+        case .health: text(exchange, 200, "ok\n", requestID)
+        case .ready:
+            let ready = shared.host.layers != nil && !shared.isDraining
+            text(exchange, ready ? 200 : 503, ready ? "ready\n" : "starting or draining\n", requestID)
+        case .metrics: metrics(exchange, requestID: requestID)
+        default: serveAdmin(exchange, match, requestID: requestID)
+        }
     }
 
     private func callFunction(_ exchange: HTTPExchange, number: UInt64, requestID: String) {
         guard let path = FunctionPath(exchange.request.path) else {
             return answer(exchange, Self.noFunction(exchange.request.path), requestID: requestID)
         }
-        guard let (deployment, spec) = function(path.key) else {
+        let match = RouteMatch(route: .function, names: [:])
+        let found = function(path.key)
+        let principal: Principal
+        switch shared.authenticator.principal(of: exchange.request) {
+        case .success(let known): principal = known
+        case .failure(let fault):
+            // What it shows may be for the function itself, when that is open to everybody.
+            guard !fault.isOurs, found?.deployment.manifest.access == .everybody else {
+                return refuse(exchange, match, fault, requestID: requestID)
+            }
+            principal = .anonymous
+        }
+        exchange.context = Caller(route: .function, requestID: requestID, principal: principal)
+        if let refusal = Authorization.refusal(path.key, found?.deployment.manifest.access, principal) {
+            return refuse(exchange, match, refusal, requestID: requestID)
+        }
+        guard let (deployment, spec) = found else {
             return answer(exchange, Self.noFunction("\(path.key)"), requestID: requestID)
+        }
+        guard shared.registry.snapshot.isServed(path.key.tenant) else {
+            return refuse(exchange, match, Self.isSuspended(path.key.tenant), requestID: requestID)
         }
         let call = FunctionCall(
             exchange, gateway: self, deployment: deployment, spec: spec, path: path.below, number: number,
@@ -95,7 +162,9 @@ package final class Gateway: HTTPService {
     // MARK: answers
 
     /// Answers with an error as JSON: `{"error":{"code","step","cause","next","request_id"}}`.
-    func answer(_ exchange: HTTPExchange, _ error: RuntimeError, requestID: String) {
+    func answer(
+        _ exchange: HTTPExchange, _ error: RuntimeError, requestID: String, adding more: [(String, String)] = []
+    ) {
         var body: [UInt8] = Array(#"{"error":{"code":"#.utf8)
         for (label, value) in [
             ("", error.code.name), (#","step":"#, error.step), (#","cause":"#, error.cause), (#","next":"#, error.next),
@@ -107,6 +176,8 @@ package final class Gateway: HTTPService {
         body.append(contentsOf: "}}\n".utf8)
         var headers = standardHeaders(exchange, "application/json", requestID)
         if [.queueFull, .unavailable, .crashLoop].contains(error.code) { _ = headers.append("retry-after", "1") }
+        if error.code == .unauthorized { _ = headers.append("www-authenticate", "Bearer realm=\"swiftlet\"") }
+        for (name, value) in more { _ = headers.append(name, value) }
         exchange.respond(status: error.httpStatus, headers: headers, body: body)
     }
 

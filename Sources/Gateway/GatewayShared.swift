@@ -22,6 +22,11 @@ package final class GatewayShared: Sendable {
     package let dispatcher: Dispatcher
     package let store: ArtefactStore
     package let inference: InferenceService
+    package let authenticator: Authenticator
+    /// What is erased with a tenant, in this order.
+    let tenantData: [any TenantData]
+    /// Makes the models' quotas and weights those that the registry and the tenants file say.
+    package let refreshPolicies: @Sendable () -> Void
     package let log = FunctionLog()
     /// Does what blocks: files and probes.
     package let background: BackgroundQueue
@@ -31,8 +36,12 @@ package final class GatewayShared: Sendable {
 
     package init(
         registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
-        background: BackgroundQueue
+        background: BackgroundQueue, authenticator: Authenticator, tenantData: [any TenantData],
+        refreshPolicies: @escaping @Sendable () -> Void
     ) {
+        self.tenantData = tenantData
+        self.refreshPolicies = refreshPolicies
+        self.authenticator = authenticator
         self.inference = inference
         self.registry = registry
         self.host = host

@@ -52,11 +52,16 @@ package struct HTTPPeer: Sendable, CustomStringConvertible {
     }
 
     /// `127.0.0.1:4242` or `[::1]:4242`
-    package var description: String {
+    package var description: String { unsafe written(clinux_peer_text) }
+
+    /// Without the port, and of IPv6 the network of 64 bits: what counts as one sender.
+    package var address: String { unsafe written(clinux_peer_network) }
+
+    private func written(_ write: (UnsafePointer<clinux_peer>, UnsafeMutablePointer<CChar>, Int) -> Void) -> String {
         var raw = raw
         return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { text in
             guard let start = text.baseAddress else { return "" }
-            unsafe clinux_peer_text(&raw, start, text.count)
+            unsafe write(&raw, start, text.count)
             return unsafe String(cString: start)
         }
     }

@@ -68,6 +68,13 @@ package struct ArtefactStore: Sendable {
     /// Removes an artefact that nothing refers to.
     package func remove(tenant: String, digest: String) { discard("\(root(of: tenant))/\(digest)") }
 
+    /// Removes every artefact of a tenant. Returns how many there were.
+    package func removeAll(of tenant: String) -> Int {
+        let digests = (try? FileManager.default.contentsOfDirectory(atPath: root(of: tenant))) ?? []
+        discard(root(of: tenant))
+        return digests.count
+    }
+
     /// Removes every artefact but these, by tenant: what earlier deployments and removed functions left. Call it before
     /// the first worker starts.
     package func sweep(keeping digests: [String: Set<String>]) {

@@ -23,7 +23,7 @@ enum DeployCommand {
         }
         let archive = "\(scratch)/artefact.tar"
         try TarWriter.write(files.map { (name: $0.0, path: $0.1) }, to: archive)
-        let tenant = manifest.kind == .backend ? Deployment.platform : arguments.value("--tenant") ?? "default"
+        let tenant = manifest.kind == .backend ? Deployment.platform : Client.tenant(arguments)
         let client = Client(arguments)
         let name = arguments.value("--name").map { "/\($0)" } ?? ""
         let answer = try client.expect("POST", "/admin/v1/deployments/\(tenant)\(name)", upload: archive)

@@ -17,7 +17,7 @@ enum Help {
             name: "serve", summary: "run the host",
             help: """
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
-                                      [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N]
+                                      [--loopback trusted|key] [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
@@ -28,6 +28,9 @@ enum Help {
                   --state DIR         registry and artefacts (default ./state)
                   --tls-cert FILE     PEM certificate chain: serve HTTPS (TLS 1.2 and 1.3, HTTP/2 by ALPN); SIGHUP reads it again
                   --tls-key FILE      PEM private key of the certificate
+                  --loopback trusted|key   whether callers on this machine may do everything without a key (default:
+                                      trusted); with `key` they need one like everybody else. A first start prints one key of
+                                      the platform's admin (docs/identity.md)
                   --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
                                       it again
                   --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
@@ -56,7 +59,7 @@ enum Help {
                                       leave layers of the sandbox out, for tests of the others: never for code of others
                 """,
             options: [
-                "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
+                "--listen", "--state", "--loopback", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
                 "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
                 "--response-cache-mb", "--response-cache-ttl",
@@ -126,6 +129,48 @@ enum Help {
             help: "usage: swiftlet rm FUNCTION [--tenant NAME] [--host URL] [--json]", options: ["--tenant", "--host"],
             flags: ["--json"], run: RemoveCommand.run),
         Command(
+            name: "tenant", summary: "make, list, change, suspend and delete tenants",
+            help: """
+                usage: swiftlet tenant ls [--host URL] [--json]
+                       swiftlet tenant create NAME [--settings FILE] [--host URL]
+                       swiftlet tenant show|suspend|resume NAME [--host URL]
+                       swiftlet tenant set NAME --settings FILE [--host URL]
+                       swiftlet tenant delete NAME --confirm NAME [--host URL]
+
+                  --settings FILE  JSON5: which models it may call, its weight and quotas (docs/tenants.md)
+                A suspended tenant is not served; what it runs goes on to its end, and everything of it is kept. Deleting erases
+                all of it: functions, keys, files.
+                """,
+            options: ["--settings", "--confirm", "--host"], flags: ["--json"], run: TenantCommand.run),
+        Command(
+            name: "key", summary: "make, list, rotate and revoke API keys",
+            help: """
+                usage: swiftlet key create [--tenant NAME | --platform] [--role ROLE] [--scopes S,S] [--functions P,P]
+                                    [--models P,P] [--expires SECONDS] [--comment TEXT] [--host URL] [--json]
+                       swiftlet key ls [--tenant NAME | --platform] [--host URL] [--json]
+                       swiftlet key rotate ID [--overlap SECONDS] [--tenant NAME | --platform] [--host URL] [--json]
+                       swiftlet key revoke ID [--tenant NAME | --platform] [--host URL] [--json]
+
+                  --role ROLE    tenant_admin, developer, invoker (default) or viewer; with --platform platform_admin (default),
+                                 platform_operator or platform_viewer
+                  --scopes       narrow the role to some of invoke, deploy, read, admin
+                  --functions    the functions that it may touch: names, or beginnings of names and `*`; --models the same
+                  --overlap      how long the old key goes on beside the new one (default 86400)
+                The key's text is printed once; the host keeps only its hash. A revoked key fails at once.
+                """,
+            options: [
+                "--tenant", "--role", "--scopes", "--functions", "--models", "--expires", "--comment", "--overlap",
+                "--host",
+            ],
+            flags: ["--platform", "--json"], run: KeyCommand.run),
+        Command(
+            name: "whoami", summary: "show what the key in SWIFTLET_KEY may do",
+            help: "usage: swiftlet whoami [--host URL]", options: ["--host"], flags: ["--json"], run: KeyCommand.whoAmI),
+        Command(
+            name: "routes", summary: "list the host's routes and what each needs",
+            help: "usage: swiftlet routes [--json]",
+            options: [], flags: ["--json"], run: ListCommand.routes),
+        Command(
             name: "doctor", summary: "show which sandbox layers and devices this machine gives",
             help: "usage: swiftlet doctor [--json] [--require all|LAYER,LAYER]\n\n"
                 + "Tries each layer, lists the devices that a model's manifest may name, and says whether what models take\n"
@@ -139,6 +184,7 @@ enum Help {
         let rows = commands.map { "  \($0.name)\(String(repeating: " ", count: 8 - $0.name.count)) \($0.summary)" }
         return "usage: swiftlet COMMAND [OPTIONS]\n\n" + rows.joined(separator: "\n")
             + "\n\n`swiftlet COMMAND --help` tells more. Commands find the host by --host, else SWIFTLET_HOST, else "
-            + "http://127.0.0.1:8080; SWIFTLET_CACERT names a PEM file of certificates to trust."
+            + "http://127.0.0.1:8080; SWIFTLET_CACERT names a PEM file of certificates to trust, SWIFTLET_KEY is "
+            + "the API key, SWIFTLET_TENANT whose functions are meant without --tenant."
     }
 }

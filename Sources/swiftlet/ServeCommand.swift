@@ -22,7 +22,8 @@ enum ServeCommand {
         // Before root is dropped: keys are root's to read.
         let tls = try options.makeTLSContext()
         let registry = try Registry(stateDirectory: options.state)
-        let quotas = try Quotas(options)
+        let firstKey = try FirstKey.make(registry)
+        let quotas = try Quotas(options, registry)
         let store = try ArtefactStore(stateDirectory: options.state)
         store.sweep(keeping: registry.snapshot.digests)
         try restamp(registry, store)
@@ -42,7 +43,7 @@ enum ServeCommand {
         let disk = try EventLoop(index: options.loops + 2)
         let prefixes = PrefixStore(options.prefixes, loop: models, disk: disk.remote, files: prefixFiles)
         let inference = InferenceService(
-            loop: models, quotas: quotas.keeper, budget: options.modelBudget, prefixes: prefixes,
+            loop: models, quotas: try quotas.makeKeeper(), budget: options.modelBudget, prefixes: prefixes,
             responses: options.responses, logsAnswers: options.logsAnswers
         ) { [unowned models] spec, sink in
             if let cause = fault(of: spec, registry) {
@@ -59,7 +60,9 @@ enum ServeCommand {
             registry: registry, host: host,
             dispatcher: Dispatcher(
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
-            inference: inference, background: BackgroundQueue(background.remote))
+            inference: inference, background: BackgroundQueue(background.remote),
+            authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback),
+            tenantData: [], refreshPolicies: { quotas.apply(to: inference) })
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []
@@ -83,7 +86,8 @@ enum ServeCommand {
             beginDrain(shared, bound, loops.map(\.remote), drain)
         }
         _ = try loops[0].add(signals.raw, events: EPOLLIN.rawValue, handler: watcher)
-        announce(options, port: listeners.port)
+        shared.background.run { shared.finishDeletions() }
+        announce(options, port: listeners.port, firstKey)
 
         var threads = try loops.dropFirst().map(Runner.init)
         threads.append(try Runner(background))
@@ -219,13 +223,20 @@ enum ServeCommand {
         }
     }
 
-    private static func announce(_ options: ServeOptions, port: UInt16) {
+    /// - Parameter firstKey: shown here and nowhere else.
+    private static func announce(_ options: ServeOptions, port: UInt16, _ firstKey: String?) {
         let address = options.host.contains(":") ? "[\(options.host)]:\(port)" : "\(options.host):\(port)"
         let scheme = options.tls == nil ? "http" : "https"
         if options.json {
-            Output.line("{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())}")
+            let key = firstKey.map { ",\"admin_key\":\"\($0)\"" } ?? ""
+            Output.line("{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())\(key)}")
         } else {
             Output.line("swiftlet serves \(scheme)://\(address) (state in \(options.state))")
+            guard let firstKey else { return }
+            Output.line(
+                "the key of the platform's admin, shown this once: \(firstKey)\n"
+                    + "callers from elsewhere need a key: `export SWIFTLET_KEY=…`, then `swiftlet key create --tenant NAME`"
+            )
         }
     }
 }

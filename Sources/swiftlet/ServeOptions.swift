@@ -30,6 +30,8 @@ struct ServeOptions {
     let prefixes: PrefixStore.Options
     let responses: ResponseCacheLimits
     let logsAnswers: Bool
+    /// False: callers on this machine need a key like everybody else.
+    let trustsLoopback: Bool
 
     init(_ arguments: Arguments) throws {
         let listen = arguments.value("--listen") ?? "127.0.0.1:8080"
@@ -55,6 +57,11 @@ struct ServeOptions {
         responses.milliseconds = UInt64(try arguments.number("--response-cache-ttl", in: 1...86_400) ?? 300) * 1000
         self.responses = responses
         logsAnswers = arguments.has("--log-answers")
+        switch arguments.value("--loopback") ?? "trusted" {
+        case "trusted": trustsLoopback = true
+        case "key": trustsLoopback = false
+        case let other: throw UsageError(text: "--loopback takes trusted or key, not \(other)")
+        }
         tenants = try arguments.value("--tenants").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {

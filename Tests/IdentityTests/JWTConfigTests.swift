@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct JWTConfigTests {
     private func read(_ issuer: String) throws -> IssuerPolicy {
-        let config = try JWTConfig(json5: Array("{ issuers: [ \(issuer) ] }".utf8), file: "/etc/swiftlet/jwt.json5", roles: testRoles)
+        let config = try JWTConfig(json5: Array("{ issuers: [ \(issuer) ] }".utf8), file: "/etc/swiftlet/jwt.json5")
         return try #require(config.issuers.first)
     }
 
@@ -58,7 +58,7 @@ import Testing
             (#"{ issuer: "i", audience: "a", jwks_file: "k", tenant: {}, role: { default: "viewer" } }"#, "issuers[0].tenant' must have"),
             (#"{ issuer: "i", audience: "a", jwks_file: "k", tenant: { fixed: "A b" }, role: {} }"#, "issuers[0].tenant.fixed"),
             (#"{ issuer: "i", audience: "a", jwks_file: "k", tenant: { fixed: "acme" }, role: {} }"#, "issuers[0].role' must have"),
-            (#"{ issuer: "i", audience: "a", jwks_file: "k", tenant: { fixed: "acme" }, role: { default: "platform-admin" } }"#, "issuers[0].role.default"),
+            (#"{ issuer: "i", audience: "a", jwks_file: "k", tenant: { fixed: "acme" }, role: { default: "platform_admin" } }"#, "issuers[0].role.default"),
             (#"{ issuer: "i", audience: "a", jwks_file: "k", tenant: { fixed: "acme" }, role: { claim: "r", map: { x: "king" } } }"#, "role.map"),
             (#"{ issuer: "i", audience: "a", jwks_file: "k", functions: ["a b"], \#(rest) }"#, "functions[0]"),
             (#"{ issuer: "i", audience: "a", jwks_file: "k", audiance: "a", \#(rest) }"#, "did you mean 'issuers[0].audience'"),

@@ -5,10 +5,6 @@ import TestSupport
 
 @testable import Identity
 
-let testRoles = RoleNames(
-    platform: ["platform-admin", "platform-operator", "platform-viewer"],
-    tenant: ["tenant-admin", "developer", "invoker", "viewer"])
-
 /// 2026-01-01 in unix milliseconds, and in seconds.
 let testNow: Int64 = 1_767_225_600_000
 let testSecond = testNow / 1000
@@ -31,7 +27,7 @@ struct JWTWorld {
             """
         loop = try EventLoop(index: 0)
         authority = try JWTAuthority(
-            try JWTConfig(json5: Array(text.utf8), file: scratch.file("jwt.json5"), roles: testRoles), loop: loop.remote)
+            try JWTConfig(json5: Array(text.utf8), file: scratch.file("jwt.json5")), loop: loop.remote)
     }
 
     func write(_ keys: [String]) throws { try Self.write(keys, to: scratch) }
@@ -42,14 +38,14 @@ struct JWTWorld {
 
     /// What failed, or nil.
     func refusal(_ token: String, now: Int64 = testNow) -> JWTRefusal? {
-        switch authority.authenticate(token, now: now) {
+        switch authority.check(token, now: now) {
         case .success: nil
         case .failure(let refusal): refusal
         }
     }
 
-    func principal(_ token: String, now: Int64 = testNow) throws -> TokenPrincipal {
-        try authority.authenticate(token, now: now).get()
+    func principal(_ token: String, now: Int64 = testNow) throws -> Principal {
+        try authority.check(token, now: now).get()
     }
 }
 

@@ -415,7 +415,7 @@ class Models(unittest.TestCase):
         import socket
         body = json.dumps({"model": "smollm2", "stream": True, "max_tokens": 400, "messages": [{"role": "user", "content": "Go on."}]})
         with socket.create_connection(("127.0.0.1", self.host.port)) as client:
-            client.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+            client.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
             self.assertIn(b"200", client.recv(64))
         self.assertIn("Paris", self.answer("What is the capital of France?"))
 

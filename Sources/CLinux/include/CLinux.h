@@ -66,6 +66,8 @@ int clinux_accept_from(int listener, struct clinux_peer *_Nonnull peer);
 int clinux_peer_is_loopback(const struct clinux_peer *_Nonnull peer);
 /// Writes "1.2.3.4:5" or "[::1]:5" with its 0; `size` of 64 is enough.
 void clinux_peer_text(const struct clinux_peer *_Nonnull peer, char *_Nonnull text, size_t size);
+/// Writes the address alone, of IPv6 the first 64 bits: who may count as one sender.
+void clinux_peer_network(const struct clinux_peer *_Nonnull peer, char *_Nonnull text, size_t size);
 /// Makes the coming close send RST, so that the peer can't take what it got for the whole.
 void clinux_reset_on_close(int fd);
 /// The two halves of a device's number.

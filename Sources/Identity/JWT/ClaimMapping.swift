@@ -2,22 +2,18 @@
 internal import Core
 
 extension IssuerPolicy {
-    func principal(
-        _ verified: VerifiedClaims, claims: [String: JSONValue], roles: RoleNames
-    ) throws(JWTRefusal) -> TokenPrincipal {
-        let role = try strongest(of: try role.values(in: claims), roles)
-        return TokenPrincipal(
-            issuer: issuer, subject: verified.subject,
-            tenant: roles.platform.contains(role) ? nil : try tenantName(claims), role: role,
+    func principal(_ verified: VerifiedClaims, claims: [String: JSONValue]) throws(JWTRefusal) -> Principal {
+        let role = try strongest(of: try role.values(in: claims))
+        return Principal(
+            id: "jwt:\(verified.subject)", tenant: role.isPlatform ? nil : try tenantName(claims), role: role,
             functions: try functions.map { (rule) throws(JWTRefusal) in try rule.patterns(in: claims) },
-            models: try models.map { (rule) throws(JWTRefusal) in try rule.patterns(in: claims) },
-            expires: verified.expires)
+            models: try models.map { (rule) throws(JWTRefusal) in try rule.patterns(in: claims) })
     }
 
-    /// Words that are no role, and platform roles of an issuer that must not give them, count for nothing.
-    private func strongest(of words: [String], _ roles: RoleNames) throws(JWTRefusal) -> String {
-        let offered = (isPlatform ? roles.platform : []) + (tenant == nil ? [] : roles.tenant)
-        guard let role = offered.first(where: words.contains) else {
+    /// Words that are no role, and roles that this issuer must not give, count for nothing.
+    private func strongest(of words: [String]) throws(JWTRefusal) -> Role {
+        let offered = Role.offered(isPlatform: isPlatform, hasTenant: tenant != nil)
+        guard let role = offered.first(where: { words.contains($0.rawValue) }) else {
             throw JWTRefusal(.mapping, "no claim of the token gives a role here")
         }
         return role
@@ -25,32 +21,32 @@ extension IssuerPolicy {
 
     private func tenantName(_ claims: [String: JSONValue]) throws(JWTRefusal) -> String {
         let names = Set(try tenant?.values(in: claims) ?? [])
-        guard let name = names.first, names.count == 1, Names.isValid(name) else {
-            throw JWTRefusal(
-                .mapping, names.count > 1 ? "the token speaks for several tenants" : "no claim of the token gives a tenant")
+        guard names.count <= 1 else { throw JWTRefusal(.mapping, "the token speaks for several tenants") }
+        guard let name = names.first, ClaimRule.isTenant(name) else {
+            throw JWTRefusal(.mapping, "no claim of the token gives a tenant")
         }
         return name
     }
 }
 
-extension PatternRule {
-    /// What names may be of: letters and digits of names, `*`, and what stands between them.
-    static func isPattern(_ text: String) -> Bool {
-        (1...128).contains(text.utf8.count)
-            && text.utf8.allSatisfy { byte in
-                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
-                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || "-_.*@/".utf8.contains(byte)
-            }
+extension Role {
+    /// What an issuer's tokens may be, the strongest first.
+    static func offered(isPlatform: Bool, hasTenant: Bool) -> [Role] {
+        allCases.filter { $0.isPlatform ? isPlatform : hasTenant }
     }
+}
 
+extension PatternRule {
     /// A claim that is not there allows nothing: a narrower token must not become a wider one.
-    func patterns(in claims: [String: JSONValue]) throws(JWTRefusal) -> [String] {
+    func patterns(in claims: [String: JSONValue]) throws(JWTRefusal) -> [NamePattern] {
         switch self {
         case .fixed(let patterns): return patterns
         case .claim(let rule):
-            let patterns = try rule.values(in: claims)
-            guard patterns.count <= 64, patterns.allSatisfy(Self.isPattern) else {
-                throw JWTRefusal(.mapping, "a claim that lists functions or models is not of at most 64 patterns of names")
+            let words = try rule.values(in: claims)
+            let patterns = words.prefix(64).compactMap(NamePattern.init)
+            guard patterns.count == words.count else {
+                throw JWTRefusal(
+                    .mapping, "a claim that lists functions or models is not of at most 64 names or beginnings of names")
             }
             return patterns
         }

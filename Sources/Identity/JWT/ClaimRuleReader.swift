@@ -7,16 +7,16 @@ extension ClaimRule {
         guard let value = reader.members["tenant"] else { return nil }
         let own = try reader.inner(value, "tenant", known: ["claim", "map", "fixed"])
         path = try Self.path(own) ?? []
-        map = try Self.map(own, "the name of a tenant: \(Names.rule)", where: Names.isValid)
-        fallback = try own.string("fixed", "the name of a tenant: \(Names.rule)", where: Names.isValid)
+        map = try Self.map(own, "the name of a tenant: \(Names.rule)", where: Self.isTenant)
+        fallback = try own.string("fixed", "the name of a tenant: \(Names.rule)", where: Self.isTenant)
         guard path.isEmpty == (fallback != nil), fallback == nil || map == nil else {
             throw own.conflict("claim (with map, where values are not names of tenants) or fixed, one of the two")
         }
     }
 
     /// `{ claim, map?, default? }` or `{ default }`.
-    init(role reader: ManifestReader, _ roles: RoleNames, isPlatform: Bool, hasTenant: Bool) throws(RuntimeError) {
-        let offered = (isPlatform ? roles.platform : []) + (hasTenant ? roles.tenant : [])
+    init(role reader: ManifestReader, isPlatform: Bool, hasTenant: Bool) throws(RuntimeError) {
+        let offered = Role.offered(isPlatform: isPlatform, hasTenant: hasTenant).map(\.rawValue)
         guard !offered.isEmpty else {
             throw RuntimeError(
                 .manifestInvalid, step: reader.step, cause: "'\(reader.prefix)tenant' is missing",
@@ -42,6 +42,9 @@ extension ClaimRule {
         map = nil
         fallback = nil
     }
+
+    /// The platform's own name is no tenant's.
+    static func isTenant(_ name: String) -> Bool { Names.isValid(name) && name != Deployment.platform }
 
     private static func path(_ reader: ManifestReader) throws(RuntimeError) -> [String]? {
         let isName = { (text: String) in (1...256).contains(text.utf8.count) && text.isPrintable }
@@ -85,8 +88,10 @@ extension PatternRule {
         case .object(let members):
             self = .claim(try ClaimRule(list: try reader.inner(.object(members), key, known: ["claim"])))
         case .some:
-            let expected = "a pattern: 1 to 128 of letters, digits, '*' and -_.@/"
-            self = .fixed(try reader.strings(key, atMost: 64, expected, where: Self.isPattern) ?? [])
+            let words = try reader.strings(key, atMost: 64, "a name, or the beginning of names and '*'") {
+                NamePattern($0) != nil
+            }
+            self = .fixed((words ?? []).compactMap(NamePattern.init))
         }
     }
 }

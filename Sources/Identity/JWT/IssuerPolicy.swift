@@ -1,4 +1,5 @@
 // What one issuer's tokens must be, and what they are worth here; JWTConfig.swift reads it from `serve --jwt FILE`.
+package import Core
 
 package struct IssuerPolicy: Equatable, Sendable {
     /// The exact text of `iss`.
@@ -25,7 +26,7 @@ package struct IssuerPolicy: Equatable, Sendable {
 
 /// Patterns that all tokens of the issuer have, or that a claim lists.
 package enum PatternRule: Equatable, Sendable {
-    case fixed([String])
+    case fixed([NamePattern])
     case claim(ClaimRule)
 }
 
@@ -34,29 +35,4 @@ package enum KeySource: Hashable, Sendable {
     case file(String)
     /// `authorities`: a PEM file of certificates to trust instead of the system's.
     case url(String, authorities: String?)
-}
-
-/// The names of roles, the strongest first.
-package struct RoleNames: Equatable, Sendable {
-    let platform: [String]
-    let tenant: [String]
-
-    package init(platform: [String], tenant: [String]) {
-        self.platform = platform
-        self.tenant = tenant
-    }
-}
-
-/// Who a token speaks for.
-package struct TokenPrincipal: Equatable, Sendable {
-    package let issuer: String
-    package let subject: String
-    /// Nil: the platform's.
-    package let tenant: String?
-    package let role: String
-    /// Nil: as far as the role reaches.
-    package let functions: [String]?
-    package let models: [String]?
-    /// Unix milliseconds at which it ends, the skew of the clocks included.
-    package let expires: Int64
 }

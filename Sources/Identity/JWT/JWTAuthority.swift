@@ -6,14 +6,10 @@ internal import Synchronization
 package final class JWTAuthority: Sendable {
     /// What one reading of the file says; another replaces it whole.
     private final class Issuers: Sendable {
-        let roles: RoleNames
         let all: [(policy: IssuerPolicy, keys: IssuerKeys)]
         let known = VerifiedTokens()
 
-        init(_ config: JWTConfig, _ all: [(policy: IssuerPolicy, keys: IssuerKeys)]) {
-            roles = config.roles
-            self.all = all
-        }
+        init(_ all: [(policy: IssuerPolicy, keys: IssuerKeys)]) { self.all = all }
     }
 
     private let loop: LoopRemote
@@ -51,15 +47,13 @@ package final class JWTAuthority: Sendable {
             }
             if let kept { all.append((policy, kept.keys)) } else { all.append((policy, try IssuerKeys(policy, loop: loop))) }
         }
-        return Issuers(config, all)
+        return Issuers(all)
     }
 
     // MARK: requests
 
     /// - Parameter now: unix milliseconds.
-    package func authenticate(
-        _ token: String, now: Int64, clock: MonotonicTime = .now
-    ) -> Result<TokenPrincipal, JWTRefusal> {
+    func check(_ token: String, now: Int64, clock: MonotonicTime = .now) -> Result<Principal, JWTRefusal> {
         let issuers = current.withLock { $0 }
         guard token.utf8.count <= SignedToken.longest else {
             return .failure(JWTRefusal(.tooLong, "the token is longer than \(SignedToken.longest) bytes"))
@@ -92,8 +86,9 @@ package final class JWTAuthority: Sendable {
         let (key, generation) = try find(token, keys, clock)
         try Verifier.checkSignature(token, key)
         let verified = try Verifier.checkClaims(token, policy, now: now)
-        let principal = try policy.principal(verified, claims: token.claims, roles: issuers.roles)
-        return VerifiedTokens.Entry(principal: principal, keys: keys, generation: generation)
+        let principal = try policy.principal(verified, claims: token.claims)
+        return VerifiedTokens.Entry(
+            principal: principal, expires: verified.expires, keys: keys, generation: generation)
     }
 
     private static func find(
@@ -107,5 +102,11 @@ package final class JWTAuthority: Sendable {
             throw JWTRefusal(
                 .keysUnavailable, "the keys of the token's issuer are not at hand yet", retryAfter: seconds)
         }
+    }
+}
+
+extension JWTAuthority: TokenAuthority {
+    package func authenticate(_ token: String, now: Int64) -> Result<Principal, AuthenticationFault> {
+        check(token, now: now).mapError(\.fault)
     }
 }

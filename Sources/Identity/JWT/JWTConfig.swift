@@ -6,12 +6,9 @@ package struct JWTConfig: Equatable, Sendable {
     private static let mostIssuers = 32
 
     package let issuers: [IssuerPolicy]
-    let roles: RoleNames
 
-    /// - Parameters:
-    ///   - file: its path, for errors; files that it names are beside it.
-    ///   - roles: what a claim may be mapped to.
-    package init(json5: [UInt8], file: String, roles: RoleNames) throws(RuntimeError) {
+    /// - Parameter file: its path, for errors; files that it names are beside it.
+    package init(json5: [UInt8], file: String) throws(RuntimeError) {
         let step = "jwt file \(file)"
         let value = try JSON5.decode(json5, step: step)
         let reader = try ManifestReader(value, prefix: "", known: ["issuers"], step: step, docs: Self.docs)
@@ -22,7 +19,7 @@ package struct JWTConfig: Equatable, Sendable {
         let folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
         var issuers: [IssuerPolicy] = []
         for (index, item) in items.enumerated() {
-            let policy = try IssuerPolicy(item, index: index, step: step, folder: folder, roles: roles)
+            let policy = try IssuerPolicy(item, index: index, step: step, folder: folder)
             guard !issuers.contains(where: { $0.issuer.isExactly(policy.issuer) }) else {
                 throw RuntimeError(
                     .manifestInvalid, step: step, cause: "the issuer \(Names.quoted(policy.issuer)) is given twice",
@@ -31,7 +28,6 @@ package struct JWTConfig: Equatable, Sendable {
             issuers.append(policy)
         }
         self.issuers = issuers
-        self.roles = roles
     }
 }
 
@@ -41,8 +37,7 @@ extension IssuerPolicy {
         "max_lifetime_s", "tenant", "role", "functions", "models", "platform",
     ]
 
-    fileprivate init(_ value: JSONValue, index: Int, step: String, folder: String, roles: RoleNames) throws(RuntimeError)
-    {
+    fileprivate init(_ value: JSONValue, index: Int, step: String, folder: String) throws(RuntimeError) {
         let reader = try ManifestReader(
             value, prefix: "issuers[\(index)].", known: Self.known, step: step, docs: JWTConfig.docs)
         issuer = try reader.requiredString("issuer", "the exact text of the claim iss, at most 1024 bytes") {
@@ -56,7 +51,7 @@ extension IssuerPolicy {
         longestLife = try reader.milliseconds("max_lifetime_s", upTo: 31_536_000).map { Int64($0) }
         isPlatform = try reader.bool("platform") ?? false
         tenant = try ClaimRule(tenant: reader)
-        role = try ClaimRule(role: reader, roles, isPlatform: isPlatform, hasTenant: tenant != nil)
+        role = try ClaimRule(role: reader, isPlatform: isPlatform, hasTenant: tenant != nil)
         functions = try PatternRule("functions", reader)
         models = try PatternRule("models", reader)
     }

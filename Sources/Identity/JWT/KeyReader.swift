@@ -1,5 +1,4 @@
 // Gets the text of a key set from its file or its address. It blocks, so it runs on the loop of keys only.
-internal import CCurl
 internal import Core
 internal import Glibc
 internal import Platform
@@ -73,43 +72,16 @@ struct KeyReader: Sendable {
 // MARK: addresses
 
 extension KeyReader {
-    private final class Received {
-        let isClosed: @Sendable () -> Bool
-        var body: [UInt8] = []
-        var lifetime = usualLifetime
-        init(isClosed: @escaping @Sendable () -> Bool) { self.isClosed = isClosed }
-    }
-
     private static func fetch(
         _ url: String, _ authorities: String?, _ isClosed: @escaping @Sendable () -> Bool
     ) throws(KeySet.Fault) -> KeyText {
-        let received = Received(isClosed: isClosed)
-        var error = [CChar](repeating: 0, count: 256)
-        let status = unsafe ccurl_fetch(
-            url, KeySet.largest, timeout, authorities,
-            { raw, data, size in
-                guard let raw = unsafe raw else { return }
-                unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue().body
-                    .append(contentsOf: UnsafeRawBufferPointer(start: data, count: size))
-            },
-            { raw, data, size in
-                guard let raw = unsafe raw else { return }
-                let line = unsafe String(decoding: UnsafeRawBufferPointer(start: data, count: size), as: UTF8.self)
-                guard let lifetime = lifetime(ofHeader: line) else { return }
-                unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue().lifetime = lifetime
-            },
-            { raw in
-                guard let raw = unsafe raw else { return false }
-                return unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue().isClosed()
-            }, Unmanaged.passUnretained(received).toOpaque(), &error)
-        switch status {
-        case 200: return .text(received.body, lifetime: received.lifetime)
-        case 0:
-            let words = error.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-            throw KeySet.Fault(words: String(decoding: words, as: UTF8.self))
-        case 300..<400: throw KeySet.Fault(words: "status \(status): redirects are not followed; name the address it leads to")
-        default: throw KeySet.Fault(words: "status \(status)")
-        }
+        let answer = KeyAnswer(url, authorities: authorities, timeout: timeout, isClosed: isClosed)
+        if answer.status == 200 { return .text(answer.body, lifetime: answer.lifetime ?? usualLifetime) }
+        if answer.status == 0 { throw KeySet.Fault(words: answer.words) }
+        let isRedirect = (300..<400).contains(answer.status)
+        throw KeySet.Fault(
+            words: "status \(answer.status)"
+                + (isRedirect ? ": redirects are not followed; name the address it leads to" : ""))
     }
 
     /// What a `cache-control` line says, within bounds; nil: it is another line.

@@ -1,11 +1,14 @@
 // Tokens that were good a moment ago, by their SHA-256: one that comes again costs a hash and a look-up.
+internal import Core
 internal import Platform
 internal import Synchronization
 
 /// Bounded: when the young half is full it becomes the old one, and what was old is gone.
 final class VerifiedTokens: Sendable {
     struct Entry: Sendable {
-        let principal: TokenPrincipal
+        let principal: Principal
+        /// Unix milliseconds, the skew of the clocks included.
+        let expires: Int64
         let keys: IssuerKeys
         /// The key set it was checked with; another drops it.
         let generation: UInt64
@@ -23,10 +26,10 @@ final class VerifiedTokens: Sendable {
 
     var count: Int { halves.withLock { $0.young.count + $0.old.count } }
 
-    func principal(_ digest: TokenDigest, now: Int64, clock: MonotonicTime) -> TokenPrincipal? {
+    func principal(_ digest: TokenDigest, now: Int64, clock: MonotonicTime) -> Principal? {
         halves.withLock { halves in
             guard let entry = halves.young[digest] ?? halves.old[digest] else { return nil }
-            guard now < entry.principal.expires, entry.keys.holds(entry.generation, now: clock) else {
+            guard now < entry.expires, entry.keys.holds(entry.generation, now: clock) else {
                 halves.young[digest] = nil
                 halves.old[digest] = nil
                 return nil
