@@ -176,7 +176,7 @@ package final class Gateway: HTTPService {
         body.append(contentsOf: "}}\n".utf8)
         var headers = standardHeaders(exchange, "application/json", requestID)
         if [.queueFull, .unavailable, .crashLoop].contains(error.code) { _ = headers.append("retry-after", "1") }
-        if error.code == .unauthorized { _ = headers.append("www-authenticate", "Bearer realm=\"swiftlet\"") }
+        if error.code == .unauthorized { _ = headers.append("www-authenticate", Self.challenge(exchange.request)) }
         for (name, value) in more { _ = headers.append(name, value) }
         exchange.respond(status: error.httpStatus, headers: headers, body: body)
     }

@@ -17,7 +17,8 @@ enum Help {
             name: "serve", summary: "run the host",
             help: """
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
-                                      [--loopback trusted|key] [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N]
+                                      [--loopback trusted|key] [--tenants FILE] [--jwt FILE]
+                                      [--models-memory-mb N] [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
@@ -33,6 +34,8 @@ enum Help {
                                       the platform's admin (docs/identity.md)
                   --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
                                       it again
+                  --jwt FILE          JSON5 with the issuers whose tokens (JWT, OIDC) are good here, their keys, and how claims
+                                      become tenant and role (docs/jwt.md); SIGHUP reads it again
                   --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
                                       goes for one that is asked for, a busy one never (default: no bound; docs/models.md)
                   --models-device-memory-mb N   the same for limits.device_memory_mb, on each device
@@ -60,7 +63,7 @@ enum Help {
                 """,
             options: [
                 "--listen", "--state", "--loopback", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
-                "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
+                "--restart-rate", "--uid", "--tenants", "--jwt", "--models-memory-mb", "--models-device-memory-mb",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
                 "--response-cache-mb", "--response-cache-ttl",
                 "--require-layers", "--sandbox-without",

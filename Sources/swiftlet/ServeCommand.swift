@@ -32,6 +32,7 @@ enum ServeCommand {
         // Before the first thread, because it forks; before root is dropped, because it keeps it.
         let host = try WorkerHost(workerConfiguration(options))
         try dropPrivileges(options)
+        let tokens = try Tokens(options)
 
         let loops = try (0..<options.loops).map { index in try EventLoop(index: index) }
         let background = try EventLoop(index: options.loops)
@@ -61,7 +62,7 @@ enum ServeCommand {
             dispatcher: Dispatcher(
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
             inference: inference, background: BackgroundQueue(background.remote),
-            authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback),
+            authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback, tokens: tokens?.authority),
             tenantData: [], refreshPolicies: { quotas.apply(to: inference) })
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
@@ -81,6 +82,7 @@ enum ServeCommand {
         let watcher = SignalWatcher(signals.raw) { signal in
             if signal == SIGHUP {
                 reload(tls)
+                tokens?.reload()
                 return quotas.reload(inference)
             }
             beginDrain(shared, bound, loops.map(\.remote), drain)
@@ -93,9 +95,11 @@ enum ServeCommand {
         threads.append(try Runner(background))
         threads.append(try Runner(watching))
         threads.append(try Runner(disk))
+        if let tokens { threads.append(try Runner(tokens.loop)) }
         let remotes = loops.map(\.remote) + [background.remote, watching.remote, disk.remote]
         drain.onDone = {
             inference.close()
+            tokens?.close()
             for remote in remotes { remote.submit { $0.stop() } }
         }
         loops[0].run()

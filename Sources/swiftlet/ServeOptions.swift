@@ -27,6 +27,8 @@ struct ServeOptions {
     let modelBudget: ModelBudget.Limits
     /// The file of tenants' quotas and weights.
     let tenants: String?
+    /// The file of issuers whose tokens are good here.
+    let jwt: String?
     let prefixes: PrefixStore.Options
     let responses: ResponseCacheLimits
     let logsAnswers: Bool
@@ -63,6 +65,7 @@ struct ServeOptions {
         case let other: throw UsageError(text: "--loopback takes trusted or key, not \(other)")
         }
         tenants = try arguments.value("--tenants").map(Self.absolute)
+        jwt = try arguments.value("--jwt").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {
         case (let certificate?, let key?): tls = (certificate, key)
@@ -104,7 +107,7 @@ struct ServeOptions {
     }
 
     private static func absolute(_ path: String) throws -> String {
-        guard !path.isEmpty else { throw UsageError(text: "--state and --tenants take a path") }
+        guard !path.isEmpty else { throw UsageError(text: "--state, --tenants and --jwt take a path") }
         guard !path.hasPrefix("/") else { return path }
         guard let here = unsafe getcwd(nil, 0) else { throw SystemError(call: "getcwd", code: errno) }
         defer { unsafe free(here) }

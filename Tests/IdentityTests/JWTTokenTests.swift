@@ -1,5 +1,6 @@
 // Tokens that are good, and everything that makes one bad.
 import Core
+import TestSupport
 import Testing
 
 @testable import Identity

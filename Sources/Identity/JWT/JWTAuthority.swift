@@ -52,6 +52,11 @@ package final class JWTAuthority: Sendable {
 
     // MARK: requests
 
+    /// Three parts, of which the first begins an object: other words are not meant to be tokens.
+    package static func looksLikeToken(_ text: String) -> Bool {
+        text.hasPrefix("eyJ") && text.utf8.count { $0 == UInt8(ascii: ".") } == 2
+    }
+
     /// - Parameter now: unix milliseconds.
     func check(_ token: String, now: Int64, clock: MonotonicTime = .now) -> Result<Principal, JWTRefusal> {
         let issuers = current.withLock { $0 }

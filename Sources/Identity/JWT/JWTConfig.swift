@@ -1,8 +1,8 @@
-// The file of `serve --jwt`: JSON5 to policies of issuers; docs/identity.md has its keys.
+// The file of `serve --jwt`: JSON5 to policies of issuers; docs/jwt.md has its keys.
 package import Core
 
 package struct JWTConfig: Equatable, Sendable {
-    static let docs = "docs/identity.md"
+    static let docs = "docs/jwt.md"
     private static let mostIssuers = 32
 
     package let issuers: [IssuerPolicy]
