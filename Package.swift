@@ -143,7 +143,7 @@ if let fuzzer {
         .executableTarget(
             name: "swiftlet-fuzz",
             dependencies: [
-                "CFuzzer", "Scheduler", "Inference", "PluginHost", "Workers", "HTTP", "Platform", "Core",
+                "CFuzzer", "Scheduler", "Inference", "PluginHost", "Workers", "HTTP", "Identity", "Platform", "Core",
                 "SwiftletWire",
                 "CLinux",
             ],

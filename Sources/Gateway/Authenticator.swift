@@ -53,7 +53,16 @@ package final class Authenticator: Sendable {
     private func checked(_ token: String, _ tokens: any TokenAuthority, _ request: HTTPRequest)
         -> Result<Principal, AuthenticationFault>
     {
-        tokens.authenticate(token, now: WallClock.milliseconds).mapError { failed($0, request) }
+        switch tokens.authenticate(token, now: WallClock.milliseconds) {
+        case .failure(let fault): return .failure(failed(fault, request))
+        case .success(let principal):
+            // An issuer knows names, not who was made here, or deleted.
+            if let tenant = principal.tenant, registry.snapshot.tenants[tenant] == nil {
+                return .failure(
+                    failed(AuthenticationFault(.invalid, "the tenant of the token is not one of this host"), request))
+            }
+            return .success(principal)
+        }
     }
 
     /// Takes a wrong credential down against its address.

@@ -41,6 +41,36 @@ import Testing
         #expect(step(world.loop) { world.refusal(newToken) == nil })
     }
 
+    @Test func anAddressIsAskedByTheLoopAlone() throws {
+        let (old, new) = (try TokenSigner(.ed25519), try TokenSigner(.p256))
+        let server = try KeyServer([try old.jwk(kid: "old")])
+        let loop = try EventLoop(index: 0)
+        let text = """
+            { issuers: [ { issuer: "https://issuer.test", audience: "swiftlet", jwks_url: "\(server.url)",
+                tenant: { claim: "org" }, role: { default: "viewer" } } ] }
+            """
+        let authority = try JWTAuthority(try JWTConfig(json5: Array(text.utf8), file: "jwt.json5"), loop: loop.remote)
+        let (oldToken, newToken) = (try old.token(kid: "old", testClaims()), try new.token(kid: "new", testClaims()))
+        let refusal = { (token: String, clock: MonotonicTime) -> JWTRefusal? in
+            if case .failure(let refusal) = authority.check(token, now: testNow, clock: clock) { refusal } else { nil }
+        }
+        #expect(refusal(oldToken, .now)?.check == .keysUnavailable && server.asked == 0)
+        #expect(step(loop) { refusal(oldToken, .now) == nil })
+        #expect(server.asked == 1)
+        // A new key: one question, whoever asks how often.
+        try server.serve([try new.jwk(kid: "new")])
+        for _ in 0..<100 { #expect(refusal(newToken, .now)?.check == .keysUnavailable) }
+        #expect(step(loop) { refusal(newToken, .now) == nil })
+        #expect(refusal(oldToken, .now)?.check == .key && server.asked == 2)
+        for _ in 0..<100 { _ = refusal(oldToken, .now) }
+        _ = loop.step()
+        #expect(server.asked == 2)
+        // Old keys end an hour after they should have been got again.
+        let soon = MonotonicTime.now.adding(milliseconds: 4_000_000)
+        let late = MonotonicTime.now.adding(milliseconds: 4_300_000)
+        #expect(refusal(newToken, soon) == nil && refusal(newToken, late)?.check == .keysUnavailable)
+    }
+
     @Test func filesThatAreNoKeysAreRefusedAtTheStart() throws {
         let scratch = try Scratch()
         let loop = try EventLoop(index: 0)
