@@ -62,7 +62,8 @@ enum ServeCommand {
             dispatcher: Dispatcher(
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
             inference: inference, background: BackgroundQueue(background.remote),
-            authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback, tokens: tokens?.authority),
+            authenticator: Authenticator(
+                registry: registry, trustsLoopback: options.trustsLoopback, tokens: tokens?.authority),
             tenantData: [], refreshPolicies: { quotas.apply(to: inference) })
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
@@ -96,10 +97,11 @@ enum ServeCommand {
         threads.append(try Runner(watching))
         threads.append(try Runner(disk))
         if let tokens { threads.append(try Runner(tokens.loop)) }
+        let ending = tokens?.ending
         let remotes = loops.map(\.remote) + [background.remote, watching.remote, disk.remote]
         drain.onDone = {
             inference.close()
-            tokens?.close()
+            ending?()
             for remote in remotes { remote.submit { $0.stop() } }
         }
         loops[0].run()

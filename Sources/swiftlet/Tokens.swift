@@ -30,9 +30,12 @@ struct Tokens {
         }
     }
 
-    func close() {
-        authority.close()
-        loop.remote.submit { $0.stop() }
+    /// Ends the loop, also while it waits for an address.
+    var ending: @Sendable () -> Void {
+        { [authority, remote = loop.remote] in
+            authority.close()
+            remote.submit { $0.stop() }
+        }
     }
 
     private static func read(_ file: String) throws -> JWTConfig {

@@ -15,7 +15,9 @@ import Testing
         try JWTWorld([try signer.jwk(kid: "one")], rest, tenant: tenant, role: role)
     }
 
-    private func check(_ world: JWTWorld, _ changes: [String: String?], now: Int64 = testNow) throws -> JWTRefusal.Check? {
+    private func check(_ world: JWTWorld, _ changes: [String: String?], now: Int64 = testNow) throws -> JWTRefusal
+        .Check?
+    {
         world.refusal(try signer.token(kid: "one", testClaims(changes)), now: now)?.check
     }
 
@@ -37,7 +39,8 @@ import Testing
             #expect(try check(world, ["aud": audience]) == nil, "\(audience)")
         }
         for audience in [
-            #""Swiftlet""#, #""swiftlet ""#, #""swiftlet,other""#, #""""#, "[]", #"["a"]"#, "null", "1", #"{"a":"swiftlet"}"#,
+            #""Swiftlet""#, #""swiftlet ""#, #""swiftlet,other""#, #""""#, "[]", #"["a"]"#, "null", "1",
+            #"{"a":"swiftlet"}"#,
             #"[["swiftlet"]]"#, nil,
         ] {
             #expect(try check(world, ["aud": audience]) == .audience, "\(audience ?? "-")")
@@ -71,7 +74,9 @@ import Testing
 
     @Test func datesAreDates() throws {
         let world = try world()
-        for date in ["-1", "-0.5", "1e300", "253402300801", "9223372036854775807", "9223372036854775808", "1e11111", "-1e400"] {
+        for date in [
+            "-1", "-0.5", "1e300", "253402300801", "9223372036854775807", "9223372036854775808", "1e11111", "-1e400",
+        ] {
             for name in ["exp", "nbf", "iat"] {
                 let found = try check(world, [name: date])
                 #expect(found == .claim || found == .malformed, "\(name) \(date): \(String(describing: found))")
@@ -95,7 +100,9 @@ import Testing
 
     @Test func claimsMapToTenants() throws {
         let open = try world()
-        for tenant in [#""Acme""#, #""../acme""#, #""acme/x""#, #""ac me""#, #""""#, #""acmé""#, #"["acme","globex"]"#, "[]", nil] {
+        for tenant in [
+            #""Acme""#, #""../acme""#, #""acme/x""#, #""ac me""#, #""""#, #""acmé""#, #"["acme","globex"]"#, "[]", nil,
+        ] {
             #expect(try check(open, ["org": tenant]) == .mapping, "\(tenant ?? "-")")
         }
         #expect(try check(open, ["org": "\"\(Deployment.platform)\""]) == .mapping)
@@ -125,14 +132,18 @@ import Testing
             #expect(try check(world, ["scope": scope]) == .mapping, "\(scope ?? "-")")
         }
         // What is not there allows nothing.
-        #expect(try !world.principal(try signer.token(kid: "one", testClaims(["scope": #""fn:call""#]))).mayCall(model: "echo"))
+        #expect(
+            try !world.principal(try signer.token(kid: "one", testClaims(["scope": #""fn:call""#]))).mayCall(
+                model: "echo"))
     }
 
     @Test func onlyAPlatformsIssuerGivesPlatformRoles() throws {
         let role = #"{ claim: "role" }"#
         let open = try world(role: role)
         #expect(try check(open, ["role": #""platform_admin""#]) == .mapping)
-        #expect(try open.principal(try signer.token(kid: "one", testClaims(["role": #"["platform_admin","viewer"]"#]))).role == .viewer)
+        #expect(
+            try open.principal(try signer.token(kid: "one", testClaims(["role": #"["platform_admin","viewer"]"#]))).role
+                == .viewer)
         let platform = try world("platform: true", role: role)
         let principal = try platform.principal(try signer.token(kid: "one", testClaims(["role": #""platform_admin""#])))
         #expect(principal.role == .platformAdmin && principal.tenant == nil)

@@ -7,15 +7,19 @@ import Testing
 @testable import Identity
 
 @Suite struct JWTKeyTests {
-    private func set(_ keys: String...) throws -> KeySet { try KeySet(Array(#"{"keys":[\#(keys.joined(separator: ","))]}"#.utf8)) }
+    private func set(_ keys: String...) throws -> KeySet {
+        try KeySet(Array(#"{"keys":[\#(keys.joined(separator: ","))]}"#.utf8))
+    }
 
     @Test func onlyFittingKeysAreTaken() throws {
         let ec = try TokenSigner(.p256)
         let good = try ec.members()
         #expect(try set("{\(good)}", #"{\#(good),"use":"sig","alg":"ES256","key_ops":["verify"]}"#).keys.count == 2)
         for more in [
-            #""use":"enc""#, #""use":1"#, #""alg":"ES384""#, #""alg":"RS256""#, #""alg":1"#, #""key_ops":["sign"]"#, #""key_ops":"verify""#,
-            #""d":"AAAA""#, #""kid":"""#, #""kid":1"#, #""kid":"a\n""#, #""kid":"\#(String(repeating: "k", count: 257))""#,
+            #""use":"enc""#, #""use":1"#, #""alg":"ES384""#, #""alg":"RS256""#, #""alg":1"#, #""key_ops":["sign"]"#,
+            #""key_ops":"verify""#,
+            #""d":"AAAA""#, #""kid":"""#, #""kid":1"#, #""kid":"a\n""#,
+            #""kid":"\#(String(repeating: "k", count: 257))""#,
         ] {
             let found = try set("{\(good),\(more)}")
             #expect(found.keys.isEmpty && found.ignored.count == 1, "\(more.prefix(30))")
@@ -23,12 +27,13 @@ import Testing
         let point = #""kty":"EC","crv":"P-256""#
         for key in [
             "{}", "1", #"{"kty":"oct","k":"c2VjcmV0"}"#, #"{"kty":"EC","crv":"P-384","x":"AA","y":"AA"}"#, "{\(point)}",
-            #"{\#(point),"x":"AA","y":"AA"}"#, // Not on the curve, and the point at infinity.
+            #"{\#(point),"x":"AA","y":"AA"}"#,  // Not on the curve, and the point at infinity.
             #"{\#(point),"x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"}"#,
             #"{\#(point),"x":"\#(base64URL([UInt8](repeating: 0, count: 32)))","y":"\#(base64URL([UInt8](repeating: 0, count: 32)))"}"#,
             #"{\#(point),"x":"\#(base64URL([UInt8](repeating: 255, count: 32)))","y":"\#(base64URL([UInt8](repeating: 255, count: 32)))"}"#,
             #"{"kty":"OKP","crv":"X25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
-            #"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHUR"}"#, #"{"kty":"OKP","crv":"Ed25519"}"#,
+            #"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHUR"}"#,
+            #"{"kty":"OKP","crv":"Ed25519"}"#,
             #"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#, #"{"kty":"RSA","n":"","e":""}"#, #"{"kty":"RSA","e":"AQAB"}"#,
         ] {
             #expect(try set(key).keys.isEmpty, "\(key)")
@@ -43,15 +48,20 @@ import Testing
         for exponent in ["AQ", "AA", "Ag", "AQAA", "AQAAAAAAAAAB"] {
             #expect(try set(#"{"kty":"RSA","n":"\#(modulus)","e":"\#(exponent)"}"#).keys.isEmpty, "\(exponent)")
         }
-        #expect(try set(#"{"kty":"RSA","n":"\#(base64URL([UInt8](repeating: 0xff, count: 1025)))","e":"AQAB"}"#).keys.isEmpty)
+        #expect(
+            try set(#"{"kty":"RSA","n":"\#(base64URL([UInt8](repeating: 0xff, count: 1025)))","e":"AQAB"}"#).keys
+                .isEmpty)
     }
 
     @Test func setsAreBoundedAndJSON() throws {
         let key = #"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#
-        #expect(try KeySet(Array(#"{"keys":[\#(Array(repeating: key, count: 100).joined(separator: ","))]}"#.utf8)).keys.count == 100)
+        #expect(
+            try KeySet(Array(#"{"keys":[\#(Array(repeating: key, count: 100).joined(separator: ","))]}"#.utf8)).keys
+                .count == 100)
         #expect(try KeySet(Array(#"{"keys":[]}"#.utf8)).keys.isEmpty)
         let bad = [
-            #"{"keys":[\#(Array(repeating: key, count: 101).joined(separator: ","))]}"#, "", "{}", "[]", #"{"keys":{}}"#, #"{"keys":[}"#,
+            #"{"keys":[\#(Array(repeating: key, count: 101).joined(separator: ","))]}"#, "", "{}", "[]",
+            #"{"keys":{}}"#, #"{"keys":[}"#,
             #"{"keys":[],"keys":[]}"#, "<html>", String(repeating: " ", count: 1 << 20) + #"{"keys":[]}"#,
         ]
         for text in bad { #expect(throws: KeySet.Fault.self, "\(text.prefix(40))") { try KeySet(Array(text.utf8)) } }
@@ -110,9 +120,12 @@ import Testing
 
     @Test func cacheControlIsHeardWithinBounds() {
         let cases: [(String, UInt64?)] = [
-            ("Cache-Control: max-age=300\r\n", 300_000), ("cache-control:public, max-age=7200, must-revalidate", 7_200_000),
-            ("cache-control: max-age=1", 60_000), ("cache-control: max-age=99999999", 86_400_000), ("cache-control: no-store", 60_000),
-            ("cache-control: max-age=-5", 600_000), ("cache-control: max-age=99999999999999999999", 600_000), ("cache-control: private", 600_000),
+            ("Cache-Control: max-age=300\r\n", 300_000),
+            ("cache-control:public, max-age=7200, must-revalidate", 7_200_000),
+            ("cache-control: max-age=1", 60_000), ("cache-control: max-age=99999999", 86_400_000),
+            ("cache-control: no-store", 60_000),
+            ("cache-control: max-age=-5", 600_000), ("cache-control: max-age=99999999999999999999", 600_000),
+            ("cache-control: private", 600_000),
             ("x-cache-control: max-age=5", nil), ("cache-control", nil), ("", nil),
         ]
         for (line, lifetime) in cases { #expect(KeyReader.lifetime(ofHeader: line) == lifetime, "\(line)") }

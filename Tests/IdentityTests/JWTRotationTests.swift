@@ -35,8 +35,10 @@ import Testing
         _ = world.loop.step()
         #expect(world.refusal(newToken) == nil)
         #expect(step(world.loop) { world.refusal(newToken)?.check == .keysUnavailable })
-        #expect(world.refusal(newToken)?.fault == AuthenticationFault(
-            .unavailable, "the keys of the token's issuer are not at hand yet", retryAfterMilliseconds: 1000))
+        #expect(
+            world.refusal(newToken)?.fault
+                == AuthenticationFault(
+                    .unavailable, "the keys of the token's issuer are not at hand yet", retryAfterMilliseconds: 1000))
         try world.write([try new.jwk(kid: "new")])
         #expect(step(world.loop) { world.refusal(newToken) == nil })
     }
@@ -74,9 +76,15 @@ import Testing
     @Test func filesThatAreNoKeysAreRefusedAtTheStart() throws {
         let scratch = try Scratch()
         let loop = try EventLoop(index: 0)
-        try shell("mkfifo '\(scratch.file("fifo"))'; truncate -s 2M '\(scratch.file("large"))'; echo '{}' > '\(scratch.file("empty"))'")
-        for (name, words) in [("none", "No such file"), ("fifo", "not a file"), ("large", "larger than"), ("empty", "no list"), (".", "not a file")] {
-            let text = #"{ issuers: [ { issuer: "i", audience: "a", jwks_file: "\#(name)", tenant: { fixed: "t" }, role: { default: "viewer" } } ] }"#
+        try shell(
+            "mkfifo '\(scratch.file("fifo"))'; truncate -s 2M '\(scratch.file("large"))'; echo '{}' > '\(scratch.file("empty"))'"
+        )
+        for (name, words) in [
+            ("none", "No such file"), ("fifo", "not a file"), ("large", "larger than"), ("empty", "no list"),
+            (".", "not a file"),
+        ] {
+            let text =
+                #"{ issuers: [ { issuer: "i", audience: "a", jwks_file: "\#(name)", tenant: { fixed: "t" }, role: { default: "viewer" } } ] }"#
             let config = try JWTConfig(json5: Array(text.utf8), file: scratch.file("jwt.json5"))
             do {
                 _ = try JWTAuthority(config, loop: loop.remote)
@@ -93,7 +101,8 @@ import Testing
         let token = try signer.token(kid: "one", testClaims())
         #expect(try world.principal(token).role == .invoker)
         let change = { (role: String, file: String) in
-            let text = #"{ issuers: [ { issuer: "https://issuer.test", audience: "swiftlet", jwks_file: "\#(file)", tenant: { fixed: "t" }, role: { default: "\#(role)" } } ] }"#
+            let text =
+                #"{ issuers: [ { issuer: "https://issuer.test", audience: "swiftlet", jwks_file: "\#(file)", tenant: { fixed: "t" }, role: { default: "\#(role)" } } ] }"#
             try world.authority.replace(try JWTConfig(json5: Array(text.utf8), file: world.scratch.file("jwt.json5")))
         }
         try change("viewer", "keys.json")
@@ -111,8 +120,11 @@ import Testing
         let known = VerifiedTokens(most: 8)
         let keys = try IssuerKeys(
             try JWTConfig(
-                json5: Array(#"{ issuers: [ { issuer: "i", audience: "a", jwks_file: "keys.json", tenant: { fixed: "t" }, role: { default: "viewer" } } ] }"#.utf8),
-                file: world.scratch.file("jwt.json5")).issuers[0], loop: world.loop.remote)
+                json5: Array(
+                    #"{ issuers: [ { issuer: "i", audience: "a", jwks_file: "keys.json", tenant: { fixed: "t" }, role: { default: "viewer" } } ] }"#
+                        .utf8),
+                file: world.scratch.file("jwt.json5")
+            ).issuers[0], loop: world.loop.remote)
         let principal = try world.principal(token)
         for number in 0..<100 as Range<UInt8> {
             let digest = try #require(TokenDigest([number]))

@@ -37,8 +37,10 @@ import Testing
         let bad = [
             "", ".", "..", "...", "....", "a", "a.b", parts[0] + "." + parts[1], token + ".", "." + token, token + ".x",
             "." + parts[1] + "." + parts[2], parts[0] + ".." + parts[2], parts[0] + "." + parts[1] + ".",
-            " " + token, token + " ", token + "\n", token + "=", token + "==", parts[0] + "=." + parts[1] + "." + parts[2],
-            parts[0] + "." + parts[1] + ". " + parts[2], token.replacing(".", with: "\u{2024}"), "é.é.é", "\u{0}.\u{0}.\u{0}",
+            " " + token, token + " ", token + "\n", token + "=", token + "==",
+            parts[0] + "=." + parts[1] + "." + parts[2],
+            parts[0] + "." + parts[1] + ". " + parts[2], token.replacing(".", with: "\u{2024}"), "é.é.é",
+            "\u{0}.\u{0}.\u{0}",
             token + "\u{301}", "Bearer " + token, token + "," + token,
         ]
         for text in bad { #expect(world.refusal(text)?.check == .malformed, "\(text.prefix(40))") }
@@ -60,13 +62,18 @@ import Testing
     @Test func algorithmsAreOursAndTheKeys() throws {
         let (rsa, ec) = (try TokenSigner(.rsa), try TokenSigner(.p256))
         let world = try JWTWorld([try rsa.jwk(kid: "r"), try ec.jwk(kid: "e")])
-        for name in ["none", "None", "NONE", "nOnE", "HS256", "HS512", "RS512", "PS256", "ES384", "rs256", "RS256 ", "", "ES256K"] {
+        for name in [
+            "none", "None", "NONE", "nOnE", "HS256", "HS512", "RS512", "PS256", "ES384", "rs256", "RS256 ", "",
+            "ES256K",
+        ] {
             let token = try rsa.token(header: #"{"alg":"\#(name)","kid":"r"}"#, testClaims())
             #expect(world.refusal(token)?.check == .algorithm, "\(name)")
             let unsigned = token[...token.lastIndex(of: ".")!]
             #expect(world.refusal(String(unsigned)) != nil, "\(name), no signature")
         }
-        for header in [#"{"kid":"r"}"#, #"{"alg":null}"#, #"{"alg":["RS256"]}"#, #"{"alg":1}"#, #"{"alg":{"a":"RS256"}}"#] {
+        for header in [
+            #"{"kid":"r"}"#, #"{"alg":null}"#, #"{"alg":["RS256"]}"#, #"{"alg":1}"#, #"{"alg":{"a":"RS256"}}"#,
+        ] {
             #expect(world.refusal(try rsa.token(header: header, testClaims()))?.check == .algorithm, "\(header)")
         }
         // One key's name with the other's algorithm.
@@ -81,7 +88,8 @@ import Testing
         let world = try JWTWorld([try rsa.jwk(kid: "r")])
         let signed = base64URL(#"{"alg":"HS256","kid":"r"}"#.utf8) + "." + base64URL(testClaims().utf8)
         for secret in [try rsa.publicPEM(), Array(try rsa.members().utf8)] {
-            let file = try rsa.scratch.write("secret", secret.map { String($0, radix: 16) }.map { $0.count == 1 ? "0" + $0 : $0 }.joined())
+            let file = try rsa.scratch.write(
+                "secret", secret.map { String($0, radix: 16) }.map { $0.count == 1 ? "0" + $0 : $0 }.joined())
             try rsa.scratch.write("data", signed)
             try shellMAC(rsa, keyFile: file)
             let token = signed + "." + base64URL(try rsa.scratch.read("mac"))
@@ -98,8 +106,11 @@ import Testing
     @Test func headersBringNoKeysAndNoExtensions() throws {
         let (signer, stranger) = (try TokenSigner(.ed25519), try TokenSigner(.ed25519))
         let world = try JWTWorld([try signer.jwk(kid: "one")])
-        let own = #""jwk":\#(try stranger.jwk(kid: "one")),"jku":"http://127.0.0.1:1/","x5u":"http://127.0.0.1:1/","x5c":["AA=="]"#
-        #expect(world.refusal(try stranger.token(header: #"{"alg":"EdDSA","kid":"one",\#(own)}"#, testClaims()))?.check == .signature)
+        let own =
+            #""jwk":\#(try stranger.jwk(kid: "one")),"jku":"http://127.0.0.1:1/","x5u":"http://127.0.0.1:1/","x5c":["AA=="]"#
+        #expect(
+            world.refusal(try stranger.token(header: #"{"alg":"EdDSA","kid":"one",\#(own)}"#, testClaims()))?.check
+                == .signature)
         #expect(world.refusal(try signer.token(header: #"{"alg":"EdDSA","kid":"one",\#(own)}"#, testClaims())) == nil)
         let headers: [(String, JWTRefusal.Check)] = [
             (#"{"alg":"EdDSA","crit":["b64"],"b64":false}"#, .header), (#"{"alg":"EdDSA","crit":[]}"#, .header),
@@ -108,7 +119,8 @@ import Testing
             (#"{"alg":"none","alg":"EdDSA"}"#, .malformed), (#"{"alg":"EdDSA","\u0061lg":"none"}"#, .malformed),
             (#"["EdDSA"]"#, .malformed), (#""EdDSA""#, .malformed), ("{}", .algorithm), ("{", .malformed),
             (#"{"alg":"EdDSA"}{}"#, .malformed), (#"{"alg":"EdDSA",}"#, .malformed), (#"{alg:"EdDSA"}"#, .malformed),
-            (#"{'alg':'EdDSA'}"#, .malformed), (#"{"alg":"EdDSA"/*x*/}"#, .malformed), ("\u{feff}{\"alg\":\"EdDSA\"}", .malformed),
+            (#"{'alg':'EdDSA'}"#, .malformed), (#"{"alg":"EdDSA"/*x*/}"#, .malformed),
+            ("\u{feff}{\"alg\":\"EdDSA\"}", .malformed),
         ]
         for (header, check) in headers {
             #expect(world.refusal(try signer.token(header: header, testClaims()))?.check == check, "\(header)")
@@ -122,11 +134,14 @@ import Testing
         let signer = try TokenSigner(.ed25519)
         let world = try JWTWorld([try signer.jwk(kid: "one")])
         let names: [(String, JWTRefusal.Check)] = [
-            (#""../../etc/passwd""#, .key), (#""/dev/zero""#, .key), (#""one/../one""#, .key), (#""ONE""#, .key), (#""one ""#, .key),
-            (#""' or 1=1 --""#, .key), (#""""#, .header), (#""a\u0000""#, .malformed), (#""a\nb""#, .header), (#""\u001b[2J""#, .header),
+            (#""../../etc/passwd""#, .key), (#""/dev/zero""#, .key), (#""one/../one""#, .key), (#""ONE""#, .key),
+            (#""one ""#, .key),
+            (#""' or 1=1 --""#, .key), (#""""#, .header), (#""a\u0000""#, .malformed), (#""a\nb""#, .header),
+            (#""\u001b[2J""#, .header),
             (#""\u202eone""#, .header), ("1", .header), ("null", .header), (#"["one"]"#, .header),
             ("\"\(String(repeating: "k", count: 256))\"", .key), ("\"\(String(repeating: "k", count: 257))\"", .header),
-            ("\"\(String(repeating: "k", count: 3000))\"", .header), ("\"\(String(repeating: "k", count: 4000))\"", .tooLong),
+            ("\"\(String(repeating: "k", count: 3000))\"", .header),
+            ("\"\(String(repeating: "k", count: 4000))\"", .tooLong),
         ]
         for (name, check) in names {
             let token = try signer.token(header: #"{"alg":"EdDSA","kid":\#(name)}"#, testClaims())
@@ -144,11 +159,13 @@ import Testing
         #expect(world.refusal(String(repeating: "a", count: 1 << 20))?.check == .tooLong)
         let bombs = [
             String(repeating: "[", count: 5000), String(repeating: #"{"a":"#, count: 1500),
-            "[" + String(repeating: "1,", count: 2000) + "1]", String(repeating: "[", count: 17) + String(repeating: "]", count: 17),
+            "[" + String(repeating: "1,", count: 2000) + "1]",
+            String(repeating: "[", count: 17) + String(repeating: "]", count: 17),
         ]
         for bomb in bombs {
             #expect(world.refusal(try signer.token(kid: "one", testClaims(["x": bomb])))?.check == .malformed)
-            #expect(world.refusal(try signer.token(header: bomb, testClaims()))?.check == .malformed || bomb.count > 3000)
+            #expect(
+                world.refusal(try signer.token(header: bomb, testClaims()))?.check == .malformed || bomb.count > 3000)
         }
     }
 
@@ -168,7 +185,9 @@ import Testing
     @Test func refusalsNeverHoldTheToken() throws {
         let signer = try TokenSigner(.ed25519)
         let world = try JWTWorld([try signer.jwk(kid: "one")])
-        for claims in [testClaims(["iss": #""secret-word""#]), testClaims(["aud": #""secret-word""#]), #"{"secret-word":"#] {
+        for claims in [
+            testClaims(["iss": #""secret-word""#]), testClaims(["aud": #""secret-word""#]), #"{"secret-word":"#,
+        ] {
             let refusal = try #require(world.refusal(try signer.token(kid: "one", claims)))
             #expect(!"\(refusal)".contains("secret-word") && refusal.fault.kind == .invalid)
         }

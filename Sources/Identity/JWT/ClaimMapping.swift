@@ -46,7 +46,8 @@ extension PatternRule {
             let patterns = words.prefix(64).compactMap(NamePattern.init)
             guard patterns.count == words.count else {
                 throw JWTRefusal(
-                    .mapping, "a claim that lists functions or models is not of at most 64 names or beginnings of names")
+                    .mapping, "a claim that lists functions or models is not of at most 64 names or beginnings of names"
+                )
             }
             return patterns
         }

@@ -39,7 +39,8 @@ package struct ClaimRule: Equatable, Sendable {
         case .array(let items) where items.count <= Self.mostValues:
             return items.compactMap { if case .string(let text) = $0 { text } else { nil } }
         default:
-            throw JWTRefusal(.claim, "a claim that this host maps is neither a string nor a list of at most 256 strings")
+            throw JWTRefusal(
+                .claim, "a claim that this host maps is neither a string nor a list of at most 256 strings")
         }
     }
 }

@@ -51,7 +51,8 @@ extension ClaimRule {
         if case .string(let name) = reader.members["claim"], isName(name) { return [name] }
         guard let value = reader.members["claim"] else { return nil }
         guard case .array(let items) = value, (1...8).contains(items.count) else {
-            throw reader.failure("claim", expected: "the name of a claim, or a list of 1 to 8 that lead to it", found: value)
+            throw reader.failure(
+                "claim", expected: "the name of a claim, or a list of 1 to 8 that lead to it", found: value)
         }
         var path: [String] = []
         for item in items {

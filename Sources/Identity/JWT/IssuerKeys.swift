@@ -48,7 +48,8 @@ final class IssuerKeys: Sendable {
             if let fault = fetch() {
                 throw RuntimeError(
                     .badRequest, step: "read the keys of the issuer \(Names.quoted(policy.issuer)) from \(path)",
-                    cause: fault.words, next: "give a JSON Web Key Set that the user of the host may read; see docs/jwt.md")
+                    cause: fault.words,
+                    next: "give a JSON Web Key Set that the user of the host may read; see docs/jwt.md")
             }
         }
         loop.submit { [weak self] loop in self?.refresh(loop) }

@@ -45,7 +45,11 @@ package final class JWTAuthority: Sendable {
                 $0.policy.issuer.isExactly(policy.issuer) && $0.keys.source == policy.source
                     && $0.keys.keep == policy.keepsKeys
             }
-            if let kept { all.append((policy, kept.keys)) } else { all.append((policy, try IssuerKeys(policy, loop: loop))) }
+            if let kept {
+                all.append((policy, kept.keys))
+            } else {
+                all.append((policy, try IssuerKeys(policy, loop: loop)))
+            }
         }
         return Issuers(all)
     }

@@ -92,7 +92,8 @@ extension IssuerPolicy {
         default:
             throw RuntimeError(
                 .manifestInvalid, step: reader.step,
-                cause: "'\(reader.prefix)jwks_file' or '\(reader.prefix)jwks_url' must say where the issuer's keys are, "
+                cause:
+                    "'\(reader.prefix)jwks_file' or '\(reader.prefix)jwks_url' must say where the issuer's keys are, "
                     + "one of the two; ca_file belongs to an address",
                 next: "see \(JWTConfig.docs)")
         }

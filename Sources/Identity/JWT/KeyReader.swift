@@ -53,7 +53,8 @@ struct KeyReader: Sendable {
         return .text(bytes, lifetime: Self.filePause)
     }
 
-    private static func contents(of path: String, unless known: FileStamp?) throws(SystemError) -> (FileStamp, [UInt8]?) {
+    private static func contents(of path: String, unless known: FileStamp?) throws(SystemError) -> (FileStamp, [UInt8]?)
+    {
         // O_NONBLOCK: a FIFO of that name must not hold the thread.
         let file = try FileDescriptor.open(path, flags: O_RDONLY | O_NONBLOCK)
         let stamp = try FileStamp(file.raw)

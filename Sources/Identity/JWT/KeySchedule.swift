@@ -44,8 +44,8 @@ struct KeySchedule: Sendable {
         return true
     }
 
-    /// Whether a fetch runs or is about to.
-    func isAwaited(_ now: MonotonicTime) -> Bool { isFetching || due <= now }
+    /// Whether a fetch that may bring an unknown key runs or is about to.
+    func isAwaited(_ now: MonotonicTime) -> Bool { rules.unknownKeyPause != nil && (isFetching || due <= now) }
 
     mutating func succeeded(_ now: MonotonicTime, lifetime: UInt64) {
         isFetching = false

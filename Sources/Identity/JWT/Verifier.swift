@@ -31,7 +31,9 @@ enum Verifier {
         -> VerifiedClaims
     {
         let claims = token.claims
-        guard audiences(claims["aud"]).contains(where: { audience in policy.audiences.contains { $0.isExactly(audience) } })
+        guard
+            audiences(claims["aud"]).contains(where: { audience in policy.audiences.contains { $0.isExactly(audience) }
+                })
         else { throw JWTRefusal(.audience, "the token is not meant for this host (aud)") }
         guard let expiry = try date(claims, "exp") else {
             throw JWTRefusal(.expired, "the token does not say when it ends (exp)")
@@ -48,7 +50,8 @@ enum Verifier {
         if let longest = policy.longestLife, expiry - (made ?? now) > longest {
             throw JWTRefusal(.lifetime, "the token lives longer than this host allows (exp, iat)")
         }
-        guard case .string(let subject) = claims["sub"], !subject.isEmpty, subject.utf8.count <= 255, subject.isPrintable
+        guard case .string(let subject) = claims["sub"], !subject.isEmpty, subject.utf8.count <= 255,
+            subject.isPrintable
         else { throw JWTRefusal(.claim, "the token's subject (sub) is not 1 to 255 bytes of printable text") }
         return VerifiedClaims(subject: subject, expires: expires)
     }

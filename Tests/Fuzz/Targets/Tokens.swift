@@ -51,7 +51,8 @@ extension Target {
         guard let set = try? KeySet(bytes) else { return }
         require(set.keys.count + set.ignored.values.reduce(0, +) <= KeySet.mostKeys, "keys are few")
         for key in set.keys {
-            require(key.algorithm != .rs256 || (KeySet.leastBits...8192).contains(key.bits), "an RSA key has enough bits")
+            require(
+                key.algorithm != .rs256 || (KeySet.leastBits...8192).contains(key.bits), "an RSA key has enough bits")
             require(!key.signed([1], signature: [UInt8](repeating: 0, count: 64)), "zeros sign nothing")
         }
     }
@@ -59,7 +60,9 @@ extension Target {
     private static func readJSON(_ bytes: [UInt8]) {
         guard let value = try? StrictJSON.decode(bytes, values: 1024) else { return }
         require((try? JSON5.decode(bytes, step: "fuzz")) != nil || bytes.count > JSON5.largest, "JSON is JSON5")
-        require((try? StrictJSON.decode(Array(value.text.utf8), values: 1024)) == value, "what is written is read back equal")
+        require(
+            (try? StrictJSON.decode(Array(value.text.utf8), values: 1024)) == value,
+            "what is written is read back equal")
     }
 
     private static func encoded(_ bytes: [UInt8]) -> [UInt8] {
