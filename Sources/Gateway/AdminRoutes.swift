@@ -4,6 +4,7 @@ internal import HTTP
 internal import Platform
 internal import Registry
 internal import Scheduler
+internal import Vault
 internal import Workers
 
 extension Gateway {
@@ -33,7 +34,8 @@ extension Gateway {
         let tenant = match.tenant ?? ""
         let key = FunctionKey(tenant: tenant, name: match.names["function"] ?? "")
         guard principal.mayTouch(function: key.name) || match.names["function"] == nil else {
-            return answer(exchange, Authorization.forbidden(match.route, principal, tenant), requestID: requestID)
+            return refuse(
+                exchange, match, Authorization.forbidden(match.route, principal, tenant), requestID: requestID)
         }
         switch match.route {
         case .whoAmI: whoAmI(exchange, requestID: requestID)
@@ -48,6 +50,9 @@ extension Gateway {
         case .deploy: deploy(exchange, tenant: tenant, name: nil, requestID: requestID)
         case .deployNamed: deploy(exchange, tenant: tenant, name: key.name, requestID: requestID)
         case .removeFunction: remove(exchange, key, requestID: requestID)
+        case .listAudit, .listTenantAudit: listAudit(exchange, of: match.tenant, requestID: requestID)
+        case .showAuditHead: showAuditHead(exchange, requestID: requestID)
+        case .verifyAudit: verifyAudit(exchange, requestID: requestID)
         case .listTenants: listTenants(exchange, requestID: requestID)
         case .createTenant: createTenant(exchange, requestID: requestID)
         case .showTenant: showTenant(exchange, tenant, requestID: requestID)
@@ -59,6 +64,11 @@ extension Gateway {
             rotateKey(exchange, match.names["key"] ?? "", of: match.tenant, requestID: requestID)
         case .revokeKey, .revokePlatformKey:
             revokeKey(exchange, match.names["key"] ?? "", of: match.tenant, requestID: requestID)
+        case .listSecrets, .listFunctionSecrets:
+            listSecrets(exchange, of: tenant, function: match.names["function"], requestID: requestID)
+        case .setSecret, .setFunctionSecret: setSecret(exchange, match.secret, requestID: requestID)
+        case .removeSecret, .removeFunctionSecret: removeSecret(exchange, match.secret, requestID: requestID)
+        case .rotateDataKey: rotateDataKey(exchange, of: tenant, requestID: requestID)
         case .health, .ready, .function, .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize,
             .messages, .countTokens, .otherMessages, .responses, .otherResponses, .models, .tensors, .metrics:
             preconditionFailure("\(match.route) is served elsewhere")
@@ -143,6 +153,12 @@ extension Deployment {
         }
         if kind == .handler { members["access"] = .string(manifest.access.rawValue) }
         return .object(members)
+    }
+}
+
+extension RouteMatch {
+    fileprivate var secret: SecretPlace {
+        SecretPlace(tenant: tenant ?? "", function: names["function"], name: names["secret"] ?? "")
     }
 }
 

@@ -1,4 +1,5 @@
 // POST /admin/v1/deployments/{tenant}[/{name}]: takes an archive to disk, checks it off the loop, and publishes it.
+internal import Audit
 internal import Core
 internal import Glibc
 internal import HTTP
@@ -11,18 +12,28 @@ internal import Workers
 
 extension Gateway {
     func deploy(_ exchange: HTTPExchange, tenant: String, name: String?, requestID: String) {
-        if let refusal = mayDeploy(exchange, tenant: tenant, name: name) {
-            return answer(exchange, refusal, requestID: requestID)
+        if let refusal = mayDeploy(exchange, tenant: tenant, name: name) ?? shared.audit.refusal {
+            let match = RouteMatch(route: exchange.caller.route, names: ["tenant": tenant])
+            return refusal.httpStatus == 403
+                ? refuse(exchange, match, refusal, requestID: requestID)
+                : answer(exchange, refusal, requestID: requestID)
         }
-        let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar")
+        let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar", tenant: tenant)
         do {
             let upload = Upload(try FileDescriptor.open(path, flags: O_WRONLY | O_CREAT | O_EXCL), path: path)
             exchange.onClose = { upload.discard() }
             let own = LoopBound((self, exchange), on: loop)
+            let limit = PluginAdmission.largestArchive(of: tenant)
+            var received: UInt64 = 0
             exchange.onBody = { bytes, isEnd in
+                let (gateway, exchange) = own.value
+                received += UInt64(bytes.byteCount)
+                guard received <= limit else {
+                    upload.discard()
+                    return gateway.answer(exchange, Self.tooLarge(limit), requestID: requestID)
+                }
                 upload.write(bytes)
                 guard isEnd else { return }
-                let (gateway, exchange) = own.value
                 exchange.onClose = nil
                 gateway.admit(exchange, upload: upload, tenant: tenant, name: name, requestID: requestID)
             }
@@ -85,6 +96,12 @@ extension Gateway {
         guard let cause = budget.impossible(ModelSpec(deployment, root: "").memoryNeed) else { return }
         throw RuntimeError(
             .conflict, step: "deploy \(deployment.key)", cause: cause, next: "or lower the limit in its manifest")
+    }
+
+    private static func tooLarge(_ limit: UInt64) -> RuntimeError {
+        RuntimeError(
+            .payloadTooLarge, step: "read the artefact", cause: "it is larger than \(limit) bytes",
+            next: "deploy less: data may come with a request, or lie in a model")
     }
 
     private static func storageError(_ step: String, _ cause: String) -> RuntimeError {

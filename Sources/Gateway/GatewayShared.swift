@@ -1,10 +1,12 @@
 // What all loops share: the registry, the workers, the logs and the counters. Everything in it is Sendable.
+package import Audit
 package import Core
 package import Inference
 package import PluginHost
 package import Registry
 package import Scheduler
 internal import Synchronization
+package import Vault
 package import Workers
 
 /// Counters of the whole host, for /metrics.
@@ -22,7 +24,10 @@ package final class GatewayShared: Sendable {
     package let dispatcher: Dispatcher
     package let store: ArtefactStore
     package let inference: InferenceService
+    package let vault: Vault
     package let authenticator: Authenticator
+    /// Every act and each denied access.
+    package let audit: AuditLog
     /// What is erased with a tenant, in this order.
     let tenantData: [any TenantData]
     /// Makes the models' quotas and weights those that the registry and the tenants file say.
@@ -30,18 +35,24 @@ package final class GatewayShared: Sendable {
     package let log = FunctionLog()
     /// Does what blocks: files and probes.
     package let background: BackgroundQueue
+    /// Opens sealed files, because nobody who waits for that must wait for a deployment.
+    package let files: BackgroundQueue
     package let requestIDs = RequestIDs()
     private let counters = Mutex(GatewayCounters())
     private let draining = Atomic<Bool>(false)
 
     package init(
         registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
-        background: BackgroundQueue, authenticator: Authenticator, tenantData: [any TenantData],
+        background: BackgroundQueue, files: BackgroundQueue, vault: Vault, authenticator: Authenticator,
+        audit: AuditLog, tenantData: [any TenantData],
         refreshPolicies: @escaping @Sendable () -> Void
     ) {
+        self.files = files
+        self.vault = vault
         self.tenantData = tenantData
         self.refreshPolicies = refreshPolicies
         self.authenticator = authenticator
+        self.audit = audit
         self.inference = inference
         self.registry = registry
         self.host = host

@@ -1,4 +1,5 @@
 // Renders the counters under our names; MetricsCompat.swift under those of others.
+internal import Audit
 internal import HTTP
 internal import Inference
 internal import Scheduler
@@ -19,6 +20,11 @@ extension Gateway {
         var text = MetricsText()
         text.add("swiftlet_http_requests_total", .counter, "Requests that arrived.", counted.requests)
         text.add("swiftlet_refusals_total", .counter, "Invocations that were refused.", counted.refusals)
+        text.add("swiftlet_denied_total", .counter, "Accesses that were denied.", shared.audit.deniedCount)
+        text.add("swiftlet_audit_entries", .gauge, "Entries that the audit log ever had.", shared.audit.head.count)
+        text.add(
+            "swiftlet_audit_blocked", .gauge, "1 while no act is allowed because it can't be written down.",
+            shared.audit.refusal == nil ? 0 : 1)
         text.add("swiftlet_cold_starts_total", .counter, "Invocations that started a worker.", counted.coldStarts)
         text.add(
             "swiftlet_refused_starts_total", .counter, "Workers that were not started because their function's die.",

@@ -45,6 +45,7 @@ extension Gateway {
         retryAfterMilliseconds: UInt64? = nil
     ) {
         shared.count { $0.refusals += 1 }
+        noteDenied(exchange, match, error, requestID: requestID)
         switch match.route {
         case .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize, .messages, .countTokens,
             .otherMessages, .responses, .otherResponses, .models:

@@ -11,9 +11,12 @@ enum Route: String, CaseIterable {
     // A tenant's own
     case whoAmI, listFunctions, deploy, deployNamed, removeFunction, readLog
     case showTenant, listKeys, createKey, rotateKey, revokeKey
+    case listSecrets, setSecret, removeSecret, listFunctionSecrets, setFunctionSecret, removeFunctionSecret,
+        rotateDataKey
     // The platform's
     case metrics, listWorkers, describeHost, listModels, setAlias, removeAlias
     case listTenants, createTenant, changeTenant, deleteTenant
+    case listAudit, showAuditHead, verifyAudit, listTenantAudit
     case listPlatformKeys, createPlatformKey, rotatePlatformKey, revokePlatformKey
 }
 
@@ -37,7 +40,12 @@ extension Route {
             .otherMessages, .responses, .otherResponses, .models, .tensors:
             .permission(.infer)
         case .listFunctions, .showTenant, .listKeys: .permission(.read)
+        case .listSecrets, .listFunctionSecrets: .permission(.read)
+        case .setSecret, .removeSecret, .setFunctionSecret, .removeFunctionSecret: .permission(.manageSecrets)
+        case .rotateDataKey: .permission(.manageTenant)
         case .readLog: .permission(.readLogs)
+        case .listTenantAudit: .permission(.readAudit)
+        case .listAudit, .showAuditHead, .verifyAudit: .permission(.readPlatform)
         case .deploy, .deployNamed, .removeFunction: .permission(.deploy)
         case .createKey, .rotateKey, .revokeKey: .permission(.manageTenant)
         case .metrics, .listWorkers, .describeHost, .listModels, .listTenants, .listPlatformKeys:
@@ -53,7 +61,7 @@ extension Route {
         switch permission {
         case .deploy, .manageSecrets: .operate
         case .manageTenant: .administer
-        case .read, .readLogs: .readPlatform
+        case .read, .readLogs, .readAudit: .readPlatform
         case .invoke, .infer, .readPlatform, .operate, .administer: permission
         }
     }
@@ -98,6 +106,17 @@ extension Route {
         case .createKey: ("POST", "/admin/v1/tenants/{tenant}/keys")
         case .rotateKey: ("POST", "/admin/v1/tenants/{tenant}/keys/{key}/rotate")
         case .revokeKey: ("DELETE", "/admin/v1/tenants/{tenant}/keys/{key}")
+        case .listAudit: ("GET", "/admin/v1/audit")
+        case .showAuditHead: ("GET", "/admin/v1/audit/head")
+        case .verifyAudit: ("GET", "/admin/v1/audit/verify")
+        case .listTenantAudit: ("GET", "/admin/v1/tenants/{tenant}/audit")
+        case .listSecrets: ("GET", "/admin/v1/tenants/{tenant}/secrets")
+        case .setSecret: ("PUT", "/admin/v1/tenants/{tenant}/secrets/{secret}")
+        case .removeSecret: ("DELETE", "/admin/v1/tenants/{tenant}/secrets/{secret}")
+        case .listFunctionSecrets: ("GET", "/admin/v1/tenants/{tenant}/functions/{function}/secrets")
+        case .setFunctionSecret: ("PUT", "/admin/v1/tenants/{tenant}/functions/{function}/secrets/{secret}")
+        case .removeFunctionSecret: ("DELETE", "/admin/v1/tenants/{tenant}/functions/{function}/secrets/{secret}")
+        case .rotateDataKey: ("POST", "/admin/v1/tenants/{tenant}/data-key/rotate")
         case .listPlatformKeys: ("GET", "/admin/v1/keys")
         case .createPlatformKey: ("POST", "/admin/v1/keys")
         case .rotatePlatformKey: ("POST", "/admin/v1/keys/{key}/rotate")

@@ -1,4 +1,5 @@
 // The routes of tenants: made, looked at, changed, suspended, deleted. Keys are in KeyRoutes.swift.
+internal import Audit
 package import Core
 internal import HTTP
 internal import Platform
@@ -124,18 +125,23 @@ extension Gateway {
     ) {
         let own = LoopBound((self, exchange), on: loop)
         let remote = loop.remote
+        let act = act(exchange)
         shared.background.run { [shared] in
             let result: Result<JSONValue, RuntimeError>
             do throws(RuntimeError) {
+                if let refusal = shared.audit.refusal { throw refusal }
                 result = .success(try work(shared))
             } catch {
                 result = .failure(error)
             }
-            remote.submit { _ in
-                let (gateway, exchange) = own.value
-                switch result {
-                case .success(let value): gateway.answer(exchange, value, requestID, status: status)
-                case .failure(let error): gateway.answer(exchange, error, requestID: requestID)
+            // Nobody is answered before the act is on disk.
+            shared.audit.record(act.answered(result, status: status)) { written in
+                remote.submit { _ in
+                    let (gateway, exchange) = own.value
+                    switch written.audited(result) {
+                    case .success(let value): gateway.answer(exchange, value, requestID, status: status)
+                    case .failure(let error): gateway.answer(exchange, error, requestID: requestID)
+                    }
                 }
             }
         }
@@ -176,6 +182,11 @@ extension GatewayShared {
         for tenant in registry.snapshot.tenants.values where tenant.state == .deleting {
             do throws(RuntimeError) {
                 _ = try deleteTenant(tenant.name)
+                audit.record(
+                    AuditEvent(
+                        actor: "host", tenant: tenant.name, act: Route.deleteTenant.act,
+                        target: "tenants/\(tenant.name)",
+                        detail: "finished after a restart"))
                 Log.info("a tenant's deletion was finished", [("tenant", tenant.name)])
             } catch {
                 Log.error("a tenant can't be deleted", [("tenant", tenant.name), ("cause", "\(error)")])

@@ -1,5 +1,6 @@
 // The names of a model's versions: `previous` is the host's, others are the platform team's; a version without one is not kept.
 package import Core
+internal import Storage
 
 extension Registry {
     /// Names a version of a model, or moves a name to it. `latest` makes it what the model's name alone means.

@@ -1,5 +1,6 @@
 // What tenants have taken of their quotas, kept between two lives of the host; Inference's ledger decides what that means.
 package import Core
+internal import Storage
 
 /// A table of one row for each tenant and meter. Used from one thread.
 package final class QuotaTable: Sendable {

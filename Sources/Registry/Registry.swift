@@ -4,6 +4,7 @@ package import Core
 internal import FoundationEssentials
 internal import Glibc
 internal import Platform
+internal import Storage
 internal import Synchronization
 
 package final class Registry: Sendable {
@@ -46,6 +47,7 @@ package final class Registry: Sendable {
     /// Opens the registry of a state directory, which is made when it isn't there.
     package init(stateDirectory: String) throws(RuntimeError) {
         lock = try Self.claim(stateDirectory)
+        try Self.refuseLoss(in: stateDirectory)
         let database = try Database(path: "\(stateDirectory)/registry.db")
         try Self.migrate(database, in: stateDirectory)
         self.database = database
@@ -113,6 +115,14 @@ package final class Registry: Sendable {
             }
         }
         try written.get()
+    }
+
+    /// Overwrites what the log of writes holds of pages as they were before.
+    func forgetOldPages() throws(RuntimeError) {
+        let done = writing.withLock { _ in
+            Result { () throws(RuntimeError) in try database.run("PRAGMA wal_checkpoint(TRUNCATE)") }
+        }
+        try done.get()
     }
 
     // MARK: opening

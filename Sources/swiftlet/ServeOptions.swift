@@ -21,17 +21,19 @@ struct ServeOptions {
     let withoutLayers: String?
     /// Layers of the sandbox without which it must not start.
     let requiredLayers: String?
-    /// PEM files; nil serves plain HTTP.
-    let tls: (certificate: String, key: String)?
+    let tls: TLSOptions
     /// What the memory limits of loaded models may add up to, here and on each device.
     let modelBudget: ModelBudget.Limits
     /// The file of tenants' quotas and weights.
     let tenants: String?
+    let masterKeyFile: String?
     /// The file of issuers whose tokens are good here.
     let jwt: String?
     let prefixes: PrefixStore.Options
     let responses: ResponseCacheLimits
     let logsAnswers: Bool
+    /// Days after which entries of the audit log go to its archive; nil: never.
+    let auditDays: Int?
     /// False: callers on this machine need a key like everybody else.
     let trustsLoopback: Bool
 
@@ -59,19 +61,17 @@ struct ServeOptions {
         responses.milliseconds = UInt64(try arguments.number("--response-cache-ttl", in: 1...86_400) ?? 300) * 1000
         self.responses = responses
         logsAnswers = arguments.has("--log-answers")
+        auditDays = try arguments.number("--audit-days", in: 1...36_500)
         switch arguments.value("--loopback") ?? "trusted" {
         case "trusted": trustsLoopback = true
         case "key": trustsLoopback = false
         case let other: throw UsageError(text: "--loopback takes trusted or key, not \(other)")
         }
         tenants = try arguments.value("--tenants").map(Self.absolute)
+        masterKeyFile = try arguments.value("--master-key-file").map(Self.absolute)
         jwt = try arguments.value("--jwt").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
-        switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {
-        case (let certificate?, let key?): tls = (certificate, key)
-        case (nil, nil): tls = nil
-        default: throw UsageError(text: "--tls-cert and --tls-key go together")
-        }
+        tls = try TLSOptions(arguments, listen: host)
     }
 
     private static func prefixes(_ arguments: Arguments) throws -> PrefixStore.Options {
@@ -95,19 +95,10 @@ struct ServeOptions {
         return options
     }
 
-    func makeTLSContext() throws -> TLSContext? {
-        guard let tls else { return nil }
-        do {
-            return try TLSContext(certificate: tls.certificate, key: tls.key)
-        } catch {
-            throw RuntimeError(
-                .unavailable, step: "load the certificate", cause: "\(error)",
-                next: "give PEM files: --tls-cert takes the chain with the server's certificate first")
-        }
-    }
-
     private static func absolute(_ path: String) throws -> String {
-        guard !path.isEmpty else { throw UsageError(text: "--state, --tenants and --jwt take a path") }
+        guard !path.isEmpty else {
+            throw UsageError(text: "--state, --tenants, --jwt and --master-key-file take a path")
+        }
         guard !path.hasPrefix("/") else { return path }
         guard let here = unsafe getcwd(nil, 0) else { throw SystemError(call: "getcwd", code: errno) }
         defer { unsafe free(here) }

@@ -14,7 +14,7 @@ struct Tokens {
     init?(_ options: ServeOptions) throws {
         guard let file = options.jwt else { return nil }
         self.file = file
-        loop = try EventLoop(index: options.loops + 3)
+        loop = try EventLoop(index: options.loops + 5)
         authority = try JWTAuthority(try Self.read(file), loop: loop.remote)
     }
 

@@ -1,6 +1,7 @@
 // The registry on a real disk: what was published is there after a restart, and what can't be read says why.
 import Core
 import Glibc
+import Storage
 import Synchronization
 import TestSupport
 import Testing
@@ -266,35 +267,5 @@ private func opening(_ directory: String) -> RuntimeError? {
             try database.run("PRAGMA user_version=0")
         }
         #expect(opening(scratch.path)?.cause.contains("already exists") == true)
-    }
-
-    @Test func aTransactionThatFailsLeavesNothing() throws {
-        let scratch = try Scratch()
-        let database = try Database(path: scratch.file("x.db"))
-        try database.run("CREATE TABLE t (a TEXT NOT NULL) STRICT")
-        let error = failure { () throws(RuntimeError) in
-            try database.transaction { () throws(RuntimeError) in
-                try database.run("INSERT INTO t VALUES (?1)", ["one"])
-                try database.run("INSERT INTO t VALUES (NULL)")
-            }
-        }
-        #expect(error?.cause == "NOT NULL constraint failed: t.a" && error?.step.hasPrefix("insert in ") == true)
-        var rows: [[String]] = []
-        try database.run("SELECT a FROM t") { rows.append($0) }
-        #expect(rows == [])
-        try database.transaction { () throws(RuntimeError) in try database.run("INSERT INTO t VALUES (?1)", ["two"]) }
-        try database.run("SELECT a FROM t") { rows.append($0) }
-        #expect(rows == [["two"]])
-    }
-
-    @Test func aFullDiskIsCalledOne() throws {
-        let scratch = try Scratch()
-        let database = try Database(path: scratch.file("x.db"))
-        try database.run("CREATE TABLE t (a TEXT)")
-        try database.run("PRAGMA max_page_count=2")
-        let error = failure { () throws(RuntimeError) in
-            try database.run("INSERT INTO t VALUES (?1)", [String(repeating: "x", count: 50_000)])
-        }
-        #expect(error?.code == .insufficientStorage && error?.next.contains("free space") == true)
     }
 }

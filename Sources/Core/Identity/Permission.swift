@@ -21,6 +21,8 @@ package enum Permission: UInt16, Sendable, CaseIterable {
     case operate
     /// Create, import and delete tenants; make and revoke the platform's keys.
     case administer
+    /// See the tenant's part of the audit log.
+    case readAudit
 }
 
 /// A set of permissions in one word.
@@ -56,10 +58,10 @@ package enum Role: String, Sendable, CaseIterable {
     package var permissions: Permissions {
         switch self {
         case .platformAdmin: .all
-        case .platformOperator: Permissions([.read, .readLogs, .readPlatform, .operate])
-        case .platformViewer: Permissions([.read, .readPlatform])
+        case .platformOperator: Permissions([.read, .readLogs, .readPlatform, .operate, .readAudit])
+        case .platformViewer: Permissions([.read, .readPlatform, .readAudit])
         case .tenantAdmin:
-            Permissions([.invoke, .infer, .read, .readLogs, .deploy, .manageSecrets, .manageTenant])
+            Permissions([.invoke, .infer, .read, .readLogs, .deploy, .manageSecrets, .manageTenant, .readAudit])
         case .developer: Permissions([.invoke, .infer, .read, .readLogs, .deploy, .manageSecrets])
         case .invoker: Permissions([.invoke, .infer])
         case .viewer: Permissions([.read, .readLogs])
@@ -75,7 +77,7 @@ package enum Scope: String, Sendable, CaseIterable {
         switch self {
         case .invoke: Permissions([.invoke, .infer])
         case .deploy: Permissions([.deploy, .read])
-        case .read: Permissions([.read, .readLogs, .readPlatform])
+        case .read: Permissions([.read, .readLogs, .readPlatform, .readAudit])
         case .admin: .all
         }
     }

@@ -38,7 +38,8 @@ struct JWTRefusal: Error, Equatable, Sendable {
         case .keysUnavailable:
             AuthenticationFault(.unavailable, words, retryAfterMilliseconds: UInt64(retryAfter ?? 1) * 1000)
         // It may be for a function, which checks it itself.
-        case .malformed, .tooLong, .header, .algorithm, .issuer, .audience: AuthenticationFault(.invalid, words, isOurs: false)
+        case .malformed, .tooLong, .header, .algorithm, .issuer, .audience:
+            AuthenticationFault(.invalid, words, isOurs: false)
         default: AuthenticationFault(.invalid, words)
         }
     }

@@ -33,7 +33,7 @@ enum Verifier {
         let claims = token.claims
         guard
             audiences(claims["aud"]).contains(where: { audience in policy.audiences.contains { $0.isExactly(audience) }
-                })
+            })
         else { throw JWTRefusal(.audience, "the token is not meant for this host (aud)") }
         guard let expiry = try date(claims, "exp") else {
             throw JWTRefusal(.expired, "the token does not say when it ends (exp)")
