@@ -5,6 +5,7 @@ package import Inference
 package import PluginHost
 package import Registry
 package import Scheduler
+package import Signing
 internal import Synchronization
 package import Vault
 package import Workers
@@ -23,6 +24,7 @@ package final class GatewayShared: Sendable {
     package let host: WorkerHost
     package let dispatcher: Dispatcher
     package let store: ArtefactStore
+    package let trust: TrustStore
     package let inference: InferenceService
     package let vault: Vault
     package let authenticator: Authenticator
@@ -42,7 +44,8 @@ package final class GatewayShared: Sendable {
     private let draining = Atomic<Bool>(false)
 
     package init(
-        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
+        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, trust: TrustStore,
+        inference: InferenceService,
         background: BackgroundQueue, files: BackgroundQueue, vault: Vault, authenticator: Authenticator,
         audit: AuditLog, tenantData: [any TenantData],
         refreshPolicies: @escaping @Sendable () -> Void
@@ -58,6 +61,7 @@ package final class GatewayShared: Sendable {
         self.host = host
         self.dispatcher = dispatcher
         self.store = store
+        self.trust = trust
         self.background = background
         refreshModels()
     }

@@ -11,6 +11,7 @@ enum Route: String, CaseIterable {
     // A tenant's own
     case whoAmI, listFunctions, deploy, deployNamed, removeFunction, readLog
     case showTenant, listKeys, createKey, rotateKey, revokeKey
+    case listTrustedKeys, trustKey, distrustKey, setUnsigned, readBillOfMaterials
     case listSecrets, setSecret, removeSecret, listFunctionSecrets, setFunctionSecret, removeFunctionSecret,
         rotateDataKey
     // The platform's
@@ -18,6 +19,7 @@ enum Route: String, CaseIterable {
     case listTenants, createTenant, changeTenant, deleteTenant
     case listAudit, showAuditHead, verifyAudit, listTenantAudit
     case listPlatformKeys, createPlatformKey, rotatePlatformKey, revokePlatformKey
+    case listPlatformTrustedKeys, trustPlatformKey, distrustPlatformKey
 }
 
 extension Route {
@@ -48,6 +50,10 @@ extension Route {
         case .listAudit, .showAuditHead, .verifyAudit: .permission(.readPlatform)
         case .deploy, .deployNamed, .removeFunction: .permission(.deploy)
         case .createKey, .rotateKey, .revokeKey: .permission(.manageTenant)
+        case .listTrustedKeys, .readBillOfMaterials: .permission(.read)
+        case .trustKey, .distrustKey, .setUnsigned: .permission(.manageTenant)
+        case .listPlatformTrustedKeys: .permission(.readPlatform)
+        case .trustPlatformKey, .distrustPlatformKey: .permission(.administer)
         case .metrics, .listWorkers, .describeHost, .listModels, .listTenants, .listPlatformKeys:
             .permission(.readPlatform)
         case .setAlias, .removeAlias, .changeTenant: .permission(.operate)
@@ -106,6 +112,14 @@ extension Route {
         case .createKey: ("POST", "/admin/v1/tenants/{tenant}/keys")
         case .rotateKey: ("POST", "/admin/v1/tenants/{tenant}/keys/{key}/rotate")
         case .revokeKey: ("DELETE", "/admin/v1/tenants/{tenant}/keys/{key}")
+        case .listTrustedKeys: ("GET", "/admin/v1/tenants/{tenant}/trusted-keys")
+        case .trustKey: ("PUT", "/admin/v1/tenants/{tenant}/trusted-keys/{keyid}")
+        case .distrustKey: ("DELETE", "/admin/v1/tenants/{tenant}/trusted-keys/{keyid}")
+        case .setUnsigned: ("PUT", "/admin/v1/tenants/{tenant}/unsigned")
+        case .readBillOfMaterials: ("GET", "/admin/v1/functions/{tenant}/{function}/sbom")
+        case .listPlatformTrustedKeys: ("GET", "/admin/v1/trusted-keys")
+        case .trustPlatformKey: ("PUT", "/admin/v1/trusted-keys/{keyid}")
+        case .distrustPlatformKey: ("DELETE", "/admin/v1/trusted-keys/{keyid}")
         case .listAudit: ("GET", "/admin/v1/audit")
         case .showAuditHead: ("GET", "/admin/v1/audit/head")
         case .verifyAudit: ("GET", "/admin/v1/audit/verify")

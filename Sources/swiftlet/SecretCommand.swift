@@ -83,7 +83,7 @@ enum SecretCommand {
     }
 
     private static func list(_ arguments: Arguments, _ path: String) throws -> Int32 {
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let answer = try client.expect("GET", path)
         guard !arguments.has("--json") else {
             Output.bytes(answer.body)

@@ -9,6 +9,7 @@ internal import Platform
 internal import PluginHost
 internal import Registry
 internal import Scheduler
+internal import Signing
 internal import Workers
 
 enum ServeCommand {
@@ -34,6 +35,7 @@ enum ServeCommand {
             stateDirectory: options.state,
             sealed: SealedArtefacts(vault: vault, stateDirectory: options.state, room: room))
         store.sweep(keeping: registry.snapshot.digests)
+        let trust = try TrustStore(stateDirectory: options.state, unsigned: options.unsigned)
         store.sealed?.sealEverything()
         try restamp(registry, store)
         let prefixFiles = try PrefixFiles(stateDirectory: options.state)
@@ -72,13 +74,14 @@ enum ServeCommand {
             registry: registry, host: host,
             dispatcher: Dispatcher(
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
+            trust: trust,
             inference: inference, background: BackgroundQueue(background.remote),
             files: BackgroundQueue(disk.remote), vault: vault,
             authenticator: Authenticator(
                 registry: registry, trustsLoopback: options.trustsLoopback, tokens: tokens?.authority, tls: tls?.context
             ),
             audit: auditing.log,
-            tenantData: [SealedData(vault, inference)], refreshPolicies: { quotas.apply(to: inference) })
+            tenantData: [SealedData(vault, inference), trust], refreshPolicies: { quotas.apply(to: inference) })
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []

@@ -5,6 +5,7 @@ internal import Glibc
 internal import HTTP
 internal import Inference
 internal import Platform
+internal import Signing
 internal import Synchronization
 
 struct ServeOptions {
@@ -32,6 +33,8 @@ struct ServeOptions {
     let prefixes: PrefixStore.Options
     let responses: ResponseCacheLimits
     let logsAnswers: Bool
+    /// What becomes of artefacts without a trusted signature.
+    let unsigned: UnsignedPolicy
     /// Days after which entries of the audit log go to its archive; nil: never.
     let auditDays: Int?
     /// False: callers on this machine need a key like everybody else.
@@ -61,6 +64,7 @@ struct ServeOptions {
         responses.milliseconds = UInt64(try arguments.number("--response-cache-ttl", in: 1...86_400) ?? 300) * 1000
         self.responses = responses
         logsAnswers = arguments.has("--log-answers")
+        unsigned = try UnsignedPolicy(argument: arguments.value("--unsigned") ?? "allow", of: "--unsigned")
         auditDays = try arguments.number("--audit-days", in: 1...36_500)
         switch arguments.value("--loopback") ?? "trusted" {
         case "trusted": trustsLoopback = true

@@ -75,7 +75,7 @@ enum VaultCommand {
     private static func rotateKey(_ arguments: Arguments) throws -> Int32 {
         let tenant = Client.tenant(arguments)
         try Names.validate(tenant, as: "tenant")
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let query = arguments.has("--reseal") ? "?reseal=true" : ""
         let answer = try client.expect("POST", "/admin/v1/tenants/\(tenant)/data-key/rotate\(query)")
         if arguments.has("--json") {

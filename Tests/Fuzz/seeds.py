@@ -36,6 +36,22 @@ write("tar", "above", archive([("../above", b"x")]))
 write("tar", "link", archive([("link", b"")], type=tarfile.SYMTYPE, linkname="/etc/passwd"))
 write("tar", "twice", archive([("same", b"1"), ("same", b"2")]))
 
+# ---- minisig: a public key, signatures of both kinds, a secret key without a password, a list of files
+
+KEY = "RWS5qAP/ooxWF1GBYmftVRvLEfdsGtAq8lzkjxGcAOeHCPBGrlGRfwIn"
+SECRET = ("RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAuagD/6KMVhc68xOhRMzhkYsv6RuD/1FL9XcyEVMyDORnTIGL6bE5"
+          "1lGBYmftVRvLEfdsGtAq8lzkjxGcAOeHCPBGrlGRfwInAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+PREHASHED = ("RUS5qAP/ooxWF6T6rXsNXVgic8iyichnB9MtL0RL2nfxtPQrZodgSaFRhVJ3H94QJngXIeS1sMKTU1mMX2WyeTCsxkOqo1lRyAA=",
+             "timestamp:1795821880\tfile:m\thashed", "LV6sL3OeNHMnPS1MKRiZwqJmmphC7BhOxJLl+Yl1vweb9pkSEsEKlswgrOQ0+FxrF2kvaddZPFUF4F/El8r1AQ==")
+LEGACY = ("RWS5qAP/ooxWF/1HYLc5jjkPWZ0DHdb5LfMOaobZXZM2CvKToiOnZ6VE54aaHLLxKH8c/IwkyVZNXvv5VmOKCQXFDERYOX50dgg=",
+          "timestamp:1795821881\tfile:m", "xb4cI6mJgu2R+iR85Orm1YgULVHg2uUrIOLQLBakhBlDr0rtGmAYLTWWhi2tCYDSztTF5uwTdiw5F//lijMGBQ==")
+write("minisig", "public", f"untrusted comment: minisign public key 17568CA2FF03A8B9\n{KEY}\n".encode())
+write("minisig", "key-alone", KEY.encode())
+write("minisig", "secret", f"untrusted comment: minisign encrypted secret key\n{SECRET}\n".encode())
+for name, (first, comment, second) in {"prehashed": PREHASHED, "legacy": LEGACY}.items():
+    write("minisig", name, f"untrusted comment: x\n{first}\ntrusted comment: {comment}\n{second}\n".encode())
+write("minisig", "list", f"{'a' * 64}  a\n{'b' * 64} *plugin.so\n".encode())
+
 # ---- http2: a 0 byte, then frames of type, flags, stream, size, payload (Targets/HTTP.swift)
 
 
