@@ -69,6 +69,7 @@ let package = Package(
         .target(name: "CNVML", cSettings: strictC),
         .target(name: "CDigest", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CSeal", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
+        .target(name: "CJOSE", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CSignature", cSettings: strictC, linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "CCurl", cSettings: strictC, linkerSettings: [.linkedLibrary("curl")]),
         .target(name: "SwiftletWire", path: "Sandbox/wire", cSettings: strictC),
@@ -81,7 +82,7 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-Xlinker", "-soname=libSwiftletKit.so"])]),
         room("Storage", ["Core", "CSQLite"]),
         // 2: processes, state, protocol
-        room("Identity", ["Platform", "Core", "CSeal"]),
+        room("Identity", ["Platform", "Core", "CSeal", "CJOSE", "CCurl"]),
         room("Limits", ["Core"]),
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
         room("Registry", ["Storage", "Platform", "Core", "CLinux"]),
@@ -142,7 +143,7 @@ let package = Package(
         tests("Registry", ["Registry", "Storage", "Core", "TestSupport"]),
         tests("Limits", ["Limits", "Core", "TestSupport"]),
         tests("Vault", ["Vault", "Storage", "Core", "TestSupport"]),
-        tests("Identity", ["Identity", "Core", "TestSupport"]),
+        tests("Identity", ["Identity", "Platform", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
         tests("PluginHost", ["PluginHost", "Vault", "Signing", "Core", "TestSupport"]),
         tests("Signing", ["Signing", "Storage", "Core", "TestSupport"]),
@@ -164,7 +165,8 @@ if let fuzzer {
         .executableTarget(
             name: "swiftlet-fuzz",
             dependencies: [
-                "CFuzzer", "Scheduler", "Inference", "PluginHost", "Signing", "Workers", "HTTP", "Platform", "Core",
+                "CFuzzer", "Scheduler", "Inference", "PluginHost", "Signing", "Workers", "HTTP", "Identity", "Platform",
+                "Core",
                 "SwiftletWire",
                 "CLinux",
             ],

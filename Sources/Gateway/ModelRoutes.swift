@@ -156,6 +156,7 @@ extension Gateway {
             _ = headers.append("retry-after", "\((wait + 999) / 1000)")
             _ = headers.append("retry-after-ms", "\(wait)")
         }
+        if error.status == 401 { _ = headers.append("www-authenticate", Self.challenge(exchange.request)) }
         // What no waiting mends is not to be tried again, whatever the status says to a client.
         if error.code == "insufficient_quota" { _ = headers.append("x-should-retry", "false") }
         let dialect = Dialect(exchange)

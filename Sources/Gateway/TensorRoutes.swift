@@ -74,6 +74,7 @@ extension Gateway {
     func fail(_ exchange: HTTPExchange, _ error: OpenAIError, _ requestID: String) {
         var headers = standardHeaders(exchange, "application/json", requestID)
         if let wait = error.retryAfterMilliseconds { _ = headers.append("retry-after", "\((wait + 999) / 1000)") }
+        if error.status == 401 { _ = headers.append("www-authenticate", Self.challenge(exchange.request)) }
         exchange.respond(status: error.status, headers: headers, body: InferWriter.failure(error))
     }
 

@@ -19,8 +19,8 @@ enum Help {
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--loops N]
                                       [--tls auto|self|off] [--tls-cert FILE --tls-key FILE] [--tls-hosts FILE]
                                       [--tls-client-ca FILE [--tls-client-crl FILE] [--tls-operators FILE]] [--tls-hsts S]
-                                      [--loopback trusted|key] [--tenants FILE] [--limits FILE] [--models-memory-mb N]
-                                      [--models-device-memory-mb N]
+                                      [--loopback trusted|key] [--tenants FILE] [--limits FILE] [--jwt FILE]
+                                      [--models-memory-mb N] [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
                                       [--master-key-file FILE]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
@@ -54,6 +54,8 @@ enum Help {
                                       it again
                   --limits FILE       JSON5 with limits of the platform, of each tenant and of each key (docs/limits.md); SIGHUP
                                       reads it again
+                  --jwt FILE          JSON5 with the issuers whose tokens (JWT, OIDC) are good here, their keys, and how claims
+                                      become tenant and role (docs/jwt.md); SIGHUP reads it again
                   --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
                                       goes for one that is asked for, a busy one never (default: no bound; docs/models.md)
                   --models-device-memory-mb N   the same for limits.device_memory_mb, on each device
@@ -84,7 +86,7 @@ enum Help {
                 """,
             options: [
                 "--listen", "--state", "--loopback", "--loops", "--zygotes", "--zygote-life",
-                "--restart-rate", "--uid", "--tenants", "--limits", "--models-memory-mb",
+                "--restart-rate", "--uid", "--tenants", "--limits", "--jwt", "--models-memory-mb",
                 "--models-device-memory-mb",
                 "--master-key-file",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",

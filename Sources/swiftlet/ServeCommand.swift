@@ -47,6 +47,7 @@ enum ServeCommand {
         try dropPrivileges(options)
         // The change of user decides anew who may look.
         try MasterKeys.hideMemory()
+        let tokens = try Tokens(options)
 
         let loops = try (0..<options.loops).map { index in try EventLoop(index: index) }
         let background = try EventLoop(index: options.loops)
@@ -78,7 +79,9 @@ enum ServeCommand {
                 memoryBounds: { bounds.memoryBounds(of: $0) }),
             store: store, trust: trust, inference: inference, background: BackgroundQueue(background.remote),
             files: BackgroundQueue(disk.remote), vault: vault,
-            authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback, tls: tls?.context),
+            authenticator: Authenticator(
+                registry: registry, trustsLoopback: options.trustsLoopback, tokens: tokens?.authority, tls: tls?.context
+            ),
             audit: auditing.log, limits: bounds,
             tenantData: [SealedData(vault, inference), trust], refreshPolicies: { quotas.apply(to: inference) })
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
@@ -101,6 +104,7 @@ enum ServeCommand {
             if signal == SIGHUP {
                 tls?.reload()
                 LimitsFile.reload(options.limits, bounds)
+                tokens?.reload()
                 return quotas.reload(inference)
             }
             beginDrain(shared, bound, loops.map(\.remote), drain)
@@ -115,9 +119,12 @@ enum ServeCommand {
         threads.append(try Runner(background))
         threads.append(try Runner(watching))
         threads.append(try Runner(disk))
+        if let tokens { threads.append(try Runner(tokens.loop)) }
+        let ending = tokens?.ending
         let remotes = loops.map(\.remote) + [background.remote, watching.remote, disk.remote]
         drain.onDone = {
             inference.close()
+            ending?()
             for remote in remotes { remote.submit { $0.stop() } }
         }
         loops[0].run()

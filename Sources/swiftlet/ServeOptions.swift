@@ -30,6 +30,8 @@ struct ServeOptions {
     /// The file of the platform's limits.
     let limits: String?
     let masterKeyFile: String?
+    /// The file of issuers whose tokens are good here.
+    let jwt: String?
     let prefixes: PrefixStore.Options
     let responses: ResponseCacheLimits
     let logsAnswers: Bool
@@ -74,6 +76,7 @@ struct ServeOptions {
         tenants = try arguments.value("--tenants").map(Self.absolute)
         limits = try arguments.value("--limits").map(Self.absolute)
         masterKeyFile = try arguments.value("--master-key-file").map(Self.absolute)
+        jwt = try arguments.value("--jwt").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
         tls = try TLSOptions(arguments, listen: host)
     }
@@ -100,7 +103,9 @@ struct ServeOptions {
     }
 
     private static func absolute(_ path: String) throws -> String {
-        guard !path.isEmpty else { throw UsageError(text: "--state, --tenants, --limits and --master-key-file take a path") }
+        guard !path.isEmpty else {
+            throw UsageError(text: "--state, --tenants, --limits, --jwt and --master-key-file take a path")
+        }
         guard !path.hasPrefix("/") else { return path }
         guard let here = unsafe getcwd(nil, 0) else { throw SystemError(call: "getcwd", code: errno) }
         defer { unsafe free(here) }

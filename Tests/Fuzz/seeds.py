@@ -150,6 +150,17 @@ write("job", "device", job(2, b"dir", b"llama.so", b"m.gguf", b"{}", 3, 8 << 30)
 write("job", "handler-device", job(1, b"d", b"plugin.so", b"", b"{}", 1, 1))
 write("job", "above", job(3, b"../x", b"a/../b", b"", b""))
 
+# ---- tokens: a byte that says which, then a token, a header's size with header and claims, a key set, or JSON (Targets/Tokens.swift)
+
+HEAD = b'{"alg":"EdDSA","kid":"a"}'
+CLAIMS = b'{"iss":"i","aud":["a"],"sub":"s","exp":1767225700,"nbf":1.5e9,"iat":1767225600,"t":"acme","r":["x"],"f":["c-*"]}'
+write("tokens", "token", b"\0eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UifQ.AAAA")
+write("tokens", "claims", b"\1" + bytes([len(HEAD)]) + HEAD + CLAIMS)
+write("tokens", "keys", b"\2" + b'{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a","use":"sig"},'
+      b'{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"},'
+      b'{"kty":"RSA","e":"AQAB","n":"' + b"_" * 342 + b'","alg":"RS256"}]}')
+write("tokens", "json", b"\3" + b'{"a":[1,-0.5e3,"\\u00e9\\ud83d\\ude00",true,null,{}]}')
+
 # ---- elf: small libraries of this machine
 
 SOURCE = "const void *swiftlet_plugin_entry(unsigned host) { return host == 0 ? 0 : \"x\"; }\n"
