@@ -81,21 +81,26 @@ let package = Package(
         room("Storage", ["Core", "CSQLite"]),
         // 2: processes, state, protocol
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
+        room("Ledger", ["Storage", "Platform", "Core"]),
         room("Registry", ["Storage", "Platform", "Core", "CLinux"]),
         room("HTTP", ["Platform", "CLinux", "CLLHTTP", "CNGHTTP2", "COpenSSL"]),
         // 3: decisions, and the door
         room("PluginHost", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
-        room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON", "CSeal"]),
+        room(
+            "Inference", ["Workers", "Ledger", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON", "CSeal"]),
         room(
             "Gateway",
-            ["HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core", "CSimdJSON"]),
+            [
+                "HTTP", "Scheduler", "Inference", "Ledger", "Registry", "PluginHost", "Workers", "Platform", "Core",
+                "CSimdJSON",
+            ]),
         // 4: composition root and command line
         .executableTarget(
             name: "swiftlet",
             dependencies: [
-                "Gateway", "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers", "Platform", "Core",
-                "CCurl",
+                "Gateway", "HTTP", "Scheduler", "Inference", "Ledger", "Registry", "PluginHost", "Workers", "Platform",
+                "Core", "CCurl",
                 "CLinux",
             ],
             swiftSettings: strict),
@@ -117,6 +122,7 @@ let package = Package(
         tests("Platform", ["Platform", "CLinux", "TestSupport"]),
         tests("HTTP", ["HTTP", "Platform", "CLinux"]),
         tests("Storage", ["Storage", "Core", "TestSupport"]),
+        tests("Ledger", ["Ledger", "Storage", "Core", "Platform", "TestSupport"]),
         tests("Registry", ["Registry", "Storage", "Core", "TestSupport"]),
         tests("Workers", ["Workers", "Platform", "Core", "SwiftletWire", "TestSupport"]),
         tests("PluginHost", ["PluginHost", "Core", "TestSupport"]),

@@ -22,6 +22,7 @@ extension Gateway {
         case ("PUT", "models", 4) where parts[2] == "aliases", ("DELETE", "models", 4) where parts[2] == "aliases":
             changeAlias(exchange, model: parts[1], alias: parts[3], requestID: requestID)
         case ("GET", "workers", 1): json(exchange, listWorkers(), requestID)
+        case ("GET", "usage", 1): usage(exchange, requestID: requestID)
         case ("GET", "host", 1): json(exchange, describeHost(), requestID)
         case ("GET", "logs", 3):
             json(exchange, listLog(FunctionKey(tenant: parts[1], name: parts[2]), exchange.request.query), requestID)

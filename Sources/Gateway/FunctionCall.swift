@@ -1,6 +1,7 @@
 // One call of a function: an HTTP exchange on one side, an invocation in a worker on the other. Loop-confined.
 internal import Core
 internal import HTTP
+internal import Ledger
 internal import Platform
 internal import Scheduler
 internal import Workers
@@ -22,6 +23,8 @@ final class FunctionCall: InvocationSink {
     private let askedAt = MonotonicTime.now
     private var run: InvocationRun?
     private var clientGone = false
+    /// A worker was asked for.
+    private var isAcquiring = false
     private var received: UInt64 = 0
     /// A head and its first bytes, held until the batch ends: a small answer then goes out whole, in one write.
     private var held: (status: Int, headers: HTTPHeaders, body: [UInt8])?
@@ -31,6 +34,13 @@ final class FunctionCall: InvocationSink {
     private var openCalls: [UInt32: () -> Void] = [:]
     /// Nanoseconds inside calls of models; calls that overlap count each.
     private var modelTime: UInt64 = 0
+    /// Of the answer; 0: it has none yet.
+    private var status = 0
+    private var bytesOut: UInt64 = 0
+    /// Why it was refused while it ran already.
+    private var refusal: RuntimeError?
+    private var isRecorded = false
+    private lazy var origin = gateway.origin(of: exchange, requestID)
 
     init(
         _ exchange: HTTPExchange, gateway: Gateway, deployment: Deployment, spec: WorkerSpec, path: String,
@@ -51,6 +61,7 @@ final class FunctionCall: InvocationSink {
         let limit = deployment.manifest.limits.bodyBytes
         if let length = exchange.request.contentLength {
             if length > limit { return refuse(tooLarge()) }
+            received = length <= Self.smallBody ? length : 0
             if length == 0 { return acquire(body: [], complete: true) }
             if length <= Self.smallBody {
                 return exchange.collectBody(limit: Int(length)) { [self] result in
@@ -63,6 +74,7 @@ final class FunctionCall: InvocationSink {
     }
 
     private func acquire(body: [UInt8], complete: Bool, again: Bool = false) {
+        isAcquiring = true
         let own = LoopBound(self, on: gateway.loop)
         gateway.shared.dispatcher.acquire(
             spec, idleMilliseconds: UInt64(deployment.manifest.idleTimeoutMilliseconds),
@@ -76,6 +88,7 @@ final class FunctionCall: InvocationSink {
         case .success(let lease):
             isCold = lease.isCold
             if clientGone {
+                record("cancelled", status: 0)
                 let channel: WorkerChannel?
                 switch place {
                 case .behind: return
@@ -112,7 +125,9 @@ final class FunctionCall: InvocationSink {
     private func forward(_ bytes: RawSpan, isEnd: Bool) {
         received += UInt64(bytes.byteCount)
         guard received <= deployment.manifest.limits.bodyBytes else {
-            refuse(tooLarge())
+            let error = tooLarge()
+            refusal = error
+            gateway.answer(exchange, error, requestID: requestID)
             run?.cancel()
             return
         }
@@ -122,10 +137,12 @@ final class FunctionCall: InvocationSink {
     private func callerLeft() {
         clientGone = true
         run?.cancel()
+        // Nobody asks for a worker before the body is there.
+        if !isAcquiring { record("cancelled", status: 0) }
     }
 
     private func refuse(_ error: RuntimeError) {
-        gateway.shared.count { $0.refusals += 1 }
+        record(clientGone ? "cancelled" : UsageRow.refused, status: clientGone ? 0 : error.httpStatus)
         gateway.answer(exchange, error, requestID: requestID)
     }
 
@@ -139,6 +156,7 @@ final class FunctionCall: InvocationSink {
     // MARK: the worker's side
 
     func responseHead(status: Int, fields: RawSpan, isWhole: Bool, timings: InvocationTimings) {
+        self.status = status
         var headers = HTTPHeaders()
         headers.reserve(fields: 8, bytes: 256)
         var offset = 0
@@ -156,6 +174,7 @@ final class FunctionCall: InvocationSink {
     }
 
     func responseBody(_ bytes: RawSpan) -> Bool {
+        bytesOut += UInt64(bytes.byteCount)
         if held?.body.append(bytes) != nil { return true }
         let hasRoom = exchange.write(bytes)
         if !hasRoom { exchange.onDrain = { [self] in run?.resume() } }
@@ -177,7 +196,8 @@ final class FunctionCall: InvocationSink {
         var isOver = false
         let calledAt = MonotonicTime.now
         let isModel = name.hasPrefix("model.")
-        let giveUp = gateway.hostCall(name, payload: payload, caller: deployment) { [weak self] bytes, isEnd, isError in
+        let giveUp = gateway.hostCall(name, payload: payload, caller: deployment, origin: origin) {
+            [weak self] bytes, isEnd, isError in
             isOver = isOver || isEnd
             if isEnd {
                 self?.openCalls[call] = nil
@@ -200,10 +220,12 @@ final class FunctionCall: InvocationSink {
             for giveUp in openCalls.values { giveUp() }
             openCalls = [:]
         }
-        gateway.shared.count { counters in
-            counters.invocations[outcome.name, default: 0] += 1
-            counters.coldStarts += isCold ? 1 : 0
-            counters.runNanoseconds &+= timings.run
+        // Before the answer leaves: a host that is killed then knows of the call.
+        if let refusal {
+            record(UsageRow.refused, status: refusal.httpStatus, timings)
+        } else {
+            let told = outcome.error.map { exchange.hasStarted ? status : $0.httpStatus } ?? status
+            record(outcome.name, status: clientGone && !exchange.hasStarted ? 0 : told, timings)
         }
         if let error = outcome.error, !clientGone {
             log(level: 3, text: error.description)
@@ -219,6 +241,30 @@ final class FunctionCall: InvocationSink {
             exchange.finish()
         }
         held = nil
+    }
+
+    /// The call is over: the ledger hears of it here, and /metrics from the ledger.
+    private func record(_ outcome: String, status: Int, _ timings: InvocationTimings? = nil) {
+        guard !isRecorded else { return }
+        isRecorded = true
+        var row = UsageRow()
+        row.time = UsageTime.now
+        row.requestID = requestID
+        row.tenant = deployment.tenant
+        row.principal = origin.principal
+        row.name = deployment.name
+        row.version = deployment.manifest.version
+        row.route = "fn"
+        row.outcome = outcome
+        row.status = status
+        row.isCold = isCold
+        row.queuedNanoseconds = timings?.queue ?? MonotonicTime.now.since(askedAt)
+        row.runNanoseconds = timings?.run ?? 0
+        row.cpuNanoseconds = timings?.cpu
+        row.memoryPeakBytes = timings?.memoryPeak
+        row.bytesIn = received
+        row.bytesOut = bytesOut
+        gateway.shared.usage.record(row)
     }
 
     private static func isOurs(_ name: RawSpan) -> Bool {

@@ -1,19 +1,16 @@
 // What all loops share: the registry, the workers, the logs and the counters. Everything in it is Sendable.
 package import Core
 package import Inference
+package import Ledger
 package import PluginHost
 package import Registry
 package import Scheduler
 internal import Synchronization
 package import Workers
 
-/// Counters of the whole host, for /metrics.
+/// Counters of the whole host, for /metrics; those of calls are the ledger's.
 package struct GatewayCounters: Sendable {
     package var requests: UInt64 = 0
-    package var invocations: [String: UInt64] = [:]
-    package var coldStarts: UInt64 = 0
-    package var refusals: UInt64 = 0
-    package var runNanoseconds: UInt64 = 0
 }
 
 package final class GatewayShared: Sendable {
@@ -22,6 +19,8 @@ package final class GatewayShared: Sendable {
     package let dispatcher: Dispatcher
     package let store: ArtefactStore
     package let inference: InferenceService
+    /// Every call that is over goes there, and nothing else counts calls.
+    package let usage: UsageLedger
     package let log = FunctionLog()
     /// Does what blocks: files and probes.
     package let background: BackgroundQueue
@@ -31,9 +30,10 @@ package final class GatewayShared: Sendable {
 
     package init(
         registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
-        background: BackgroundQueue
+        usage: UsageLedger, background: BackgroundQueue
     ) {
         self.inference = inference
+        self.usage = usage
         self.registry = registry
         self.host = host
         self.dispatcher = dispatcher

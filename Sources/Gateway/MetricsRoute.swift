@@ -1,6 +1,7 @@
 // Renders the counters under our names; MetricsCompat.swift under those of others.
 internal import HTTP
 internal import Inference
+internal import Ledger
 internal import Scheduler
 internal import Workers
 
@@ -18,22 +19,27 @@ extension Gateway {
         let load = shared.dispatcher.load
         var text = MetricsText()
         text.add("swiftlet_http_requests_total", .counter, "Requests that arrived.", counted.requests)
-        text.add("swiftlet_refusals_total", .counter, "Invocations that were refused.", counted.refusals)
-        text.add("swiftlet_cold_starts_total", .counter, "Invocations that started a worker.", counted.coldStarts)
+        let usage = shared.usage.totals
+        let invoked = usage.invocations
+        text.add(
+            "swiftlet_refusals_total", .counter, "Invocations that were refused.",
+            invoked.byOutcome[UsageRow.refused] ?? 0)
+        text.add("swiftlet_cold_starts_total", .counter, "Invocations that started a worker.", invoked.sums.cold)
         text.add(
             "swiftlet_refused_starts_total", .counter, "Workers that were not started because their function's die.",
             shared.dispatcher.refusedStarts)
         text.add(
             "swiftlet_invocation_run_seconds_total", .counter, "Time inside handlers.",
-            seconds: counted.runNanoseconds)
+            seconds: invoked.sums.runNanoseconds)
         text.add("swiftlet_workers", .gauge, "Live handler workers.", UInt64(load.live))
         text.add("swiftlet_waiting_invocations", .gauge, "Invocations in queues.", UInt64(load.waiting))
         text.add(
             "swiftlet_adopted_zygotes", .gauge, "Zygotes that belong to a tenant.", UInt64(shared.host.adoptedZygotes))
         text.begin("swiftlet_invocations_total", .counter, "Invocations that ended, by outcome.")
-        for (outcome, count) in counted.invocations.sorted(by: { $0.key < $1.key }) {
+        for (outcome, count) in invoked.byOutcome.sorted(by: { $0.key < $1.key }) where outcome != UsageRow.refused {
             text.sample(label: "outcome", outcome, "\(count)")
         }
+        add(usage, to: &text)
         let models = shared.inference.metrics
         if !models.isEmpty { addModels(models, to: &text) }
         for view in views { view.add(models, specs: shared.inference.models, to: &text) }

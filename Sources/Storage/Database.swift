@@ -36,7 +36,7 @@ internal import CSQLite
     }
 
     deinit {
-        for unsafe statement in unsafe kept.values { unsafe sqlite3_finalize(statement) }
+        for unsafestatement in unsafe kept.values { unsafe sqlite3_finalize(statement) }
         unsafe sqlite3_close_v2(handle)
     }
 

@@ -5,6 +5,7 @@ internal import Gateway
 internal import Glibc
 internal import HTTP
 internal import Inference
+internal import Ledger
 internal import Platform
 internal import PluginHost
 internal import Registry
@@ -23,6 +24,7 @@ enum ServeCommand {
         let tls = try options.makeTLSContext()
         let registry = try Registry(stateDirectory: options.state)
         let quotas = try Quotas(options)
+        let usage = try UsageLedger(stateDirectory: options.state, options: options.usage)
         let store = try ArtefactStore(stateDirectory: options.state)
         store.sweep(keeping: registry.snapshot.digests)
         try restamp(registry, store)
@@ -43,7 +45,7 @@ enum ServeCommand {
         let prefixes = PrefixStore(options.prefixes, loop: models, disk: disk.remote, files: prefixFiles)
         let inference = InferenceService(
             loop: models, quotas: quotas.keeper, budget: options.modelBudget, prefixes: prefixes,
-            responses: options.responses, logsAnswers: options.logsAnswers
+            responses: options.responses, usage: usage, logsAnswers: options.logsAnswers
         ) { [unowned models] spec, sink in
             if let cause = fault(of: spec, registry) {
                 models.afterBatch {
@@ -59,7 +61,10 @@ enum ServeCommand {
             registry: registry, host: host,
             dispatcher: Dispatcher(
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
-            inference: inference, background: BackgroundQueue(background.remote))
+            inference: inference, usage: usage, background: BackgroundQueue(background.remote))
+        // Of its own, because a slow disk must hold nobody up but the ledger.
+        let writing = try EventLoop(index: options.loops + 3)
+        usage.start(on: writing)
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []
@@ -89,13 +94,15 @@ enum ServeCommand {
         threads.append(try Runner(background))
         threads.append(try Runner(watching))
         threads.append(try Runner(disk))
-        let remotes = loops.map(\.remote) + [background.remote, watching.remote, disk.remote]
+        threads.append(try Runner(writing))
+        let remotes = loops.map(\.remote) + [background.remote, watching.remote, disk.remote, writing.remote]
         drain.onDone = {
             inference.close()
             for remote in remotes { remote.submit { $0.stop() } }
         }
         loops[0].run()
         for thread in threads { thread.join() }
+        usage.close()
         host.close()
         return 0
     }

@@ -4,6 +4,7 @@ internal import Core
 internal import Glibc
 internal import HTTP
 internal import Inference
+internal import Ledger
 internal import Platform
 internal import Synchronization
 
@@ -30,6 +31,7 @@ struct ServeOptions {
     let prefixes: PrefixStore.Options
     let responses: ResponseCacheLimits
     let logsAnswers: Bool
+    let usage: UsageLedger.Options
 
     init(_ arguments: Arguments) throws {
         let listen = arguments.value("--listen") ?? "127.0.0.1:8080"
@@ -55,6 +57,9 @@ struct ServeOptions {
         responses.milliseconds = UInt64(try arguments.number("--response-cache-ttl", in: 1...86_400) ?? 300) * 1000
         self.responses = responses
         logsAnswers = arguments.has("--log-answers")
+        var usage = UsageLedger.Options()
+        usage.rowDays = try arguments.number("--usage-days", in: 1...3650) ?? usage.rowDays
+        self.usage = usage
         tenants = try arguments.value("--tenants").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
         switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {

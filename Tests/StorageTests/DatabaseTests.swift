@@ -63,7 +63,8 @@ struct DatabaseTests {
         try database.execute("CREATE TABLE t (a INTEGER PRIMARY KEY) STRICT")
         let insert = "INSERT INTO t VALUES (?1)"
         try database.execute(insert, [1])
-        #expect(failure { () throws(RuntimeError) in try database.execute(insert, [1]) }?.cause.contains("UNIQUE") == true)
+        #expect(
+            failure { () throws(RuntimeError) in try database.execute(insert, [1]) }?.cause.contains("UNIQUE") == true)
         try database.execute(insert, [2])
         // A row callback that throws ends the statement, and it isn't left open.
         let stopped = RuntimeError(.badRequest, step: "s", cause: "c", next: "n")
