@@ -36,7 +36,7 @@ internal import CSQLite
     }
 
     deinit {
-        for unsafestatement in unsafe kept.values { unsafe sqlite3_finalize(statement) }
+        unsafe kept.values.forEach { _ = unsafe sqlite3_finalize($0) }
         unsafe sqlite3_close_v2(handle)
     }
 

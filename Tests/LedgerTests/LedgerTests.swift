@@ -51,21 +51,16 @@ struct LedgerTests {
         let scratch = try Scratch()
         let running = try Running(try UsageLedger(stateDirectory: scratch.path))
         let (threads, each) = (4, 3000)
-        var handles: [LoopThread?] = []
         let ledger = running.ledger
-        for number in 0..<threads {
-            handles.append(
-                try LoopThread {
-                    for index in 0..<each {
-                        ledger.record(
-                            row(
-                                "t\(number % 2)", "f\(index % 3)", kind: index % 5 == 0 ? .model : .invoke,
-                                outcome: ["success", "failed", "refused", "cancelled", "crashed"][index % 5],
-                                at: 1_700_000_000_000 + Int64(index) * 5000, run: UInt64(index), tokens: 2))
-                    }
-                })
+        try withThreads(threads) { number in
+            for index in 0..<each {
+                ledger.record(
+                    row(
+                        "t\(number % 2)", "f\(index % 3)", kind: index % 5 == 0 ? .model : .invoke,
+                        outcome: ["success", "failed", "refused", "cancelled", "crashed"][index % 5],
+                        at: 1_700_000_000_000 + Int64(index) * 5000, run: UInt64(index), tokens: 2))
+            }
         }
-        for index in handles.indices { handles[index].take()?.join() }
         running.stop()
         let all = try rows(ledger.reader)
         #expect(all.count == threads * each && ledger.lost == 0)

@@ -45,6 +45,7 @@ final class Running {
     let ledger: UsageLedger
     private let remote: LoopRemote
     private var thread: LoopThread?
+    private var isStopped = false
 
     init(_ ledger: UsageLedger) throws {
         self.ledger = ledger
@@ -57,10 +58,12 @@ final class Running {
     }
 
     func stop() {
+        guard !isStopped else { return }
+        isStopped = true
         remote.submit { $0.stop() }
         thread.take()?.join()
         ledger.close()
     }
 
-    deinit { if thread != nil { stop() } }
+    deinit { stop() }
 }
