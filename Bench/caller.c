@@ -88,7 +88,7 @@ static void *paced(void *of) {
 int main(int count, char **words) {
     if (count != 4 && count != 7) stop("usage", "caller PORT PATH BODY [CONNECTIONS RATE SECONDS]");
     request_size = (size_t)snprintf(
-        request, sizeof request, "%s %s HTTP/1.1\r\nHost: bench\r\nContent-Length: %zu\r\n\r\n%s", *words[3] ? "POST" : "GET", words[2],
+        request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n%s", *words[3] ? "POST" : "GET", words[2],
         strlen(words[3]), words[3]);
     if (request_size >= sizeof request) stop("the request is too long", words[2]);
     if (count == 4) {

@@ -92,7 +92,7 @@ static void begin(lane *l) {
     if ((size_t)snprintf(body, sizeof body, "%s", l->body) >= sizeof body) stop("a body is too long", l->body);
     vary(body, number++);
     int size = snprintf(
-        request, sizeof request, "POST %s HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        request, sizeof request, "POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
         "x-swiftlet-tenant: %s\r\nContent-Length: %zu\r\n\r\n%s", path, l->tenant, strlen(body), body);
     if (size >= (int)sizeof request) stop("a request is too long", path);
     l->sent++;

@@ -264,7 +264,7 @@ class Swiftlet:
         for path in paths * each:
             one = socket.create_connection((host, int(port)), 60)
             one.sendall(
-                f"POST {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                 + body.encode())
             opened.append(one)
         for one in opened:
@@ -327,7 +327,7 @@ def idle_connections(url, count):
     opened = []
     for _ in range(count):
         one = socket.create_connection((host, int(port)), 20)
-        one.sendall(b"GET /healthz HTTP/1.1\r\nHost: bench\r\n\r\n")
+        one.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         one.recv(4096)
         opened.append(one)
     return opened

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -15,8 +16,12 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -271,9 +276,24 @@ void clinux_peer_text(const struct clinux_peer *peer, char *text, size_t size) {
     (void)snprintf(text, size, peer->family == 6 ? "[%s]:%u" : "%s:%u", address, peer->port);
 }
 
+void clinux_peer_network(const struct clinux_peer *peer, char *text, size_t size) {
+    uint8_t network[16] = {0};
+    (void)snprintf(text, size, "unknown");
+    if (peer->family != 0) {
+        memcpy(network, peer->address, peer->family == 4 ? 4 : 8);
+        (void)inet_ntop(peer->family == 4 ? AF_INET : AF_INET6, network, text, (socklen_t)size);
+    }
+}
+
 void clinux_reset_on_close(int fd) {
     struct linger now = {.l_onoff = 1, .l_linger = 0};
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+int clinux_reserve(int fd, off_t from, off_t size) {
+    int result;
+    do result = fallocate(fd, FALLOC_FL_KEEP_SIZE, from, size); while (result == -1 && errno == EINTR);
+    return result == 0 ? 0 : -errno;
 }
 
 int clinux_try_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno; }
@@ -281,3 +301,22 @@ int clinux_try_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -er
 uint32_t clinux_major(dev_t device) { return major(device); }
 
 uint32_t clinux_minor(dev_t device) { return minor(device); }
+
+int clinux_hide_memory(void) {
+    struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return -errno;
+    return 0;
+}
+
+int clinux_private_tmpfs(const char *directory) {
+    if (unshare(CLONE_NEWNS) != 0) return -errno;
+    // What is mounted outside later is seen in here as well, and nothing of ours outside.
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0) return -errno;
+    return mount("swiftlet", directory, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") == 0 ? 0 : -errno;
+}
+
+int clinux_may_load_from_memory(const char *directory) {
+    struct statfs info;
+    if (statfs(directory, &info) != 0) return -errno;
+    return info.f_type == TMPFS_MAGIC && (info.f_flags & ST_NOEXEC) == 0;
+}

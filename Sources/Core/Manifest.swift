@@ -18,10 +18,14 @@ package struct Manifest: Sendable, Equatable {
     package var sources: [String]
     package var limits: Limits
     package var reuse: Reuse
+    /// Who may call a handler.
+    package var access: Access
     /// How long an idle worker stays before it ends.
     package var idleTimeoutMilliseconds: Int
     /// The models that a handler may call.
     package var models: [String]
+    /// The secrets that a handler may ask for.
+    package var secrets: [String]
     /// The text of a JSON object, handed to the plugin as it is.
     package var config: String
     /// The model file of a backend, inside the artefact.
@@ -48,6 +52,14 @@ package struct Manifest: Sendable, Equatable {
     package var minReplicas: UInt32
     package var maxReplicas: UInt32
 
+    package enum Access: String, Sendable, CaseIterable {
+        case everybody = "public"
+        /// Whoever may invoke functions of the tenant.
+        case key
+        /// Of those, callers with a token of an identity provider.
+        case token = "jwt"
+    }
+
     /// A manifest with every default in place.
     package init(name: String, kind: PluginKind, version: String) {
         self.name = name
@@ -59,8 +71,10 @@ package struct Manifest: Sendable, Equatable {
         sources = []
         limits = Limits(defaultsFor: kind)
         reuse = .function
+        access = .key
         idleTimeoutMilliseconds = 60_000
         models = []
+        secrets = []
         config = "{}"
         model = nil
         device = nil

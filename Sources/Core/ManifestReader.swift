@@ -1,14 +1,14 @@
 // A JSON object read key by key: each wrong type, range or unknown key becomes an error that names the key.
 
 /// Lends the members of one object and remembers which keys the caller knows.
-struct ManifestReader {
-    let step: String
+package struct ManifestReader {
+    package let step: String
     /// "limits." for the members of `limits`.
     let prefix: String
-    let members: [String: JSONValue]
+    package let members: [String: JSONValue]
     private let docs: String
 
-    init(
+    package init(
         _ value: JSONValue, prefix: String = "", known: [String], step: String, docs: String = "docs/manifest.md"
     ) throws(RuntimeError) {
         self.step = step
@@ -30,7 +30,7 @@ struct ManifestReader {
         }
     }
 
-    func failure(_ key: String, expected: String, found: JSONValue?) -> RuntimeError {
+    package func failure(_ key: String, expected: String, found: JSONValue?) -> RuntimeError {
         guard let found else {
             return RuntimeError(
                 .manifestInvalid, step: step, cause: "the key '\(prefix)\(key)' is missing",
@@ -42,7 +42,8 @@ struct ManifestReader {
     }
 
     /// The string at `key`, nil when there is none.
-    func string(_ key: String, _ expected: String = "a string", where isValid: (String) -> Bool) throws(RuntimeError)
+    package func string(_ key: String, _ expected: String = "a string", where isValid: (String) -> Bool)
+        throws(RuntimeError)
         -> String?
     {
         guard let value = members[key] else { return nil }
@@ -52,7 +53,7 @@ struct ManifestReader {
         return text
     }
 
-    func requiredString(_ key: String, _ expected: String, where isValid: (String) -> Bool) throws(RuntimeError)
+    package func requiredString(_ key: String, _ expected: String, where isValid: (String) -> Bool) throws(RuntimeError)
         -> String
     {
         guard let text = try string(key, expected, where: isValid) else {
@@ -61,7 +62,8 @@ struct ManifestReader {
         return text
     }
 
-    func choice<Choice: RawRepresentable & CaseIterable>(_ key: String, _: Choice.Type) throws(RuntimeError) -> Choice?
+    package func choice<Choice: RawRepresentable & CaseIterable>(_ key: String, _: Choice.Type) throws(RuntimeError)
+        -> Choice?
     where Choice.RawValue == String {
         guard let value = members[key] else { return nil }
         guard case .string(let text) = value, let choice = Choice(rawValue: text) else {
@@ -70,12 +72,12 @@ struct ManifestReader {
         return choice
     }
 
-    static func words<Choice: RawRepresentable & CaseIterable>(_: Choice.Type) -> String
+    package static func words<Choice: RawRepresentable & CaseIterable>(_: Choice.Type) -> String
     where Choice.RawValue == String {
         Choice.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: " or ")
     }
 
-    func integer(_ key: String, in range: ClosedRange<Int64>) throws(RuntimeError) -> Int64? {
+    package func integer(_ key: String, in range: ClosedRange<Int64>) throws(RuntimeError) -> Int64? {
         guard let value = members[key] else { return nil }
         guard case .integer(let number) = value, range.contains(number) else {
             throw failure(
@@ -84,20 +86,22 @@ struct ManifestReader {
         return number
     }
 
-    func bool(_ key: String) throws(RuntimeError) -> Bool? {
+    package func bool(_ key: String) throws(RuntimeError) -> Bool? {
         guard let value = members[key] else { return nil }
         guard case .bool(let truth) = value else { throw failure(key, expected: "true or false", found: value) }
         return truth
     }
 
     /// Seconds, which may have a fraction, as whole milliseconds.
-    func milliseconds(_ key: String, upTo seconds: Int64) throws(RuntimeError) -> Int? {
+    package func milliseconds(_ key: String, upTo seconds: Int64) throws(RuntimeError) -> Int? {
         try number(key, in: 0...Double(seconds), "a number of seconds from 0 to \(seconds)").map {
             Int(($0 * 1000).rounded())
         }
     }
 
-    func number(_ key: String, in range: ClosedRange<Double>, _ expected: String) throws(RuntimeError) -> Double? {
+    package func number(_ key: String, in range: ClosedRange<Double>, _ expected: String) throws(RuntimeError)
+        -> Double?
+    {
         guard let value = members[key] else { return nil }
         let number: Double? =
             switch value {
@@ -109,7 +113,7 @@ struct ManifestReader {
         return number
     }
 
-    func strings(_ key: String, atMost count: Int, _ expected: String, where isValid: (String) -> Bool)
+    package func strings(_ key: String, atMost count: Int, _ expected: String, where isValid: (String) -> Bool)
         throws(RuntimeError) -> [String]?
     {
         guard let value = members[key] else { return nil }

@@ -16,8 +16,10 @@ extension Manifest {
         case .handler:
             if let handlerType { members["handler"] = .string(handlerType) }
             members["reuse"] = .string(reuse.rawValue)
+            members["access"] = .string(access.rawValue)
             members["idle_timeout_s"] = .number(Double(idleTimeoutMilliseconds) / 1000)
             members["models"] = .array(models.map(JSONValue.string))
+            if !secrets.isEmpty { members["secrets"] = .array(secrets.map(JSONValue.string)) }
         case .backend:
             if let model { members["model"] = .string(model) }
             if let device { members["device"] = .string("\(device)") }

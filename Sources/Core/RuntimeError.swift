@@ -35,6 +35,10 @@ extension RuntimeError {
         case manifestInvalid = "manifest_invalid"
         case pluginInvalid = "plugin_invalid"
         case queueFull = "queue_full"
+        /// Too much was asked for in too short a time.
+        case rateLimited = "rate_limited"
+        /// The tenant is not served until somebody resumes it.
+        case tenantSuspended = "tenant_suspended"
         case handlerFailed = "handler_failed"
         case handlerCrashed = "handler_crashed"
         /// Its workers die faster than they may be replaced.
@@ -51,13 +55,13 @@ extension RuntimeError {
             switch self {
             case .badRequest: 400
             case .unauthorized: 401
-            case .forbidden: 403
+            case .forbidden, .tenantSuspended: 403
             case .notFound: 404
             case .methodNotAllowed: 405
             case .conflict: 409
             case .payloadTooLarge: 413
             case .manifestInvalid, .pluginInvalid: 422
-            case .queueFull: 429
+            case .queueFull, .rateLimited: 429
             case .headerTooLarge: 431
             case .internalError: 500
             case .handlerFailed, .handlerCrashed, .outOfMemory: 502

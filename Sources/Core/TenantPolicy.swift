@@ -49,6 +49,13 @@ package struct TenantPolicies: Equatable, Sendable {
 
     package func policy(of tenant: String) -> TenantPolicy { named[tenant] ?? others }
 
+    /// The same, where tenants with a policy in the registry have that one.
+    package func overridden(by policies: [String: TenantPolicy]) -> TenantPolicies {
+        var result = self
+        result.named.merge(policies) { _, newer in newer }
+        return result
+    }
+
     /// - Parameter file: its name, for errors.
     package init(json5: [UInt8], file: String) throws(RuntimeError) {
         let step = "tenants file \(file)"
@@ -66,14 +73,24 @@ package struct TenantPolicies: Equatable, Sendable {
 }
 
 extension TenantPolicy {
-    fileprivate init(_ value: JSONValue, name: String, step: String) throws(RuntimeError) {
+    /// What `init` reads back to an equal value.
+    var value: JSONValue {
+        var members: [String: JSONValue] = ["weight": .number(weight)]
+        if let requestsAtOnce { members["requests_at_once"] = .integer(Int64(requestsAtOnce)) }
+        for (meter, limit) in quotas {
+            members[meter.rawValue] = meter.countsTokens ? .integer(limit) : .number(Double(limit) / 1e9)
+        }
+        return .object(members)
+    }
+
+    init(_ value: JSONValue, name: String, step: String) throws(RuntimeError) {
         let known = ["weight", "requests_at_once"] + QuotaMeter.allCases.map(\.rawValue)
         let reader = try ManifestReader(value, prefix: name + ".", known: known, step: step, docs: "docs/quotas.md")
         weight = try reader.number("weight", in: 0.01...1000, "a number from 0.01 to 1000") ?? 1
         requestsAtOnce = try reader.integer("requests_at_once", in: 1...65_536).map { Int($0) }
         for meter in QuotaMeter.allCases {
             guard let limit = try reader.number(meter.rawValue, in: 0...1e15, "a number from 0 up") else { continue }
-            quotas[meter] = Int64(meter.countsTokens ? limit : min(limit * 1e9, 9e18))
+            quotas[meter] = Int64(meter.countsTokens ? limit : min((limit * 1e9).rounded(), 9e18))
         }
     }
 }

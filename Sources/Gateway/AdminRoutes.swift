@@ -1,42 +1,78 @@
-// The routes that the command line uses; loopback callers only. Deploying is in DeployRoute.swift.
+// The routes that the command line uses. Deploying is in DeployRoute.swift, tenants and keys are in TenantRoutes.swift.
 internal import Core
 internal import HTTP
 internal import Platform
 internal import Registry
 internal import Scheduler
+internal import Vault
 internal import Workers
 
 extension Gateway {
+    /// Finds what is asked for, and lets it in or not.
     func admin(_ exchange: HTTPExchange, requestID: String) {
-        guard exchange.request.peerIsLoopback else {
-            return answer(
-                exchange,
-                RuntimeError(
-                    .forbidden, step: "admin", cause: "admin routes answer callers on this machine only",
-                    next: "run the command on the host, or through an SSH tunnel"), requestID: requestID)
-        }
-        let parts = exchange.request.path.split(separator: "/").dropFirst(2).map(String.init)
-        switch (exchange.request.method, parts.first, parts.count) {
-        case ("GET", "functions", 1): json(exchange, listFunctions(), requestID)
-        case ("GET", "models", 1): listModels(exchange, requestID: requestID)
-        case ("PUT", "models", 4) where parts[2] == "aliases", ("DELETE", "models", 4) where parts[2] == "aliases":
-            changeAlias(exchange, model: parts[1], alias: parts[3], requestID: requestID)
-        case ("GET", "workers", 1): json(exchange, listWorkers(), requestID)
-        case ("GET", "usage", 1): usage(exchange, requestID: requestID)
-        case ("GET", "host", 1): json(exchange, describeHost(), requestID)
-        case ("GET", "logs", 3):
-            json(exchange, listLog(FunctionKey(tenant: parts[1], name: parts[2]), exchange.request.query), requestID)
-        case ("POST", "deployments", 2): deploy(exchange, tenant: parts[1], name: nil, requestID: requestID)
-        case ("POST", "deployments", 3): deploy(exchange, tenant: parts[1], name: parts[2], requestID: requestID)
-        case ("DELETE", "functions", 3):
-            remove(exchange, FunctionKey(tenant: parts[1], name: parts[2]), requestID: requestID)
-        default:
+        let (method, path) = (exchange.request.method, exchange.request.path)
+        switch RouteMatch.admin(method, path) {
+        case .success(let match): admit(exchange, match, requestID: requestID)
+        case .failure(.noSuchRoute):
             answer(
                 exchange,
                 RuntimeError(
-                    .notFound, step: "admin \(exchange.request.method) \(exchange.request.path)",
-                    cause: "there is no such route",
+                    .notFound, step: "admin \(method) \(path)", cause: "there is no such route",
                     next: "use a client of the same version as the host"), requestID: requestID)
+        case .failure(.method(let allowed)):
+            answer(
+                exchange,
+                RuntimeError(
+                    .methodNotAllowed, step: "admin \(method) \(path)", cause: "this path has no \(method)",
+                    next: "use \(allowed.joined(separator: " or "))"), requestID: requestID,
+                adding: [("allow", allowed.joined(separator: ", "))])
+        }
+    }
+
+    func serveAdmin(_ exchange: HTTPExchange, _ match: RouteMatch, requestID: String) {
+        let principal = exchange.caller.principal
+        let tenant = match.tenant ?? ""
+        let key = FunctionKey(tenant: tenant, name: match.names["function"] ?? "")
+        guard principal.mayTouch(function: key.name) || match.names["function"] == nil else {
+            return refuse(
+                exchange, match, Authorization.forbidden(match.route, principal, tenant), requestID: requestID)
+        }
+        switch match.route {
+        case .whoAmI: whoAmI(exchange, requestID: requestID)
+        case .listFunctions: json(exchange, listFunctions(for: principal), requestID)
+        case .listModels: listModels(exchange, requestID: requestID)
+        case .setAlias, .removeAlias:
+            changeAlias(
+                exchange, model: match.names["model"] ?? "", alias: match.names["alias"] ?? "", requestID: requestID)
+        case .listWorkers: json(exchange, listWorkers(), requestID)
+        case .describeHost: json(exchange, describeHost(), requestID)
+        case .readLog: json(exchange, listLog(key, exchange.request.query), requestID)
+        case .showUsage: usage(exchange, match, requestID: requestID)
+        case .deploy: deploy(exchange, tenant: tenant, name: nil, requestID: requestID)
+        case .deployNamed: deploy(exchange, tenant: tenant, name: key.name, requestID: requestID)
+        case .removeFunction: remove(exchange, key, requestID: requestID)
+        case .listAudit, .listTenantAudit: listAudit(exchange, of: match.tenant, requestID: requestID)
+        case .showAuditHead: showAuditHead(exchange, requestID: requestID)
+        case .verifyAudit: verifyAudit(exchange, requestID: requestID)
+        case .listTenants: listTenants(exchange, requestID: requestID)
+        case .createTenant: createTenant(exchange, requestID: requestID)
+        case .showTenant: showTenant(exchange, tenant, requestID: requestID)
+        case .changeTenant: changeTenant(exchange, tenant, requestID: requestID)
+        case .deleteTenant: deleteTenant(exchange, tenant, requestID: requestID)
+        case .listKeys, .listPlatformKeys: listKeys(exchange, of: match.tenant, requestID: requestID)
+        case .createKey, .createPlatformKey: createKey(exchange, for: match.tenant, requestID: requestID)
+        case .rotateKey, .rotatePlatformKey:
+            rotateKey(exchange, match.names["key"] ?? "", of: match.tenant, requestID: requestID)
+        case .revokeKey, .revokePlatformKey:
+            revokeKey(exchange, match.names["key"] ?? "", of: match.tenant, requestID: requestID)
+        case .listSecrets, .listFunctionSecrets:
+            listSecrets(exchange, of: tenant, function: match.names["function"], requestID: requestID)
+        case .setSecret, .setFunctionSecret: setSecret(exchange, match.secret, requestID: requestID)
+        case .removeSecret, .removeFunctionSecret: removeSecret(exchange, match.secret, requestID: requestID)
+        case .rotateDataKey: rotateDataKey(exchange, of: tenant, requestID: requestID)
+        case .health, .ready, .function, .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize,
+            .messages, .countTokens, .otherMessages, .responses, .otherResponses, .models, .tensors, .metrics:
+            preconditionFailure("\(match.route) is served elsewhere")
         }
     }
 
@@ -44,25 +80,16 @@ extension Gateway {
         text(exchange, status, body + "\n", requestID, type: "application/json")
     }
 
-    private func listFunctions() -> String {
+    /// What a caller may see: a tenant its own, the platform everything.
+    private func listFunctions(for principal: Principal) -> String {
         let snapshot = shared.registry.snapshot
-        let all =
-            snapshot.functions.values.sorted { ($0.tenant, $0.name) < ($1.tenant, $1.name) }
-            + snapshot.models.values.sorted { $0.name < $1.name }
-        return "{\"functions\":[" + all.map(Self.describe).joined(separator: ",") + "]}"
-    }
-
-    static func describe(_ deployment: Deployment) -> String {
-        var fields: [(String, JSONField)] = [
-            ("tenant", .text(deployment.tenant)), ("name", .text(deployment.name)),
-            ("kind", .text(deployment.kind.rawValue)),
-            ("version", .text(deployment.manifest.version)), ("digest", .text(deployment.digest)),
-            ("created_at_ms", .number(deployment.createdAt)),
-        ]
-        if let model = deployment.files.first(where: { $0.name == deployment.manifest.model }) {
-            fields.append(("model_sha256", .text(model.sha256)))
+        let own = snapshot.functions.values.filter {
+            principal.may(.read, in: $0.tenant) && principal.mayTouch(function: $0.name)
         }
-        return jsonObject(fields)
+        let models = principal.tenant == nil ? Array(snapshot.models.values) : []
+        let all =
+            own.sorted { ($0.tenant, $0.name) < ($1.tenant, $1.name) } + models.sorted { $0.name < $1.name }
+        return JSONValue.object(["functions": .array(all.map(\.described))]).text
     }
 
     private func listWorkers() -> String {
@@ -102,22 +129,7 @@ extension Gateway {
     }
 
     private func remove(_ exchange: HTTPExchange, _ key: FunctionKey, requestID: String) {
-        let own = LoopBound((self, exchange), on: loop)
-        let remote = loop.remote
-        shared.background.run { [shared] in
-            let result = Self.remove(key, from: shared)
-            remote.submit { _ in
-                let (gateway, exchange) = own.value
-                switch result {
-                case .success(let deployment): gateway.json(exchange, Self.describe(deployment), requestID)
-                case .failure(let error): gateway.answer(exchange, error, requestID: requestID)
-                }
-            }
-        }
-    }
-
-    private static func remove(_ key: FunctionKey, from shared: GatewayShared) -> Result<Deployment, RuntimeError> {
-        do throws(RuntimeError) {
+        change(exchange, requestID) { shared throws(RuntimeError) in
             let kind: PluginKind = key.tenant == Deployment.platform ? .backend : .handler
             guard let gone = try shared.registry.remove(key, kind: kind) else {
                 throw RuntimeError(
@@ -126,10 +138,28 @@ extension Gateway {
             shared.refreshModels()
             shared.dispatcher.outdate { $0.key == key }
             shared.log.forget(key)
-            return .success(gone)
-        } catch {
-            return .failure(error)
+            return gone.described
         }
+    }
+}
+
+extension Deployment {
+    var described: JSONValue {
+        var members: [String: JSONValue] = [
+            "tenant": .string(tenant), "name": .string(name), "kind": .string(kind.rawValue),
+            "version": .string(manifest.version), "digest": .string(digest), "created_at_ms": .integer(createdAt),
+        ]
+        if let model = files.first(where: { $0.name == manifest.model }) {
+            members["model_sha256"] = .string(model.sha256)
+        }
+        if kind == .handler { members["access"] = .string(manifest.access.rawValue) }
+        return .object(members)
+    }
+}
+
+extension RouteMatch {
+    fileprivate var secret: SecretPlace {
+        SecretPlace(tenant: tenant ?? "", function: names["function"], name: names["secret"] ?? "")
     }
 }
 

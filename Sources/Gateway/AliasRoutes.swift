@@ -54,25 +54,8 @@ extension Gateway {
         let version = exchange.request.query.split(separator: "&").first { $0.hasPrefix("to=") }.map {
             String($0.dropFirst(3))
         }
-        let own = LoopBound((self, exchange), on: loop)
-        let remote = loop.remote
-        shared.background.run { [shared] in
-            let result = Self.change(alias, of: model, to: removes ? nil : version ?? "", shared)
-            remote.submit { _ in
-                let (gateway, exchange) = own.value
-                switch result {
-                case .success(let deployment): gateway.json(exchange, Gateway.describe(deployment), requestID)
-                case .failure(let error): gateway.answer(exchange, error, requestID: requestID)
-                }
-            }
-        }
-    }
-
-    /// Blocks. Returns the version that has or had the alias.
-    private static func change(
-        _ alias: String, of model: String, to version: String?, _ shared: GatewayShared
-    ) -> Result<Deployment, RuntimeError> {
-        do throws(RuntimeError) {
+        change(exchange, requestID) { shared throws(RuntimeError) in
+            let version = removes ? nil : version ?? ""
             let reference = version.map { "\(model)@\($0)" } ?? "\(model)@\(alias)"
             guard let spec = shared.inference.model(named: reference),
                 let found = shared.registry.snapshot.modelVersions.first(where: {
@@ -90,9 +73,7 @@ extension Gateway {
                 try shared.registry.setAlias(alias, to: found.deployment)
             }
             shared.refreshModels()
-            return .success(found.deployment)
-        } catch {
-            return .failure(error)
+            return found.deployment.described
         }
     }
 }

@@ -1,4 +1,5 @@
 // POST /admin/v1/deployments/{tenant}[/{name}]: takes an archive to disk, checks it off the loop, and publishes it.
+internal import Audit
 internal import Core
 internal import Glibc
 internal import HTTP
@@ -11,15 +12,28 @@ internal import Workers
 
 extension Gateway {
     func deploy(_ exchange: HTTPExchange, tenant: String, name: String?, requestID: String) {
-        let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar")
+        if let refusal = mayDeploy(exchange, tenant: tenant, name: name) ?? shared.audit.refusal {
+            let match = RouteMatch(route: exchange.caller.route, names: ["tenant": tenant])
+            return refusal.httpStatus == 403
+                ? refuse(exchange, match, refusal, requestID: requestID)
+                : answer(exchange, refusal, requestID: requestID)
+        }
+        let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar", tenant: tenant)
         do {
             let upload = Upload(try FileDescriptor.open(path, flags: O_WRONLY | O_CREAT | O_EXCL), path: path)
             exchange.onClose = { upload.discard() }
             let own = LoopBound((self, exchange), on: loop)
+            let limit = PluginAdmission.largestArchive(of: tenant)
+            var received: UInt64 = 0
             exchange.onBody = { bytes, isEnd in
+                let (gateway, exchange) = own.value
+                received += UInt64(bytes.byteCount)
+                guard received <= limit else {
+                    upload.discard()
+                    return gateway.answer(exchange, Self.tooLarge(limit), requestID: requestID)
+                }
                 upload.write(bytes)
                 guard isEnd else { return }
-                let (gateway, exchange) = own.value
                 exchange.onClose = nil
                 gateway.admit(exchange, upload: upload, tenant: tenant, name: name, requestID: requestID)
             }
@@ -28,48 +42,52 @@ extension Gateway {
         }
     }
 
+    /// Said before the upload; what the archive's manifest says is checked after it.
+    private func mayDeploy(_ exchange: HTTPExchange, tenant: String, name: String?) -> RuntimeError? {
+        do throws(RuntimeError) {
+            if tenant != Deployment.platform { try Tenant.validate(tenant) }
+            guard shared.registry.snapshot.isServed(tenant) else { throw Self.isSuspended(tenant) }
+            let principal = exchange.caller.principal
+            // A key for some functions says which one it brings.
+            guard name.map(principal.mayTouch) ?? (principal.functions == nil) else {
+                throw Authorization.forbidden(.deploy, principal, tenant)
+            }
+            return nil
+        } catch {
+            return error
+        }
+    }
+
     private func admit(_ exchange: HTTPExchange, upload: Upload, tenant: String, name: String?, requestID: String) {
         if let failure = upload.failure {
             upload.discard()
             return answer(exchange, Self.storageError("write the upload", failure), requestID: requestID)
         }
-        let own = LoopBound((self, exchange), on: loop)
-        let (remote, path) = (loop.remote, upload.path)
-        shared.background.run { [shared] in
-            let result = Self.publish(path, tenant: tenant, name: name, shared)
-            _ = unsafe unlink(path)
-            remote.submit { _ in
-                let (gateway, exchange) = own.value
-                switch result {
-                case .success(let deployment): gateway.json(exchange, Self.describe(deployment), requestID, status: 201)
-                case .failure(let error): gateway.answer(exchange, error, requestID: requestID)
-                }
-            }
+        let path = upload.path
+        change(exchange, requestID, status: 201) { shared throws(RuntimeError) in
+            defer { _ = unsafe unlink(path) }
+            return try Self.publish(path, tenant: tenant, name: name, shared).described
         }
     }
 
     /// Blocks: files are written and a worker is asked.
     private static func publish(_ path: String, tenant: String, name: String?, _ shared: GatewayShared)
-        -> Result<Deployment, RuntimeError>
+        throws(RuntimeError) -> Deployment
     {
-        do throws(RuntimeError) {
-            let probe = PluginProbe(host: shared.host)
-            let inUse = shared.registry.snapshot.digests[tenant] ?? []
-            let deployment = try PluginAdmission(store: shared.store).admit(
-                archive: path, tenant: tenant, name: name, inUse: inUse.contains
-            ) { (deployment, root) throws(RuntimeError) in
-                // Said now, not to whoever calls the model first. The probe itself gets no device.
-                _ = try deployment.manifest.device?.nodes(for: deployment.key)
-                try checkBudget(deployment, shared)
-                try probe.check(deployment, root: root)
-            }
-            try shared.registry.publish(deployment)
-            shared.refreshModels()
-            shared.dispatcher.outdate { $0.key == deployment.key && $0.directory != deployment.directoryName }
-            return .success(deployment)
-        } catch {
-            return .failure(error)
+        let probe = PluginProbe(host: shared.host)
+        let inUse = shared.registry.snapshot.digests[tenant] ?? []
+        let deployment = try PluginAdmission(store: shared.store).admit(
+            archive: path, tenant: tenant, name: name, inUse: inUse.contains
+        ) { (deployment, root) throws(RuntimeError) in
+            // Said now, not to whoever calls the model first. The probe itself gets no device.
+            _ = try deployment.manifest.device?.nodes(for: deployment.key)
+            try checkBudget(deployment, shared)
+            try probe.check(deployment, root: root)
         }
+        try shared.registry.publish(deployment)
+        shared.refreshModels()
+        shared.dispatcher.outdate { $0.key == deployment.key && $0.directory != deployment.directoryName }
+        return deployment
     }
 
     private static func checkBudget(_ deployment: Deployment, _ shared: GatewayShared) throws(RuntimeError) {
@@ -78,6 +96,12 @@ extension Gateway {
         guard let cause = budget.impossible(ModelSpec(deployment, root: "").memoryNeed) else { return }
         throw RuntimeError(
             .conflict, step: "deploy \(deployment.key)", cause: cause, next: "or lower the limit in its manifest")
+    }
+
+    private static func tooLarge(_ limit: UInt64) -> RuntimeError {
+        RuntimeError(
+            .payloadTooLarge, step: "read the artefact", cause: "it is larger than \(limit) bytes",
+            next: "deploy less: data may come with a request, or lie in a model")
     }
 
     private static func storageError(_ step: String, _ cause: String) -> RuntimeError {

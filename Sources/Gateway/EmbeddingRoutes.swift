@@ -70,10 +70,10 @@ extension Gateway {
             do throws(OpenAIError) {
                 var outcome: ResponseCaching.Outcome?
                 let caching = try gateway.caching(exchange) { outcome = $0 }
-                let tenant = try gateway.tenant(of: exchange)
-                let work = try read(gateway, body, tenant)
+                let work = try read(gateway, body, gateway.tenant(of: exchange))
+                let tenant = try gateway.tenant(of: exchange, calling: work.model)
                 let meter = gateway.meter(
-                    gateway.origin(of: exchange, requestID), tenant: tenant, model: work.model,
+                    gateway.origin(of: exchange), tenant: tenant, model: work.model,
                     route: Self.routeName(exchange.request.path), bytesIn: body.count)
                 gateway.serve(exchange, work, meter, caching, { outcome }, requestID)
             } catch {

@@ -40,7 +40,7 @@ final class FunctionCall: InvocationSink {
     /// Why it was refused while it ran already.
     private var refusal: RuntimeError?
     private var isRecorded = false
-    private lazy var origin = gateway.origin(of: exchange, requestID)
+    private lazy var origin = gateway.origin(of: exchange)
 
     init(
         _ exchange: HTTPExchange, gateway: Gateway, deployment: Deployment, spec: WorkerSpec, path: String,
@@ -61,11 +61,11 @@ final class FunctionCall: InvocationSink {
         let limit = deployment.manifest.limits.bodyBytes
         if let length = exchange.request.contentLength {
             if length > limit { return refuse(tooLarge()) }
-            received = length <= Self.smallBody ? length : 0
             if length == 0 { return acquire(body: [], complete: true) }
             if length <= Self.smallBody {
                 return exchange.collectBody(limit: Int(length)) { [self] result in
                     guard case .success(let body) = result else { return }
+                    received = UInt64(body.count)
                     acquire(body: body, complete: true)
                 }
             }
@@ -107,7 +107,12 @@ final class FunctionCall: InvocationSink {
     private func start(in lease: Lease, _ place: Place, body: [UInt8], complete: Bool) {
         let request = exchange.request
         var fields = FieldBlock(capacity: 512)
-        request.headers.forEachField { fields.append(name: $0, value: $1) }
+        let caller = exchange.caller.principal
+        request.headers.forEachField { name, value in
+            if !Self.isBetweenUs(name, caller) { fields.append(name: name, value: value) }
+        }
+        let name = "x-swiftlet-principal"
+        unsafe fields.append(name: name.utf8Span.span.bytes, value: caller.id.utf8Span.span.bytes)
         let invocation = InvocationRequest(
             id: number, requestID: requestID, function: spec.key, method: request.method, path: path,
             query: request.query, fields: fields, body: body, bodyComplete: complete)
@@ -196,6 +201,7 @@ final class FunctionCall: InvocationSink {
         var isOver = false
         let calledAt = MonotonicTime.now
         let isModel = name.hasPrefix("model.")
+        let isSecret = name == "secret.get"
         let giveUp = gateway.hostCall(name, payload: payload, caller: deployment, origin: origin) {
             [weak self] bytes, isEnd, isError in
             isOver = isOver || isEnd
@@ -203,7 +209,7 @@ final class FunctionCall: InvocationSink {
                 self?.openCalls[call] = nil
                 if isModel { self?.modelTime += MonotonicTime.now.since(calledAt) }
             }
-            self?.run?.reply(call, bytes[...], isEnd: isEnd, isError: isError)
+            self?.run?.reply(call, bytes[...], isEnd: isEnd, isError: isError, isSecret: isSecret)
         }
         if !isOver { openCalls[call] = giveUp }
     }
@@ -248,7 +254,7 @@ final class FunctionCall: InvocationSink {
         guard !isRecorded else { return }
         isRecorded = true
         var row = UsageRow()
-        row.time = UsageTime.now
+        row.time = WallClock.milliseconds
         row.requestID = requestID
         row.tenant = deployment.tenant
         row.principal = origin.principal
@@ -265,6 +271,17 @@ final class FunctionCall: InvocationSink {
         row.bytesIn = received
         row.bytesOut = bytesOut
         gateway.shared.usage.record(row)
+    }
+
+    /// What a caller shows the host is not the handler's: it could call others with it. And nobody else says who called.
+    private static func isBetweenUs(_ name: RawSpan, _ caller: Principal) -> Bool {
+        switch name.byteCount {
+        case 9: name.holds("x-api-key") && caller.hasCredential
+        case 13: name.holds("authorization") && caller.hasCredential
+        case 17: name.holds("x-swiftlet-tenant")
+        case 20: name.holds("x-swiftlet-principal")
+        default: false
+        }
     }
 
     private static func isOurs(_ name: RawSpan) -> Bool {

@@ -3,6 +3,7 @@ internal import Core
 package import HTTP
 internal import Inference
 package import Platform
+internal import PluginHost
 internal import Registry
 internal import Workers
 
@@ -27,28 +28,9 @@ package final class Gateway: HTTPService {
         let requestID = shared.requestIDs.name(exchange.request.headers.first("x-request-id"), number: number)
         let path = exchange.request.path
         if path.hasPrefix("/fn/") { return callFunction(exchange, number: number, requestID: requestID) }
-        if path.hasPrefix("/admin/v1/") { return admin(exchange, requestID: requestID) }
-        if path == "/v2" || path.hasPrefix("/v2/") { return tensors(exchange, requestID: requestID) }
-        switch path {
-        case "/v1/chat/completions": completions(exchange, kind: .chat, requestID: requestID)
-        case "/v1/completions": completions(exchange, kind: .text, requestID: requestID)
-        case "/v1/embeddings": embeddings(exchange, requestID: requestID)
-        case "/v1/rerank": rerank(exchange, requestID: requestID)
-        case "/tokenize": tokenize(exchange, requestID: requestID)
-        case "/detokenize": detokenize(exchange, requestID: requestID)
-        case "/v1/messages": messages(exchange, requestID: requestID)
-        case "/v1/messages/count_tokens": countTokens(exchange, requestID: requestID)
-        case "/v1/responses": responses(exchange, requestID: requestID)
-        case _ where path.hasPrefix("/v1/messages/"): noSuchMessages(exchange, requestID: requestID)
-        case _ where path.hasPrefix("/v1/responses/"): noSuchResponse(exchange, requestID: requestID)
-        case "/v1/models": models(exchange, requestID: requestID)
-        case "/healthz": text(exchange, 200, "ok\n", requestID)
-        case "/readyz":
-            let ready = shared.host.layers != nil && !shared.isDraining
-            text(exchange, ready ? 200 : 503, ready ? "ready\n" : "starting or draining\n", requestID)
-        case "/metrics": metrics(exchange, requestID: requestID)
-        default:
-            answer(
+        if path.hasPrefix("/admin/") { return admin(exchange, requestID: requestID) }
+        guard let route = Self.plainRoute(path) else {
+            return answer(
                 exchange,
                 RuntimeError(
                     .notFound, step: "route \(exchange.request.method) \(path)", cause: "there is no such route",
@@ -57,15 +39,102 @@ package final class Gateway: HTTPService {
                 ),
                 requestID: requestID)
         }
+        admit(exchange, RouteMatch(route: route, names: [:]), requestID: requestID)
+    }
+
+    private static func plainRoute(_ path: String) -> Route? {
+        switch path {
+        case "/v1/chat/completions": .chatCompletions
+        case "/v1/completions": .completions
+        case "/v1/embeddings": .embeddings
+        case "/v1/rerank": .rerank
+        case "/tokenize": .tokenize
+        case "/detokenize": .detokenize
+        case "/v1/messages": .messages
+        case "/v1/messages/count_tokens": .countTokens
+        case "/v1/responses": .responses
+        case "/v1/models": .models
+        case "/healthz": .health
+        case "/readyz": .ready
+        case "/metrics": .metrics
+        case _ where path.hasPrefix("/v1/messages/"): .otherMessages
+        case _ where path.hasPrefix("/v1/responses/"): .otherResponses
+        case _ where path == "/v2" || path.hasPrefix("/v2/"): .tensors
+        default: nil
+        }
+    }
+
+    /// Lets a request in, or answers why not; `serve` is next.
+    func admit(_ exchange: HTTPExchange, _ match: RouteMatch, requestID: String) {
+        let principal: Principal
+        if case .everybody = match.route.access {
+            principal = .anonymous
+        } else {
+            switch shared.authenticator.principal(of: exchange.request) {
+            case .failure(let fault): return refuse(exchange, match, fault, requestID: requestID)
+            case .success(let known): principal = known
+            }
+        }
+        exchange.context = Caller(route: match.route, requestID: requestID, principal: principal)
+        if let refusal = Authorization.refusal(match.route, principal, tenant: match.tenant)
+            ?? suspended(match, principal)
+        {
+            return refuse(exchange, match, refusal, requestID: requestID)
+        }
+        serve(exchange, match, requestID: requestID)
+    }
+
+    private func serve(_ exchange: HTTPExchange, _ match: RouteMatch, requestID: String) {
+        switch match.route {
+        case .chatCompletions: completions(exchange, kind: .chat, requestID: requestID)
+        case .completions: completions(exchange, kind: .text, requestID: requestID)
+        case .embeddings: embeddings(exchange, requestID: requestID)
+        case .rerank: rerank(exchange, requestID: requestID)
+        case .tokenize: tokenize(exchange, requestID: requestID)
+        case .detokenize: detokenize(exchange, requestID: requestID)
+        case .messages: messages(exchange, requestID: requestID)
+        case .countTokens: countTokens(exchange, requestID: requestID)
+        case .responses: responses(exchange, requestID: requestID)
+        case .otherMessages: noSuchMessages(exchange, requestID: requestID)
+        case .otherResponses: noSuchResponse(exchange, requestID: requestID)
+        case .models: models(exchange, requestID: requestID)
+        case .tensors: tensors(exchange, requestID: requestID)
+        case .health: text(exchange, 200, "ok\n", requestID)
+        case .ready:
+            let ready = shared.host.layers != nil && !shared.isDraining
+            text(exchange, ready ? 200 : 503, ready ? "ready\n" : "starting or draining\n", requestID)
+        case .metrics: metrics(exchange, requestID: requestID)
+        default: serveAdmin(exchange, match, requestID: requestID)
+        }
     }
 
     private func callFunction(_ exchange: HTTPExchange, number: UInt64, requestID: String) {
         guard let path = FunctionPath(exchange.request.path) else {
             return answer(exchange, Self.noFunction(exchange.request.path), requestID: requestID)
         }
-        guard let (deployment, spec) = function(path.key) else {
+        let match = RouteMatch(route: .function, names: [:])
+        let found = function(path.key)
+        let principal: Principal
+        switch shared.authenticator.principal(of: exchange.request) {
+        case .success(let known): principal = known
+        case .failure(let fault):
+            // What it shows may be for the function itself, when that is open to everybody.
+            guard !fault.isOurs, found?.deployment.manifest.access == .everybody else {
+                return refuse(exchange, match, fault, requestID: requestID)
+            }
+            principal = .anonymous
+        }
+        exchange.context = Caller(route: .function, requestID: requestID, principal: principal)
+        if let refusal = Authorization.refusal(path.key, found?.deployment.manifest.access, principal) {
+            return refuse(exchange, match, refusal, requestID: requestID)
+        }
+        guard let (deployment, spec, isReady) = found else {
             return answer(exchange, Self.noFunction("\(path.key)"), requestID: requestID)
         }
+        guard shared.registry.snapshot.isServed(path.key.tenant) else {
+            return refuse(exchange, match, Self.isSuspended(path.key.tenant), requestID: requestID)
+        }
+        guard isReady else { return unseal(deployment, exchange, number: number, requestID: requestID) }
         let call = FunctionCall(
             exchange, gateway: self, deployment: deployment, spec: spec, path: path.below, number: number,
             requestID: requestID)
@@ -73,17 +142,38 @@ package final class Gateway: HTTPService {
     }
 
     /// What is deployed under this name, and what to start for it.
-    private func function(_ key: FunctionKey) -> (deployment: Deployment, worker: WorkerSpec)? {
+    private func function(_ key: FunctionKey) -> (deployment: Deployment, worker: WorkerSpec, isReady: Bool)? {
         let current = shared.registry.snapshot
         if current !== snapshot {
             snapshot = current
             specs = [:]
         }
-        if let known = specs[key] { return known }
+        if let known = specs[key] { return (known.deployment, known.worker, true) }
         guard let deployment = current.functions[key] else { return nil }
         let found = (deployment, shared.spec(for: deployment))
-        specs[key] = found
-        return found
+        let isReady = shared.store.sealed?.isReady(deployment) ?? true
+        if isReady { specs[key] = found }
+        return (found.0, found.1, isReady)
+    }
+
+    /// The first call since the host started: the plain copy of the artefact is made, and the call goes on.
+    private func unseal(_ deployment: Deployment, _ exchange: HTTPExchange, number: UInt64, requestID: String) {
+        let own = LoopBound((self, exchange), on: loop)
+        let remote = loop.remote
+        shared.files.run { [shared] in
+            let result = Result { () throws(RuntimeError) in try shared.store.sealed?.unseal(deployment) }
+            remote.submit { _ in
+                let (gateway, exchange) = own.value
+                guard !exchange.isOver else { return }
+                switch result {
+                case .success: gateway.callFunction(exchange, number: number, requestID: requestID)
+                case .failure(let error):
+                    Log.error(
+                        "an artefact can't be opened", [("function", "\(deployment.key)"), ("cause", "\(error)")])
+                    gateway.answer(exchange, error, requestID: requestID)
+                }
+            }
+        }
     }
 
     private static func noFunction(_ name: String) -> RuntimeError {
@@ -95,7 +185,9 @@ package final class Gateway: HTTPService {
     // MARK: answers
 
     /// Answers with an error as JSON: `{"error":{"code","step","cause","next","request_id"}}`.
-    func answer(_ exchange: HTTPExchange, _ error: RuntimeError, requestID: String) {
+    func answer(
+        _ exchange: HTTPExchange, _ error: RuntimeError, requestID: String, adding more: [(String, String)] = []
+    ) {
         var body: [UInt8] = Array(#"{"error":{"code":"#.utf8)
         for (label, value) in [
             ("", error.code.name), (#","step":"#, error.step), (#","cause":"#, error.cause), (#","next":"#, error.next),
@@ -107,6 +199,8 @@ package final class Gateway: HTTPService {
         body.append(contentsOf: "}}\n".utf8)
         var headers = standardHeaders(exchange, "application/json", requestID)
         if [.queueFull, .unavailable, .crashLoop].contains(error.code) { _ = headers.append("retry-after", "1") }
+        if error.code == .unauthorized { _ = headers.append("www-authenticate", "Bearer realm=\"swiftlet\"") }
+        for (name, value) in more { _ = headers.append(name, value) }
         exchange.respond(status: error.httpStatus, headers: headers, body: body)
     }
 
@@ -134,6 +228,7 @@ package final class Gateway: HTTPService {
         if name == "model.chat" { return callModel(payload, caller: caller, origin: origin, reply: reply) }
         if name == "model.embed" { return callEmbed(payload, caller: caller, origin: origin, reply: reply) }
         if name == "model.infer" { return callTensors(payload, caller: caller, origin: origin, reply: reply) }
+        if name == "secret.get" { return callSecret(payload, caller: caller, reply: reply) }
         let message = jsonObject([
             ("type", .text("unknown_call")), ("message", .text("this host offers no call named \(name)")),
         ])

@@ -1,4 +1,5 @@
 // What all loops share: the registry, the workers, the logs and the counters. Everything in it is Sendable.
+package import Audit
 package import Core
 package import Inference
 package import Ledger
@@ -6,6 +7,7 @@ package import PluginHost
 package import Registry
 package import Scheduler
 internal import Synchronization
+package import Vault
 package import Workers
 
 /// Counters of the whole host, for /metrics; those of calls are the ledger's.
@@ -21,17 +23,35 @@ package final class GatewayShared: Sendable {
     package let inference: InferenceService
     /// Every call that is over goes there, and nothing else counts calls.
     package let usage: UsageLedger
+    package let vault: Vault
+    package let authenticator: Authenticator
+    /// Every act and each denied access.
+    package let audit: AuditLog
+    /// What is erased with a tenant, in this order.
+    let tenantData: [any TenantData]
+    /// Makes the models' quotas and weights those that the registry and the tenants file say.
+    package let refreshPolicies: @Sendable () -> Void
     package let log = FunctionLog()
     /// Does what blocks: files and probes.
     package let background: BackgroundQueue
+    /// Opens sealed files, because nobody who waits for that must wait for a deployment.
+    package let files: BackgroundQueue
     package let requestIDs = RequestIDs()
     private let counters = Mutex(GatewayCounters())
     private let draining = Atomic<Bool>(false)
 
     package init(
         registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
-        usage: UsageLedger, background: BackgroundQueue
+        usage: UsageLedger, background: BackgroundQueue, files: BackgroundQueue, vault: Vault,
+        authenticator: Authenticator, audit: AuditLog, tenantData: [any TenantData],
+        refreshPolicies: @escaping @Sendable () -> Void
     ) {
+        self.files = files
+        self.vault = vault
+        self.tenantData = tenantData
+        self.refreshPolicies = refreshPolicies
+        self.authenticator = authenticator
+        self.audit = audit
         self.inference = inference
         self.usage = usage
         self.registry = registry

@@ -6,14 +6,14 @@ internal import Ledger
 
 /// Of one request: what its rows in the ledger have in common.
 struct CallOrigin {
-    /// A key's id, `jwt:…`, `cert:…`, `local` or `public`.
+    /// `Principal.id`.
     var principal: String
     var requestID: String
 }
 
 extension Gateway {
-    func origin(of exchange: HTTPExchange, _ requestID: String) -> CallOrigin {
-        CallOrigin(principal: exchange.request.peerIsLoopback ? "local" : "public", requestID: requestID)
+    func origin(of exchange: HTTPExchange) -> CallOrigin {
+        CallOrigin(principal: exchange.caller.principal.id, requestID: exchange.caller.requestID)
     }
 
     /// Adds up what one call of a model takes. The model's name is the client's word: one that there isn't has no line of its own.

@@ -1,4 +1,5 @@
 // Renders the counters under our names; MetricsCompat.swift under those of others.
+internal import Audit
 internal import HTTP
 internal import Inference
 internal import Ledger
@@ -24,6 +25,11 @@ extension Gateway {
         text.add(
             "swiftlet_refusals_total", .counter, "Invocations that were refused.",
             invoked.byOutcome[UsageRow.refused] ?? 0)
+        text.add("swiftlet_denied_total", .counter, "Accesses that were denied.", shared.audit.deniedCount)
+        text.add("swiftlet_audit_entries", .gauge, "Entries that the audit log ever had.", shared.audit.head.count)
+        text.add(
+            "swiftlet_audit_blocked", .gauge, "1 while no act is allowed because it can't be written down.",
+            shared.audit.refusal == nil ? 0 : 1)
         text.add("swiftlet_cold_starts_total", .counter, "Invocations that started a worker.", invoked.sums.cold)
         text.add(
             "swiftlet_refused_starts_total", .counter, "Workers that were not started because their function's die.",

@@ -5,6 +5,7 @@ internal import HTTP
 internal import Inference
 internal import Ledger
 internal import Platform
+internal import Registry
 
 extension Gateway {
     /// The largest body of an OpenAI request.
@@ -13,7 +14,17 @@ extension Gateway {
     func models(_ exchange: HTTPExchange, requestID: String) {
         exchange.respond(
             status: 200, headers: standardHeaders(exchange, "application/json", requestID),
-            body: OpenAIWriter.models(shared.modelListings, now: .now))
+            body: OpenAIWriter.models(listings(for: exchange), now: .now))
+    }
+
+    /// The models that a caller may call.
+    func listings(for exchange: HTTPExchange) -> [ModelListing] {
+        let principal = exchange.caller.principal
+        let allowed = principal.tenant.flatMap { shared.registry.snapshot.tenants[$0]?.settings.models }
+        return shared.modelListings.filter { listing in
+            principal.mayCall(model: listing.spec.name)
+                && (allowed.map { $0.contains { $0.matches(listing.spec.name) } } ?? true)
+        }
     }
 
     func completions(_ exchange: HTTPExchange, kind: AnswerHead.Kind, requestID: String) {
@@ -49,12 +60,14 @@ extension Gateway {
 
     /// - Parameter bytes: of the request's body.
     func begin(_ exchange: HTTPExchange, _ requestID: String, bytes: Int, _ read: () throws(OpenAIError) -> Work) {
+        var begun: CallMeter?
         do throws(OpenAIError) {
             let work = try read()
-            let tenant = try tenant(of: exchange)
+            let tenant = try tenant(of: exchange, calling: work.model)
             let meter = meter(
-                origin(of: exchange, requestID), tenant: tenant, model: work.model,
+                origin(of: exchange), tenant: tenant, model: work.model,
                 route: Self.routeName(exchange.request.path), bytesIn: bytes)
+            begun = meter
             let answer = ModelAnswer(exchange, work, meter, requestID: requestID, gateway: self)
             let own = LoopBound(answer, on: loop)
             let remote = loop.remote
@@ -68,19 +81,37 @@ extension Gateway {
                 giveUp()
             }
         } catch {
+            begun?.refused(error, status: Dialect(exchange).status(error))
             answer(exchange, error, requestID)
         }
     }
 
-    /// Whose request it is. Callers on this machine may say it, which is for proxies and tests; everybody else is `public`.
+    /// Whose request it is. The platform may say for whom it asks, which is for proxies and tests; nobody is `public`.
     func tenant(of exchange: HTTPExchange) throws(OpenAIError) -> String {
-        guard exchange.request.peerIsLoopback, let name = exchange.request.headers.first("x-swiftlet-tenant") else {
-            return "public"
-        }
+        let principal = exchange.caller.principal
+        if let own = principal.tenant { return own }
+        guard let name = exchange.request.headers.first("x-swiftlet-tenant") else { return Tenant.publicName }
         guard Names.isValid(name) else {
             throw .invalid(nil, "x-swiftlet-tenant: not the name of a tenant; use \(Names.rule)", code: "invalid_value")
         }
+        guard shared.registry.snapshot.isServed(name) else { throw .refused(Self.isSuspended(name)) }
         return name
+    }
+
+    /// The tenant whose request it is, when it may call this model.
+    func tenant(of exchange: HTTPExchange, calling model: String) throws(OpenAIError) -> String {
+        let tenant = try tenant(of: exchange)
+        let name = ModelReference(model).name
+        let settings = shared.registry.snapshot.tenants[tenant]?.settings
+        guard exchange.caller.principal.mayCall(model: name),
+            settings?.models.map({ $0.contains { $0.matches(name) } }) ?? true
+        else {
+            throw OpenAIError(
+                status: 403, type: "permission_error", code: "model_not_allowed", param: "model",
+                message:
+                    "model: this key may not call the model \"\(name.prefix(200))\"; GET /v1/models lists those it may")
+        }
+        return tenant
     }
 
     /// A request that was read, whichever shape it had, and what makes its answer.

@@ -29,6 +29,7 @@ extension Gateway {
                 json(exchange, Array(#"{"ready":true}"#.utf8), requestID)
             case ["models", "stats"]:
                 try want("GET", exchange)
+                try wantPlatform(exchange)
                 json(exchange, InferWriter.statistics(statistics(of: shared.inference.models)), requestID)
             case ["repository", "index"]:
                 try want("POST", exchange)
@@ -59,11 +60,19 @@ extension Gateway {
         throw OpenAIError(status: 405, type: "invalid_request_error", message: "use \(method)")
     }
 
+    /// Statistics count what all tenants did.
+    private func wantPlatform(_ exchange: HTTPExchange) throws(OpenAIError) {
+        guard !exchange.caller.principal.may(.readPlatform, in: nil) else { return }
+        throw OpenAIError(
+            status: 403, type: "permission_error",
+            message: "statistics are of all tenants: use a key of the platform, or GET /admin/v1/usage for your own")
+    }
+
     private func json(_ exchange: HTTPExchange, _ body: [UInt8], _ requestID: String) {
         exchange.respond(status: 200, headers: standardHeaders(exchange, "application/json", requestID), body: body)
     }
 
-    fileprivate func fail(_ exchange: HTTPExchange, _ error: OpenAIError, _ requestID: String) {
+    func fail(_ exchange: HTTPExchange, _ error: OpenAIError, _ requestID: String) {
         var headers = standardHeaders(exchange, "application/json", requestID)
         if let wait = error.retryAfterMilliseconds { _ = headers.append("retry-after", "\((wait + 999) / 1000)") }
         exchange.respond(status: error.status, headers: headers, body: InferWriter.failure(error))
@@ -73,6 +82,7 @@ extension Gateway {
 
     /// `parts`: its name, perhaps `versions` and one, perhaps what is asked of it.
     private func model(_ exchange: HTTPExchange, _ parts: [Substring], _ requestID: String) throws(OpenAIError) {
+        _ = try tenant(of: exchange, calling: String(parts[0]))
         guard var spec = shared.inference.model(named: String(parts[0])) else {
             throw OpenAIError(
                 status: 404, type: "invalid_request_error",
@@ -102,6 +112,7 @@ extension Gateway {
             json(exchange, Array(#"{"ready":true}"#.utf8), requestID)
         case ["stats"]:
             try want("GET", exchange)
+            try wantPlatform(exchange)
             json(exchange, InferWriter.statistics(statistics(of: [spec])), requestID)
         case ["infer"]:
             try want("POST", exchange)
@@ -117,7 +128,8 @@ extension Gateway {
 
     private func repositoryIndex(_ exchange: HTTPExchange, _ requestID: String) {
         var json = JSONWriter()
-        json.array(shared.inference.models) { json, spec in
+        let allowed = Set(listings(for: exchange).map(\.spec.name))
+        json.array(shared.inference.models.filter { allowed.contains($0.name) }) { json, spec in
             json.raw("{\"name\":")
             json.string(spec.name)
             json.raw(",\"version\":")
@@ -191,7 +203,7 @@ extension Gateway {
         }
         let meter = bytes.map {
             self.meter(
-                origin(of: exchange, requestID), tenant: name, model: spec.reference, route: "infer", bytesIn: $0)
+                origin(of: exchange), tenant: name, model: spec.reference, route: "infer", bytesIn: $0)
         }
         let answer = LoopBound(
             TensorAnswer(exchange, meter, gateway: self, requestID: requestID, body: body), on: loop)

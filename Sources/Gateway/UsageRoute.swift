@@ -5,16 +5,28 @@ internal import Ledger
 internal import Platform
 
 extension Gateway {
-    func usage(_ exchange: HTTPExchange, requestID: String) {
-        let query: UsageQuery
+    func usage(_ exchange: HTTPExchange, _ match: RouteMatch, requestID: String) {
+        let principal = exchange.caller.principal
+        var query: UsageQuery
         do throws(RuntimeError) {
-            query = try UsageQuery(exchange.request.query, now: UsageTime.now)
+            query = try UsageQuery(exchange.request.query, now: WallClock.milliseconds)
         } catch {
             return answer(exchange, error, requestID: requestID)
         }
+        // A tenant sees its own only, and whoever may not touch all of that sees what it called itself.
+        if let tenant = principal.tenant {
+            let isNarrow = principal.functions != nil || principal.models != nil
+            guard (query.tenant ?? tenant) == tenant, !isNarrow || (query.principal ?? principal.id) == principal.id
+            else {
+                let refusal = Authorization.forbidden(match.route, principal, query.tenant)
+                return refuse(exchange, match, refusal, requestID: requestID)
+            }
+            query.tenant = tenant
+            if isNarrow { query.principal = principal.id }
+        }
         let own = LoopBound((self, exchange), on: loop)
         let remote = loop.remote
-        shared.background.run { [shared] in
+        shared.background.run { [shared, query] in
             let result = Result { () throws(RuntimeError) in
                 UsageJSON.text(try shared.usage.reader.read(query), lost: shared.usage.lost)
             }

@@ -36,6 +36,8 @@ package final class HTTPExchange {
     package let loop: EventLoop
     /// When the first byte of the head came.
     package let receivedAt: MonotonicTime
+    /// What the service knows of the caller; HTTP never looks into it.
+    package var context: AnyObject?
 
     private enum Answer { case none, started, finished }
 
@@ -110,6 +112,7 @@ package final class HTTPExchange {
     package func respond(status: Int, headers: HTTPHeaders = [:], body: [UInt8] = []) {
         guard answer == .none, let carrier else { return }
         answer = .finished
+        answered(status)
         unsafe body.withUnsafeBytes {
             unsafe carrier.sendWhole(self, status: Self.final(status), headers: headers, body: $0)
         }
@@ -120,7 +123,13 @@ package final class HTTPExchange {
     package func start(status: Int, headers: HTTPHeaders = [:], contentLength: Int? = nil) {
         guard answer == .none, let carrier else { return }
         answer = .started
+        answered(status)
         carrier.sendHead(self, status: Self.final(status), headers: headers, contentLength: contentLength)
+    }
+
+    private func answered(_ status: Int) {
+        guard let told = onAnswer.take() else { return }
+        told(Self.final(status))
     }
 
     private static func final(_ status: Int) -> Int { (200...999).contains(status) ? status : 500 }
@@ -158,6 +167,9 @@ package final class HTTPExchange {
     package var onDrain: (() -> Void)?
     /// Called once when the client goes away, or is given up, before the answer is finished.
     package var onClose: (() -> Void)?
+
+    /// Called once with the status, before the answer's head is sent.
+    package var onAnswer: ((_ status: Int) -> Void)?
 
     // MARK: for the carrier
 
@@ -213,6 +225,7 @@ package final class HTTPExchange {
         bodyInterrupted = nil
         onDrain = nil
         onClose = nil
+        onAnswer = nil
     }
 }
 

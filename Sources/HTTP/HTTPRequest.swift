@@ -16,15 +16,13 @@ package final class HTTPRequest: Sendable {
     package let host: String
     package let headers: HTTPHeaders
     package let version: HTTPVersion
-    package let isTLS: Bool
     /// The announced length of the body; nil when none is announced. 0 when there is certainly no body.
     package let contentLength: UInt64?
-    /// Who sent it.
-    package let peer: HTTPPeer
+    private let connection: ConnectionFacts
 
     init(
         method: String, path: String, query: String, host: String, headers: HTTPHeaders, version: HTTPVersion,
-        isTLS: Bool, contentLength: UInt64?, peer: HTTPPeer
+        contentLength: UInt64?, connection: ConnectionFacts
     ) {
         self.method = method
         self.path = path
@@ -32,12 +30,20 @@ package final class HTTPRequest: Sendable {
         self.host = host
         self.headers = headers
         self.version = version
-        self.isTLS = isTLS
         self.contentLength = contentLength
-        self.peer = peer
+        self.connection = connection
     }
 
+    /// Who sent it.
+    package var peer: HTTPPeer { connection.peer }
     package var peerIsLoopback: Bool { peer.isLoopback }
+    package var isTLS: Bool { connection.isTLS }
+    /// The host as TLS was told it (SNI), in lower case; nil without TLS, or when the client named none.
+    package var serverName: String? { connection.serverName }
+    /// What the client showed, verified; nil when it showed nothing.
+    package var clientCertificate: ClientCertificate? { connection.clientCertificate }
+    /// `host` in lower case and without its port.
+    package var hostName: String { HTTP.hostName(host) }
 }
 
 /// The other end of a connection.
@@ -52,11 +58,16 @@ package struct HTTPPeer: Sendable, CustomStringConvertible {
     }
 
     /// `127.0.0.1:4242` or `[::1]:4242`
-    package var description: String {
+    package var description: String { unsafe written(clinux_peer_text) }
+
+    /// Without the port, and of IPv6 the network of 64 bits: what counts as one sender.
+    package var address: String { unsafe written(clinux_peer_network) }
+
+    private func written(_ write: (UnsafePointer<clinux_peer>, UnsafeMutablePointer<CChar>, Int) -> Void) -> String {
         var raw = raw
         return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { text in
             guard let start = text.baseAddress else { return "" }
-            unsafe clinux_peer_text(&raw, start, text.count)
+            unsafe write(&raw, start, text.count)
             return unsafe String(cString: start)
         }
     }

@@ -1,4 +1,5 @@
 // What one call of a model takes, added up where it is spent, on whichever thread; its row is left in the ledger when nobody adds more.
+internal import Platform
 internal import Synchronization
 
 /// Held by everybody who may still add to it: the last to let go records the row. So a step that was out when a caller left is in it.
@@ -38,7 +39,7 @@ package final class CallMeter: Sendable, Equatable {
     deinit {
         state.withLock { state in
             if !state.isOver { state.row.outcome = "cancelled" }
-            state.row.time = UsageTime.now
+            state.row.time = WallClock.milliseconds
             ledger.record(state.row, isTaken: state.isOver)
         }
     }

@@ -2,7 +2,7 @@
 internal import Core
 internal import Storage
 
-/// For one thread at a time.
+/// For one thread at a time: its owner holds a lock around each use.
 final class LedgerStore: Sendable {
     static let hour: Int64 = 3_600_000
     static let day: Int64 = 86_400_000
@@ -169,6 +169,18 @@ final class LedgerStore: Sendable {
                 SQLValue(sums.cpuNanoseconds), SQLValue(sums.memoryPeakBytes), SQLValue(sums.tokensIn),
                 SQLValue(sums.tokensCached), SQLValue(sums.tokensOut), SQLValue(sums.bytesIn), SQLValue(sums.bytesOut),
             ])
+    }
+
+    /// Deletes all rows and sums of a tenant. Returns how many.
+    func erase(_ tenant: String) throws(RuntimeError) -> Int {
+        var count = 0
+        try database.transaction { () throws(RuntimeError) in
+            for table in ["call"] + Self.rollUps.map(\.table) {
+                try database.execute("DELETE FROM \(table) WHERE tenant=?1", [.text(tenant)])
+                count += database.changes
+            }
+        }
+        return count
     }
 
     // MARK: what is old

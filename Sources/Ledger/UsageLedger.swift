@@ -36,15 +36,16 @@ package final class UsageLedger: Sendable {
     private let state: Mutex<State>
     /// Under the lock of `state`.
     private let page: CounterPage
-    /// On the writer's loop, and where that doesn't run, on the thread that opens and closes.
+    /// Under `writing`.
     private let store: LedgerStore
+    private let writing = Mutex(())
     private let options: Options
     package let reader: UsageReader
 
     /// Opens the ledger of a state directory and counts what an earlier life lost.
     ///
     /// - Parameter stateDirectory: one that `Registry` has claimed.
-    package init(stateDirectory: String, options: Options = Options(), now: Int64 = UsageTime.now) throws(RuntimeError)
+    package init(stateDirectory: String, options: Options = Options(), now: Int64 = WallClock.milliseconds) throws(RuntimeError)
     {
         let path = "\(stateDirectory)/usage.db"
         self.options = options
@@ -112,6 +113,17 @@ package final class UsageLedger: Sendable {
         while writeBatch() == .more {}
     }
 
+    /// Deletes what there is of a tenant: rows, sums and counters. Returns how many rows and sums. Blocks.
+    package func erase(_ tenant: String) throws(RuntimeError) -> Int {
+        // What waits is stored first, so that nothing of it comes behind.
+        while writeBatch() == .more {}
+        state.withLock { $0.totals.forget(tenant) }
+        let result = writing.withLock { _ in
+            Result { () throws(RuntimeError) in try store.erase(tenant) }
+        }
+        return try result.get()
+    }
+
     private enum Progress { case more, nothing, failed }
 
     private func schedule(on loop: EventLoop, after milliseconds: UInt64) {
@@ -131,7 +143,9 @@ package final class UsageLedger: Sendable {
         }
     }
 
-    private func writeBatch() -> Progress {
+    private func writeBatch() -> Progress { writing.withLock { _ in writeNext() } }
+
+    private func writeNext() -> Progress {
         let (rows, dropped) = state.withLock { state -> ([UsageRow], UInt64) in
             var batch: [UsageRow] = []
             if state.waiting.count <= Self.rowsPerBatch {
@@ -145,7 +159,7 @@ package final class UsageLedger: Sendable {
         }
         guard !rows.isEmpty || dropped > 0 else { return .nothing }
         do throws(RuntimeError) {
-            try store.write(rows, lost: dropped, reason: "there was no room to keep them", now: UsageTime.now)
+            try store.write(rows, lost: dropped, reason: "there was no room to keep them", now: WallClock.milliseconds)
             return state.withLock { $0.waiting.count } >= Self.rowsPerBatch ? .more : .nothing
         } catch {
             takeBack(rows, dropped, error)
@@ -176,13 +190,15 @@ package final class UsageLedger: Sendable {
 
     /// Lets old rows go, a bounded number at a time.
     private func tidy(on loop: EventLoop) {
-        var isMore = false
-        do throws(RuntimeError) {
-            isMore = try store.tidy(
-                rowsBefore: UsageTime.now - Int64(options.rowDays) * 86_400_000,
-                rollUpsBefore: UsageTime.now - Int64(options.rollUpDays) * 86_400_000)
-        } catch {
-            Log.error("the usage ledger can't be tidied", [("cause", "\(error)")])
+        let isMore = writing.withLock { _ in
+            do throws(RuntimeError) {
+                return try store.tidy(
+                    rowsBefore: WallClock.milliseconds - Int64(options.rowDays) * 86_400_000,
+                    rollUpsBefore: WallClock.milliseconds - Int64(options.rollUpDays) * 86_400_000)
+            } catch {
+                Log.error("the usage ledger can't be tidied", [("cause", "\(error)")])
+                return false
+            }
         }
         loop.schedule(at: .now.adding(milliseconds: isMore ? 200 : Self.tidyMilliseconds)) { [self] in tidy(on: loop) }
     }

@@ -14,7 +14,7 @@ package struct UsageRow: Sendable, Equatable {
     package var time: Int64 = 0
     package var requestID = ""
     package var tenant = ""
-    /// A key's id, `jwt:…`, `cert:…`, `local`, `public`, or `host` for what the host does by itself.
+    /// `Principal.id`, or `host` for what the host does by itself.
     package var principal = ""
     package var kind = Kind.invoke
     package var name = ""

@@ -1,15 +1,7 @@
 // Times as people give them to the ledger: `24h`, `7d`, milliseconds since 1970, or ISO 8601.
 internal import FoundationEssentials
-internal import Glibc
 
 package enum UsageTime {
-    /// Milliseconds since 1970.
-    package static var now: Int64 {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
-    }
-
     private static let units: [Character: Int64] = ["s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000]
 
     package static let rule =

@@ -28,6 +28,8 @@ package struct UsageTotals: Sendable {
         Self.add(row, to: &byKey[key, default: Value()])
     }
 
+    mutating func forget(_ tenant: String) { byKey = byKey.filter { $0.key.tenant != tenant } }
+
     private static func add(_ row: UsageRow, to value: inout Value) {
         value.sums.add(row)
         value.byOutcome[row.outcome, default: 0] += 1

@@ -13,6 +13,8 @@ package struct MonotonicTime: Comparable, Hashable, Sendable {
         return MonotonicTime(nanoseconds: UInt64(spec.tv_sec) &* 1_000_000_000 &+ UInt64(spec.tv_nsec))
     }
 
+    package var milliseconds: UInt64 { nanoseconds / 1_000_000 }
+
     package static let distantFuture = MonotonicTime(nanoseconds: .max)
 
     package static func < (a: Self, b: Self) -> Bool { a.nanoseconds < b.nanoseconds }

@@ -22,6 +22,21 @@ package final class Registry: Sendable {
         CREATE TABLE alias (
             model TEXT NOT NULL, alias TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (model, alias)) STRICT
         """,
+        """
+        CREATE TABLE tenant (
+            name TEXT NOT NULL PRIMARY KEY, state TEXT NOT NULL, created_at INTEGER NOT NULL, settings TEXT NOT NULL
+            ) STRICT
+        """,
+        // Who had functions before there were tenants is one.
+        """
+        INSERT INTO tenant SELECT tenant,'active',min(created_at),'{}' FROM deployment
+        WHERE kind='handler' AND current=1 GROUP BY tenant
+        """,
+        """
+        CREATE TABLE api_key (
+            hash TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL, grant TEXT NOT NULL, created_at INTEGER NOT NULL,
+            expires_at INTEGER NOT NULL) STRICT
+        """,
     ]
 
     private let database: Database
@@ -32,6 +47,7 @@ package final class Registry: Sendable {
     /// Opens the registry of a state directory, which is made when it isn't there.
     package init(stateDirectory: String) throws(RuntimeError) {
         lock = try Self.claim(stateDirectory)
+        try Self.refuseLoss(in: stateDirectory)
         let database = try Database(path: "\(stateDirectory)/registry.db")
         try Self.migrate(database, in: stateDirectory)
         self.database = database
@@ -44,7 +60,14 @@ package final class Registry: Sendable {
     package func publish(_ d: Deployment) throws(RuntimeError) {
         let manifest = d.manifest.canonicalJSON
         let files = d.files.json
-        try change({ $0.adding(d) }) { database throws(RuntimeError) in
+        // The platform may deploy for whom it likes: that makes a tenant.
+        let isNew = d.kind == .handler && snapshot.tenants[d.tenant] == nil
+        let tenant = Tenant(name: d.tenant, createdAt: d.createdAt)
+        try change({ snapshot in
+            let next = snapshot.adding(d)
+            return isNew ? next.with { $0.tenants[d.tenant] = tenant } : next
+        }) { database throws(RuntimeError) in
+            if isNew { try Self.write(tenant, database) }
             if d.kind == .backend { try Self.keepPrevious(of: d, database) }
             try database.run(
                 "UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3",
@@ -92,6 +115,14 @@ package final class Registry: Sendable {
             }
         }
         try written.get()
+    }
+
+    /// Overwrites what the log of writes holds of pages as they were before.
+    func forgetOldPages() throws(RuntimeError) {
+        let done = writing.withLock { _ in
+            Result { () throws(RuntimeError) in try database.run("PRAGMA wal_checkpoint(TRUNCATE)") }
+        }
+        try done.get()
     }
 
     // MARK: opening
@@ -158,7 +189,10 @@ package final class Registry: Sendable {
                 functions[deployment.key] = deployment
             }
         }
-        return RegistrySnapshot(functions: functions, models: models, aliases: try loadAliases(database))
+        return RegistrySnapshot(
+            RegistrySnapshot.Contents(
+                functions: functions, models: models, aliases: try loadAliases(database),
+                tenants: try loadTenants(database), keys: try loadKeys(database)))
     }
 
     static var columns: String { "tenant,name,kind,deployment.digest,manifest,created_at,files" }

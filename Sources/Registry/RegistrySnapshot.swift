@@ -1,4 +1,4 @@
-// Everything that is deployed, at one moment: an immutable value that any thread reads without waiting.
+// Everything that exists, at one moment: an immutable value that any thread reads without waiting.
 package import Core
 
 package final class RegistrySnapshot: Sendable {
@@ -7,50 +7,60 @@ package final class RegistrySnapshot: Sendable {
     package let models: [String: Deployment]
     /// Other versions that are kept, by model and alias.
     package let aliases: [String: [String: Deployment]]
+    package let tenants: [String: Tenant]
+    /// API keys by their hash, with the principals that they make.
+    package let keys: [KeyHash: IssuedKey]
 
-    init(
-        functions: [FunctionKey: Deployment] = [:], models: [String: Deployment] = [:],
-        aliases: [String: [String: Deployment]] = [:]
-    ) {
-        self.functions = functions
-        self.models = models
-        self.aliases = aliases
+    struct Contents {
+        var functions: [FunctionKey: Deployment] = [:]
+        var models: [String: Deployment] = [:]
+        var aliases: [String: [String: Deployment]] = [:]
+        var tenants: [String: Tenant] = [:]
+        var keys: [KeyHash: IssuedKey] = [:]
+    }
+
+    init(_ contents: Contents = Contents()) {
+        functions = contents.functions
+        models = contents.models
+        aliases = contents.aliases
+        tenants = contents.tenants
+        keys = contents.keys
+    }
+
+    /// The same with something changed.
+    func with(_ change: (inout Contents) -> Void) -> RegistrySnapshot {
+        var contents = Contents(functions: functions, models: models, aliases: aliases, tenants: tenants, keys: keys)
+        change(&contents)
+        return RegistrySnapshot(contents)
     }
 
     /// The same with one deployment more, or in place of another.
     func adding(_ deployment: Deployment) -> RegistrySnapshot {
-        var (functions, models, aliases) = (functions, models, aliases)
-        if deployment.kind == .backend {
-            if let last = models[deployment.name], last.digest != deployment.digest {
-                aliases[deployment.name, default: [:]][ModelReference.previous] = last
+        with { next in
+            guard deployment.kind == .backend else { return next.functions[deployment.key] = deployment }
+            let name = deployment.name
+            if let last = models[name], last.digest != deployment.digest {
+                next.aliases[name, default: [:]][ModelReference.previous] = last
             }
-            models[deployment.name] = deployment
+            next.models[name] = deployment
             // The same content again: what is known of its files is newer now.
-            for (alias, other) in aliases[deployment.name] ?? [:] where other.digest == deployment.digest {
-                aliases[deployment.name]?[alias] = deployment
+            for (alias, other) in next.aliases[name] ?? [:] where other.digest == deployment.digest {
+                next.aliases[name]?[alias] = deployment
             }
-        } else {
-            functions[deployment.key] = deployment
         }
-        return RegistrySnapshot(functions: functions, models: models, aliases: aliases)
     }
 
     func removing(_ deployment: Deployment) -> RegistrySnapshot {
-        var (functions, models, aliases) = (functions, models, aliases)
-        if deployment.kind == .backend {
-            models[deployment.name] = nil
-            aliases[deployment.name] = nil
-        } else {
-            functions[deployment.key] = nil
+        with { next in
+            guard deployment.kind == .backend else { return next.functions[deployment.key] = nil }
+            next.models[deployment.name] = nil
+            next.aliases[deployment.name] = nil
         }
-        return RegistrySnapshot(functions: functions, models: models, aliases: aliases)
     }
 
     /// - Parameter deployment: nil takes the alias away.
     func aliasing(_ model: String, _ alias: String, _ deployment: Deployment?) -> RegistrySnapshot {
-        var aliases = aliases
-        aliases[model, default: [:]][alias] = deployment
-        return RegistrySnapshot(functions: functions, models: models, aliases: aliases)
+        with { $0.aliases[model, default: [:]][alias] = deployment }
     }
 
     func restamping(_ old: Deployment, files: [ArtefactFile]) -> RegistrySnapshot {
@@ -58,9 +68,11 @@ package final class RegistrySnapshot: Sendable {
             guard one.kind == old.kind, one.key == old.key, one.digest == old.digest else { return one }
             return one.with(files)
         }
-        return RegistrySnapshot(
-            functions: functions.mapValues(restamped), models: models.mapValues(restamped),
-            aliases: aliases.mapValues { $0.mapValues(restamped) })
+        return with { next in
+            next.functions = functions.mapValues(restamped)
+            next.models = models.mapValues(restamped)
+            next.aliases = aliases.mapValues { $0.mapValues(restamped) }
+        }
     }
 
     /// Every version of every model that something names, newest first, with its aliases.
@@ -82,5 +94,28 @@ package final class RegistrySnapshot: Sendable {
         for deployment in functions.values { digests[deployment.tenant, default: []].insert(deployment.digest) }
         for (deployment, _) in modelVersions { digests[deployment.tenant, default: []].insert(deployment.digest) }
         return digests
+    }
+
+    /// A tenant is served unless somebody suspended it; one that was never made has nothing to serve but calls of models.
+    package func isServed(_ tenant: String) -> Bool { tenants[tenant].map { $0.state == .active } ?? true }
+
+    /// The keys of a tenant, or of the platform, oldest first.
+    package func keys(of tenant: String?) -> [KeyRecord] {
+        keys.values.map(\.record).filter { $0.tenant == tenant }.sorted {
+            ($0.createdAt, $0.id) < ($1.createdAt, $1.id)
+        }
+    }
+}
+
+/// A key that was given out, and who its bearer is.
+package struct IssuedKey: Sendable {
+    package let record: KeyRecord
+    package let principal: Principal
+
+    init(_ record: KeyRecord) {
+        self.record = record
+        principal = Principal(
+            id: "key:\(record.id)", tenant: record.tenant, role: record.role, permissions: record.permissions,
+            functions: record.functions, models: record.models)
     }
 }

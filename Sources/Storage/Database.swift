@@ -9,7 +9,7 @@ internal import CSQLite
     private static let keptStatements = 64
 
     private let handle: OpaquePointer
-    private let path: String
+    let path: String
     /// Prepared ones that nobody runs now, by their text.
     private var kept: [String: OpaquePointer] = unsafe [:]
 
@@ -33,10 +33,14 @@ internal import CSQLite
         try run("PRAGMA journal_mode=WAL")
         try run("PRAGMA synchronous=\(survivesPowerLoss ? "FULL" : "NORMAL")")
         try run("PRAGMA foreign_keys=ON")
+        try checkWhenSmall()
+        // What is deleted is overwritten: a deleted tenant's manifest must not lie in a free page.
+        try run("PRAGMA secure_delete=ON")
     }
 
     deinit {
-        unsafe kept.values.forEach { _ = unsafe sqlite3_finalize($0) }
+        // Not a loop: swift-format joins the words of `for unsafe`.
+        unsafe kept.values.forEach { unsafe sqlite3_finalize($0) }
         unsafe sqlite3_close_v2(handle)
     }
 
@@ -157,7 +161,14 @@ internal import CSQLite
         case SQLITE_NOTADB, SQLITE_CORRUPT:
             return RuntimeError(
                 .internalError, step: "read \(path)", cause: cause,
-                next: "restore the file from a backup; nothing was written to it")
+                next: "nothing was written to it: keep a copy, and restore the state directory from a backup with "
+                    + "`swiftlet restore` (docs/backup.md)")
+        case SQLITE_BUSY, SQLITE_LOCKED:
+            let holder = FileHolders.text(of: path)
+            return RuntimeError(
+                .unavailable, step: "\(verb) in \(path)", cause: holder.map { "\(cause) by \($0)" } ?? cause,
+                next: holder == nil
+                    ? "end the program that holds the file, then try again" : "end that program, then try again")
         default:
             return RuntimeError(
                 .unavailable, step: "\(verb) in \(path)", cause: cause,

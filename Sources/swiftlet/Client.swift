@@ -3,6 +3,7 @@ internal import CCurl
 internal import Core
 internal import FoundationEssentials
 internal import Glibc
+internal import Platform
 
 /// An answer that arrived whole.
 struct Answer {
@@ -23,13 +24,43 @@ struct Client {
     let base: String
     /// A PEM file of certificates to trust instead of the system's.
     private let authorities: String?
+    /// `sha256//` and the Base64 digest of the host's public key: then that key is trusted, whoever signed it.
+    private let pin: String?
 
-    init(_ arguments: Arguments) {
+    /// The API key of the caller.
+    private let key: String?
+
+    /// Whose functions are meant: --tenant, SWIFTLET_TENANT, or the one that is there without asking.
+    static func tenant(_ arguments: Arguments) -> String {
+        let environment = unsafe getenv("SWIFTLET_TENANT").map { unsafe String(cString: $0) }
+        return arguments.value("--tenant") ?? environment ?? Tenant.defaultName
+    }
+
+    init(_ arguments: Arguments) throws {
+        // Not an option: what is in argv, every user of the machine can read.
+        key = unsafe getenv("SWIFTLET_KEY").flatMap {
+            let text = unsafe String(cString: $0)
+            return text.isEmpty ? nil : text
+        }
         let environment = unsafe getenv("SWIFTLET_HOST").map { unsafe String(cString: $0) }
         authorities = unsafe getenv("SWIFTLET_CACERT").map { unsafe String(cString: $0) }
         var base = arguments.value("--host") ?? environment ?? "http://127.0.0.1:8080"
         if !base.contains("://") { base = "http://" + base }
         self.base = base.hasSuffix("/") ? String(base.dropLast()) : base
+        let pinned = unsafe getenv("SWIFTLET_FINGERPRINT").map { unsafe String(cString: $0) }
+        pin = try (arguments.value("--fingerprint") ?? pinned).map { try Self.checked(pin: $0, base) }
+    }
+
+    private static func checked(pin: String, _ base: String) throws -> String {
+        let digest = pin.dropFirst(8)
+        guard pin.hasPrefix("sha256//"), digest.utf8.count == 44, Data(base64Encoded: String(digest)) != nil else {
+            throw UsageError(
+                text: "--fingerprint and SWIFTLET_FINGERPRINT take sha256//…, as `swiftlet serve` prints it, not \(pin)")
+        }
+        guard base.hasPrefix("https://") else {
+            throw UsageError(text: "--fingerprint is for https, and the host is named as \(base)")
+        }
+        return pin
     }
 
     private final class Received {
@@ -48,21 +79,26 @@ struct Client {
         let received = Received(stream: stream)
         var error = [CChar](repeating: 0, count: 256)
         let context = unsafe Unmanaged.passUnretained(received).toOpaque()
-        let status = unsafe (body ?? []).withUnsafeBytes { bytes in
-            unsafe ccurl_perform(
-                method, base + path, nil, 0, body == nil ? nil : bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1),
-                bytes.count, upload, authorities,
-                { raw, data, size in
-                    guard let raw = unsafe raw else { return }
-                    let received = unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue()
-                    let bytes = unsafe Array(UnsafeRawBufferPointer(start: data, count: size))
-                    if received.stream { Output.bytes(bytes) } else { received.body += bytes }
-                },
-                { raw, data, size in
-                    guard let raw = unsafe raw else { return }
-                    let line = unsafe String(decoding: UnsafeRawBufferPointer(start: data, count: size), as: UTF8.self)
-                    unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue().headers.append(line.trimmed)
-                }, context, &error)
+        let headers = key.map { ["Authorization: Bearer \($0)"] } ?? []
+        let status = try unsafe withCStrings(headers) { lines in
+            unsafe (body ?? []).withUnsafeBytes { bytes in
+                unsafe ccurl_perform(
+                    method, base + path, UnsafeRawPointer(lines).assumingMemoryBound(to: UnsafePointer<CChar>?.self),
+                    headers.count, body == nil ? nil : bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1),
+                    bytes.count, upload, authorities, pin,
+                    { raw, data, size in
+                        guard let raw = unsafe raw else { return }
+                        let received = unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue()
+                        let bytes = unsafe Array(UnsafeRawBufferPointer(start: data, count: size))
+                        if received.stream { Output.bytes(bytes) } else { received.body += bytes }
+                    },
+                    { raw, data, size in
+                        guard let raw = unsafe raw else { return }
+                        let line = unsafe String(
+                            decoding: UnsafeRawBufferPointer(start: data, count: size), as: UTF8.self)
+                        unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue().headers.append(line.trimmed)
+                    }, context, &error)
+            }
         }
         guard status != 0 else {
             let words = error.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
@@ -74,8 +110,8 @@ struct Client {
     }
 
     /// Sends and turns a refusal into an error in the host's own words.
-    func expect(_ method: String, _ path: String, upload: String? = nil) throws -> Answer {
-        let answer = try send(method, path, upload: upload)
+    func expect(_ method: String, _ path: String, body: [UInt8]? = nil, upload: String? = nil) throws -> Answer {
+        let answer = try send(method, path, body: body, upload: upload)
         guard answer.status >= 400 else { return answer }
         struct Refusal: Decodable {
             struct Words: Decodable { let step, cause, next: String }

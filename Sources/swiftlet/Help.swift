@@ -16,19 +16,39 @@ enum Help {
         Command(
             name: "serve", summary: "run the host",
             help: """
-                usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
-                                      [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N]
+                usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--loops N]
+                                      [--tls auto|self|off] [--tls-cert FILE --tls-key FILE] [--tls-hosts FILE]
+                                      [--tls-client-ca FILE [--tls-client-crl FILE] [--tls-operators FILE]] [--tls-hsts S]
+                                      [--loopback trusted|key] [--tenants FILE] [--models-memory-mb N]
+                                      [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
+                                      [--master-key-file FILE]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
-                                      [--usage-days N]
+                                      [--audit-days N] [--usage-days N]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
                   --listen HOST:PORT  numeric address; port 0 picks a free one (default 127.0.0.1:8080)
                   --state DIR         registry and artefacts (default ./state)
-                  --tls-cert FILE     PEM certificate chain: serve HTTPS (TLS 1.2 and 1.3, HTTP/2 by ALPN); SIGHUP reads it again
+                  --tls auto|self|off auto: HTTPS off loopback, by a self-signed certificate when --tls-cert gives none; it is
+                                      kept in the state directory and its fingerprint printed. self: on loopback too. off: plain
+                                      HTTP, even off loopback, where everybody on the way can read and change it
+                  --tls-cert FILE     PEM certificate chain to serve (TLS 1.2 and 1.3, HTTP/2 by ALPN); SIGHUP reads all files
+                                      of TLS again, all or none, and drops no connection
                   --tls-key FILE      PEM private key of the certificate
+                  --tls-hosts FILE    JSON5 with certificates by host name, and the tenants they belong to (docs/http.md)
+                  --tls-client-ca FILE    PEM authorities: ask clients for a certificate, and refuse one that isn't theirs
+                  --tls-client-crl FILE   PEM revocation lists, one of each authority
+                  --tls-operators FILE    JSON5 with the roles of operators by their certificates (docs/http.md)
+                  --tls-hsts S        seconds for which browsers shall come by HTTPS only; 0: not said (default 86400, and
+                                      never with a self-signed certificate)
+                  --master-key-file FILE   the key that seals tenants' secrets and data, mode 600; or SWIFTLET_MASTER_KEY, or
+                                      systemd's credential swiftlet-master-key (docs/secrets.md; default DIR/master.key,
+                                      made at the first start)
+                  --loopback trusted|key   whether callers on this machine may do everything without a key (default:
+                                      trusted); with `key` they need one like everybody else. A first start prints one key of
+                                      the platform's admin (docs/identity.md)
                   --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
                                       it again
                   --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
@@ -43,6 +63,7 @@ enum Help {
                   --response-cache-ttl SECONDS   how long such an answer is kept (default 300)
                   --log-answers       write a line of the log for each request of a model that is over: its model, tenant,
                                       tokens and end, in OpenTelemetry's words, and nothing of its text
+                  --audit-days N      entries of the audit log that are older go to its archive below --state (default: all stay)
                   --usage-days N      how long each call has a row of its own in the usage ledger; its sums by hour and by
                                       day stay 400 days (default 7; docs/usage.md)
                   --loops N           event loops, one a core (default: the number of cores)
@@ -59,12 +80,13 @@ enum Help {
                                       leave layers of the sandbox out, for tests of the others: never for code of others
                 """,
             options: [
-                "--listen", "--state", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
+                "--listen", "--state", "--loopback", "--loops", "--zygotes", "--zygote-life",
                 "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
+                "--master-key-file",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
-                "--response-cache-mb", "--response-cache-ttl", "--usage-days",
+                "--response-cache-mb", "--response-cache-ttl", "--audit-days", "--usage-days",
                 "--require-layers", "--sandbox-without",
-            ],
+            ] + TLSOptions.names,
             flags: ["--json", "--log-answers"], run: ServeCommand.run),
         Command(
             name: "build", summary: "build a handler's folder into plugin.so",
@@ -144,6 +166,89 @@ enum Help {
             help: "usage: swiftlet rm FUNCTION [--tenant NAME] [--host URL] [--json]", options: ["--tenant", "--host"],
             flags: ["--json"], run: RemoveCommand.run),
         Command(
+            name: "secret", summary: "set, list and remove secrets of tenants and functions", help: SecretCommand.help,
+            options: ["--tenant", "--function", "--from-file", "--host"], flags: ["--json"], run: SecretCommand.run),
+        Command(
+            name: "vault", summary: "rotate the keys that seal tenants' secrets and data", help: VaultCommand.help,
+            options: ["--state", "--old-key", "--new-key", "--tenant", "--host"], flags: ["--reseal", "--json"],
+            run: VaultCommand.run),
+        Command(
+            name: "tenant", summary: "make, list, change, suspend and delete tenants",
+            help: """
+                usage: swiftlet tenant ls [--host URL] [--json]
+                       swiftlet tenant create NAME [--settings FILE] [--host URL]
+                       swiftlet tenant show|suspend|resume NAME [--host URL]
+                       swiftlet tenant set NAME --settings FILE [--host URL]
+                       swiftlet tenant delete NAME --confirm NAME [--host URL]
+
+                  --settings FILE  JSON5: which models it may call, its weight and quotas (docs/tenants.md)
+                A suspended tenant is not served; what it runs goes on to its end, and everything of it is kept. Deleting erases
+                all of it: functions, keys, files.
+                """,
+            options: ["--settings", "--confirm", "--host"], flags: ["--json"], run: TenantCommand.run),
+        Command(
+            name: "key", summary: "make, list, rotate and revoke API keys",
+            help: """
+                usage: swiftlet key create [--tenant NAME | --platform] [--role ROLE] [--scopes S,S] [--functions P,P]
+                                    [--models P,P] [--expires SECONDS] [--comment TEXT] [--host URL] [--json]
+                       swiftlet key ls [--tenant NAME | --platform] [--host URL] [--json]
+                       swiftlet key rotate ID [--overlap SECONDS] [--tenant NAME | --platform] [--host URL] [--json]
+                       swiftlet key revoke ID [--tenant NAME | --platform] [--host URL] [--json]
+
+                  --role ROLE    tenant_admin, developer, invoker (default) or viewer; with --platform platform_admin (default),
+                                 platform_operator or platform_viewer
+                  --scopes       narrow the role to some of invoke, deploy, read, admin
+                  --functions    the functions that it may touch: names, or beginnings of names and `*`; --models the same
+                  --overlap      how long the old key goes on beside the new one (default 86400)
+                The key's text is printed once; the host keeps only its hash. A revoked key fails at once.
+                """,
+            options: [
+                "--tenant", "--role", "--scopes", "--functions", "--models", "--expires", "--comment", "--overlap",
+                "--host",
+            ],
+            flags: ["--platform", "--json"], run: KeyCommand.run),
+        Command(
+            name: "whoami", summary: "show what the key in SWIFTLET_KEY may do",
+            help: "usage: swiftlet whoami [--host URL]", options: ["--host"], flags: ["--json"], run: KeyCommand.whoAmI),
+        Command(
+            name: "routes", summary: "list the host's routes and what each needs",
+            help: "usage: swiftlet routes [--json]",
+            options: [], flags: ["--json"], run: ListCommand.routes),
+        Command(
+            name: "audit", summary: "read and check the log of acts and denied accesses",
+            help: """
+                usage: swiftlet audit [list] [--tenant NAME] [--act ACT] [--since WHEN] [--limit N] [--host URL] [--json]
+                       swiftlet audit head [--state DIR | --host URL]
+                       swiftlet audit verify [--expect COUNT:HASH] [--state DIR | --host URL] [--json]
+                       swiftlet audit reset --state DIR
+
+                list prints entries, newest first: ACT is `key.create`, `deploy`, `denied` or the beginning before a dot; WHEN is
+                12h, 7d or a time such as 2026-01-31T12:00:00Z. head prints where the log ends, for keeping elsewhere. verify reads
+                all of it and exits with 1 when an entry was changed, cut out, reordered, inserted, or the end was cut; with
+                --expect also when log and anchor were both rolled back. reset begins a new log where a host refuses to start with
+                the old one, which stays beside it. See docs/audit.md.
+                """,
+            options: ["--tenant", "--act", "--since", "--limit", "--expect", "--state", "--host"], flags: ["--json"],
+            run: AuditCommand.run),
+        Command(
+            name: "backup", summary: "write a state directory to one file, while its host runs or not",
+            help: """
+                usage: swiftlet backup FILE.tar [--state DIR] [--json]
+
+                Databases at one moment each, the artefacts that are deployed and the audit log, with the SHA-256 of each file.
+                Run it on the host's machine as a user who may read DIR (default ./state). Keys are NOT in it (master.key, tls/,
+                audit.key): it says what it leaves out. See docs/backup.md.
+                """,
+            options: ["--state"], flags: ["--json"], run: BackupCommand.backup),
+        Command(
+            name: "restore", summary: "make a state directory from such a file",
+            help: """
+                usage: swiftlet restore FILE.tar --state DIR [--json]
+
+                Checks every sum before it writes anything; DIR must not exist or be empty, and has everything or nothing after.
+                """,
+            options: ["--state"], flags: ["--json"], run: BackupCommand.restore),
+        Command(
             name: "doctor", summary: "show which sandbox layers and devices this machine gives",
             help: "usage: swiftlet doctor [--json] [--require all|LAYER,LAYER]\n\n"
                 + "Tries each layer, lists the devices that a model's manifest may name, and says whether what models take\n"
@@ -157,6 +262,8 @@ enum Help {
         let rows = commands.map { "  \($0.name)\(String(repeating: " ", count: 8 - $0.name.count)) \($0.summary)" }
         return "usage: swiftlet COMMAND [OPTIONS]\n\n" + rows.joined(separator: "\n")
             + "\n\n`swiftlet COMMAND --help` tells more. Commands find the host by --host, else SWIFTLET_HOST, else "
-            + "http://127.0.0.1:8080; SWIFTLET_CACERT names a PEM file of certificates to trust."
+            + "http://127.0.0.1:8080; SWIFTLET_CACERT names a PEM file of certificates to trust, SWIFTLET_KEY is "
+            + "the API key, SWIFTLET_TENANT whose functions are meant without --tenant,\n"
+            + "--fingerprint or SWIFTLET_FINGERPRINT the pin that `swiftlet serve` prints of its own certificate."
     }
 }

@@ -9,7 +9,7 @@ enum InvokeCommand {
         guard below.hasPrefix("/") else { throw UsageError(text: "the path begins with /") }
         let body = arguments.value("--data").map { Array($0.utf8) }
         let method = arguments.value("--method") ?? (body == nil ? "GET" : "POST")
-        let tenant = arguments.value("--tenant") ?? "default"
+        let tenant = Client.tenant(arguments)
         let answer = try Client(arguments).send(
             method, "/fn/\(tenant)/\(arguments.positional[0])\(below)", body: body, stream: true)
         if arguments.has("--timing"), let timing = answer.header("server-timing") {

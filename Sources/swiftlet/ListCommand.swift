@@ -1,4 +1,6 @@
-// swiftlet ls and swiftlet ps: what is deployed, and what runs.
+// swiftlet ls, ps and routes: what is deployed, what runs, and what can be asked.
+internal import Core
+internal import Gateway
 
 enum ListCommand {
     private struct Functions: Decodable {
@@ -17,7 +19,7 @@ enum ListCommand {
     }
 
     static func functions(_ arguments: Arguments) throws -> Int32 {
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let answer = try client.expect("GET", "/admin/v1/functions")
         guard !arguments.has("--json") else { return raw(answer) }
         let rows = try client.decode(Functions.self, answer).functions
@@ -28,7 +30,7 @@ enum ListCommand {
     }
 
     static func workers(_ arguments: Arguments) throws -> Int32 {
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let answer = try client.expect("GET", "/admin/v1/workers")
         guard !arguments.has("--json") else { return raw(answer) }
         let list = try client.decode(Workers.self, answer)
@@ -41,6 +43,24 @@ enum ListCommand {
                 ]
             })
         Output.line("\(list.workers.count) workers, \(list.adopted_zygotes) tenants awake")
+        return 0
+    }
+
+    /// Those of this program; no host is asked.
+    static func routes(_ arguments: Arguments) throws -> Int32 {
+        let rows = RouteList.rows
+        guard arguments.has("--json") else {
+            Output.table(
+                ["METHOD", "PATH", "NEEDS", "NAME"], rows.map { [$0.method ?? "any", $0.path, $0.needs, $0.name] })
+            return 0
+        }
+        let values = rows.map { row in
+            JSONValue.object([
+                "name": .string(row.name), "method": row.method.map(JSONValue.string) ?? .null,
+                "path": .string(row.path), "needs": .string(row.needs),
+            ])
+        }
+        Output.line(JSONValue.object(["routes": .array(values)]).text)
         return 0
     }
 

@@ -13,11 +13,11 @@ enum LogsCommand {
 
     static func run(_ arguments: Arguments) throws -> Int32 {
         let name = try arguments.only("function")
-        let client = Client(arguments)
+        let client = try Client(arguments)
         var after: UInt64 = 0
         repeat {
             let answer = try client.expect(
-                "GET", "/admin/v1/logs/\(arguments.value("--tenant") ?? "default")/\(name)?after=\(after)")
+                "GET", "/admin/v1/logs/\(Client.tenant(arguments))/\(name)?after=\(after)")
             let lines = try client.decode(Lines.self, answer).lines
             if arguments.has("--json") {
                 if !lines.isEmpty || !arguments.has("-f") { Output.bytes(answer.body) }

@@ -1,4 +1,5 @@
 // Writes to stdout and stderr at once, so that a pipe sees each line when it is made.
+internal import FoundationEssentials
 internal import Glibc
 
 enum Output {
@@ -15,6 +16,11 @@ enum Output {
             guard count > 0 || errno == EINTR else { return }
             offset += max(0, count)
         }
+    }
+
+    /// Milliseconds since 1970 as `2026-01-31T23:59:59Z`.
+    static func date(_ milliseconds: Int64) -> String {
+        Date(timeIntervalSince1970: Double(milliseconds / 1000)).formatted(.iso8601)
     }
 
     /// Rows under a head, in columns as wide as their widest cell.

@@ -3,7 +3,7 @@
 enum RemoveCommand {
     static func run(_ arguments: Arguments) throws -> Int32 {
         let name = try arguments.only("function")
-        let tenant = arguments.value("--tenant") ?? "default"
+        let tenant = Client.tenant(arguments)
         let answer = try Client(arguments).expect("DELETE", "/admin/v1/functions/\(tenant)/\(name)")
         if arguments.has("--json") { Output.bytes(answer.body) } else { Output.line("removed \(tenant)/\(name)") }
         return 0

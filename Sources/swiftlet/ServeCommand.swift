@@ -17,22 +17,34 @@ enum ServeCommand {
         let options = try ServeOptions(arguments)
         _ = clinux_ignore_sigpipe()
         raiseDescriptorLimit()
+        try MasterKeys.hideMemory()
         let signals = FileDescriptor(
             owning: try unsafe check(clinux_signalfd([SIGTERM, SIGINT, SIGHUP], 3), "signalfd"))
         var listeners = try Listeners(options)
-        // Before root is dropped: keys are root's to read.
-        let tls = try options.makeTLSContext()
         let registry = try Registry(stateDirectory: options.state)
-        let quotas = try Quotas(options)
+        // Before anything is written that another master key could not read.
+        let vault = try MasterKeys.openVault(options)
+        // Before root is dropped, because keys are root's to read; after the registry locked the directory.
+        let tls = try options.tls.makeContext(state: options.state, listen: options.host)
+        let firstKey = try FirstKey.make(registry)
+        let auditing = try Auditing(options, firstLoop: options.loops + 3)
+        let quotas = try Quotas(options, registry)
         let usage = try UsageLedger(stateDirectory: options.state, options: options.usage)
-        let store = try ArtefactStore(stateDirectory: options.state)
+        let room = try PlainRoom.make(options)
+        defer { PlainRoom.remove(room) }
+        let store = try ArtefactStore(
+            stateDirectory: options.state,
+            sealed: SealedArtefacts(vault: vault, stateDirectory: options.state, room: room))
         store.sweep(keeping: registry.snapshot.digests)
+        store.sealed?.sealEverything()
         try restamp(registry, store)
         let prefixFiles = try PrefixFiles(stateDirectory: options.state)
         try requireLayers(options)
         // Before the first thread, because it forks; before root is dropped, because it keeps it.
         let host = try WorkerHost(workerConfiguration(options))
         try dropPrivileges(options)
+        // The change of user decides anew who may look.
+        try MasterKeys.hideMemory()
 
         let loops = try (0..<options.loops).map { index in try EventLoop(index: index) }
         let background = try EventLoop(index: options.loops)
@@ -44,7 +56,7 @@ enum ServeCommand {
         let disk = try EventLoop(index: options.loops + 2)
         let prefixes = PrefixStore(options.prefixes, loop: models, disk: disk.remote, files: prefixFiles)
         let inference = InferenceService(
-            loop: models, quotas: quotas.keeper, budget: options.modelBudget, prefixes: prefixes,
+            loop: models, quotas: try quotas.makeKeeper(), budget: options.modelBudget, prefixes: prefixes,
             responses: options.responses, usage: usage, logsAnswers: options.logsAnswers
         ) { [unowned models] spec, sink in
             if let cause = fault(of: spec, registry) {
@@ -61,9 +73,14 @@ enum ServeCommand {
             registry: registry, host: host,
             dispatcher: Dispatcher(
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
-            inference: inference, usage: usage, background: BackgroundQueue(background.remote))
+            inference: inference, usage: usage, background: BackgroundQueue(background.remote),
+            files: BackgroundQueue(disk.remote), vault: vault,
+            authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback, tls: tls?.context),
+            audit: auditing.log,
+            tenantData: [SealedData(vault, inference), UsageData(usage)],
+            refreshPolicies: { quotas.apply(to: inference) })
         // Of its own, because a slow disk must hold nobody up but the ledger.
-        let writing = try EventLoop(index: options.loops + 3)
+        let writing = try EventLoop(index: options.loops + 5)
         usage.start(on: writing)
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
@@ -71,9 +88,10 @@ enum ServeCommand {
         var limits = HTTPLimits()
         // Each route has a bound of its own; a backend's artefact is the largest body there is.
         limits.bodyBytes = 9 << 30
+        if let tls { limits.strictTransport = options.tls.strictTransport(tls.context.certificate) }
         for (loop, descriptor) in zip(loops, listeners.take()) {
             let server = HTTPServer(
-                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), limits: limits, tls: tls,
+                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), limits: limits, tls: tls?.context,
                 service: Gateway(shared, loop: loop))
             try server.startAccepting()
             servers.append(server)
@@ -82,13 +100,16 @@ enum ServeCommand {
         let bound = zip(loops, servers).map { LoopBound($1, on: $0) }
         let watcher = SignalWatcher(signals.raw) { signal in
             if signal == SIGHUP {
-                reload(tls)
+                tls?.reload()
                 return quotas.reload(inference)
             }
             beginDrain(shared, bound, loops.map(\.remote), drain)
         }
         _ = try loops[0].add(signals.raw, events: EPOLLIN.rawValue, handler: watcher)
-        announce(options, port: listeners.port)
+        try auditing.start(madeFirstKey: firstKey != nil)
+        tls?.keepFresh(loops[0])
+        shared.background.run { shared.finishDeletions() }
+        announce(options, port: listeners.port, tls?.context.certificate, firstKey)
 
         var threads = try loops.dropFirst().map(Runner.init)
         threads.append(try Runner(background))
@@ -103,6 +124,7 @@ enum ServeCommand {
         loops[0].run()
         for thread in threads { thread.join() }
         usage.close()
+        auditing.finish()
         host.close()
         return 0
     }
@@ -215,24 +237,25 @@ enum ServeCommand {
         }
     }
 
-    /// SIGHUP: a certificate that was renewed is served from now on; one that can't be read changes nothing.
-    private static func reload(_ tls: TLSContext?) {
-        guard let tls else { return }
-        do {
-            try tls.reload()
-            Log.info("SIGHUP: the certificate was read again")
-        } catch {
-            Log.error("SIGHUP: the old certificate stays in use", [("cause", "\(error)")])
-        }
-    }
-
-    private static func announce(_ options: ServeOptions, port: UInt16) {
+    /// - Parameter firstKey: shown here and nowhere else.
+    private static func announce(
+        _ options: ServeOptions, port: UInt16, _ certificate: TLSCertificate?, _ firstKey: String?
+    ) {
         let address = options.host.contains(":") ? "[\(options.host)]:\(port)" : "\(options.host):\(port)"
-        let scheme = options.tls == nil ? "http" : "https"
+        let scheme = certificate == nil ? "http" : "https"
         if options.json {
-            Output.line("{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())}")
+            let tls = certificate.map { ",\"tls\":\($0.json)" } ?? ""
+            let key = firstKey.map { ",\"admin_key\":\"\($0)\"" } ?? ""
+            Output.line(
+                "{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())\(key)\(tls)}")
         } else {
             Output.line("swiftlet serves \(scheme)://\(address) (state in \(options.state))")
+            if let certificate { Output.line(certificate.lines) }
+            guard let firstKey else { return }
+            Output.line(
+                "the key of the platform's admin, shown this once: \(firstKey)\n"
+                    + "callers from elsewhere need a key: `export SWIFTLET_KEY=…`, then `swiftlet key create --tenant NAME`"
+            )
         }
     }
 }

@@ -450,7 +450,7 @@ class SentAhead(unittest.TestCase):
                 for number, caller in enumerate(callers):
                     query, text = "?crash" if number == fatal else "", f"{burst:04}-{number:04}"
                     caller.sendall(
-                        f"POST /fn/default/echo/{query} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{text}".encode())
+                        f"POST /fn/default/echo/{query} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{text}".encode())
                 for number, caller in enumerate(callers):
                     answer = http.client.HTTPResponse(caller)
                     answer.begin()

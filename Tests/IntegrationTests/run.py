@@ -32,19 +32,39 @@ class Host:
     def __init__(self, *extra, authorities=None, work=None, **process):
         self.trusted = authorities and ssl.create_default_context(cafile=authorities)
         self.work = work or make_work()
-        self.log = open(self.work / "host.log", "wb")
+        # What every command of `cli` finds besides this program's own environment.
+        self.environment = {}
+        self.extra, self.settings = extra, process
+        self.start()
+        self.admin_key = self.ready.get("admin_key")
+
+    def start(self):
+        self.log = open(self.work / "host.log", "ab")
         self.process = subprocess.Popen(
-            [SWIFTLET, "serve", "--listen", "127.0.0.1:0", "--state", self.work / "state", "--json", *extra],
-            stdout=subprocess.PIPE, stderr=self.log, **process)
+            [SWIFTLET, "serve", "--listen", "127.0.0.1:0", "--state", self.work / "state", "--json", *self.extra],
+            stdout=subprocess.PIPE, stderr=self.log, **self.settings)
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError((self.work / "host.log").read_text())
-        ready = json.loads(line)
-        self.url, self.port = ready["url"], int(ready["address"].rsplit(":", 1)[1])
+        self.ready = json.loads(line)
+        self.url, self.port = self.ready["url"], int(self.ready["address"].rsplit(":", 1)[1])
+        self.tls = self.ready.get("tls", {})
+        if self.tls.get("self_signed") and not authorities:
+            self.trusted = ssl.create_default_context(cafile=self.work / "state/tls/certificate.pem")
         wait_for(lambda: self.request("GET", "/readyz")[0] == 200, "the host is ready")
 
+    def restart(self):
+        """Ends the host in an orderly way and starts another one on its state."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=60)
+        self.process.stdout.close()
+        self.log.close()
+        self.start()
+
     def cli(self, *words, check=True):
-        environment = dict(os.environ, SWIFTLET_HOST=self.url)
+        environment = dict(os.environ, SWIFTLET_HOST=self.url, **self.environment)
+        if self.tls:
+            environment["SWIFTLET_FINGERPRINT"] = self.tls["pin"]
         done = subprocess.run([SWIFTLET, *words], capture_output=True, text=True, env=environment, timeout=120)
         if check and done.returncode != 0:
             raise AssertionError(f"swiftlet {words}: {done.stdout}{done.stderr}")
@@ -415,7 +435,7 @@ class Models(unittest.TestCase):
         import socket
         body = json.dumps({"model": "smollm2", "stream": True, "max_tokens": 400, "messages": [{"role": "user", "content": "Go on."}]})
         with socket.create_connection(("127.0.0.1", self.host.port)) as client:
-            client.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+            client.sendall(f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
             self.assertIn(b"200", client.recv(64))
         self.assertIn("Paris", self.answer("What is the capital of France?"))
 

@@ -161,6 +161,19 @@ struct LedgerTests {
         #expect(free == 0)
     }
 
+    @Test func aTenantIsErasedWhole() throws {
+        let scratch = try Scratch()
+        let running = try Running(try UsageLedger(stateDirectory: scratch.path))
+        for tenant in ["a", "b", "a"] { running.ledger.record(row(tenant, run: 1)) }
+        #expect(try running.ledger.erase("a") == 4, "two rows, and a sum of an hour and of a day")
+        #expect(try running.ledger.erase("a") == 0)
+        #expect(try rows(running.ledger.reader).map(\.tenant) == ["b"])
+        #expect(try running.ledger.reader.read(UsageQuery(since: 0, until: .max)).groups.map(\.tenant) == ["b"])
+        #expect(running.ledger.totals.byKey.keys.map(\.tenant) == ["b"])
+        running.stop()
+        #expect(try UsageLedger(stateDirectory: scratch.path).lost == 0)
+    }
+
     @Test func aNewerFileIsRefused() throws {
         let scratch = try Scratch()
         do { _ = try UsageLedger(stateDirectory: scratch.path) }

@@ -66,12 +66,24 @@ int clinux_accept_from(int listener, struct clinux_peer *_Nonnull peer);
 int clinux_peer_is_loopback(const struct clinux_peer *_Nonnull peer);
 /// Writes "1.2.3.4:5" or "[::1]:5" with its 0; `size` of 64 is enough.
 void clinux_peer_text(const struct clinux_peer *_Nonnull peer, char *_Nonnull text, size_t size);
+/// Writes the address alone, of IPv6 the first 64 bits: who may count as one sender.
+void clinux_peer_network(const struct clinux_peer *_Nonnull peer, char *_Nonnull text, size_t size);
 /// Makes the coming close send RST, so that the peer can't take what it got for the whole.
 void clinux_reset_on_close(int fd);
 /// The two halves of a device's number.
 uint32_t clinux_major(dev_t device);
 uint32_t clinux_minor(dev_t device);
+/// Takes disk space for a part of a file without making the file longer. 0, or -errno.
+int clinux_reserve(int fd, off_t from, off_t size);
 /// Exclusive advisory lock without waiting.
 int clinux_try_lock(int fd);
+
+/// Mounts an empty file system in memory on a directory, seen by this process and its children only. Call it before the first
+/// thread.
+int clinux_private_tmpfs(const char *_Nonnull directory);
+/// 1 when a directory is in memory and libraries may be loaded from there, 0 when it is not.
+int clinux_may_load_from_memory(const char *_Nonnull directory);
+/// No core file of this process, and no reading of its memory by others of its user. A program that it starts is not bound by it.
+int clinux_hide_memory(void);
 
 #endif

@@ -1,0 +1,104 @@
+// What the registry keeps of an API key: its hash, whose it is, what it may do and until when.
+
+package struct KeyRecord: Equatable, Sendable {
+    /// The first 16 hex digits of the hash: what people and logs call it.
+    package var id: String { String(hash.hex.prefix(16)) }
+    package let hash: KeyHash
+    /// Nil: the platform's.
+    package let tenant: String?
+    package let role: Role
+    /// Nil: all that the role may.
+    package let scopes: [Scope]?
+    package let functions: [NamePattern]?
+    package let models: [NamePattern]?
+    /// What its owner wrote about it.
+    package let comment: String
+    /// Milliseconds since 1970.
+    package let createdAt: Int64
+    /// It fails from this moment on; nil: never.
+    package var expiresAt: Int64?
+
+    package init(
+        hash: KeyHash, tenant: String?, role: Role, scopes: [Scope]? = nil, functions: [NamePattern]? = nil,
+        models: [NamePattern]? = nil, comment: String = "", createdAt: Int64, expiresAt: Int64? = nil
+    ) {
+        self.hash = hash
+        self.tenant = tenant
+        self.role = role
+        self.scopes = scopes
+        self.functions = functions
+        self.models = models
+        self.comment = comment
+        self.createdAt = createdAt
+        self.expiresAt = expiresAt
+    }
+
+    package var permissions: Permissions {
+        guard let scopes else { return role.permissions }
+        return role.permissions.intersection(scopes.reduce(into: []) { $0.formUnion($1.permissions) })
+    }
+
+    /// - Parameter now: milliseconds since 1970.
+    package func isExpired(_ now: Int64) -> Bool { expiresAt.map { $0 <= now } ?? false }
+}
+
+extension KeyRecord {
+    /// The most that a comment may have, in UTF-8 bytes.
+    static let longestComment = 200
+
+    /// A key that somebody asks for, from JSON: `role`, and if wanted `scopes`, `functions`, `models`, `comment`, `expires_in_s`.
+    ///
+    /// - Parameters:
+    ///   - tenant: nil for the platform's keys, which have the platform's roles.
+    ///   - now: milliseconds since 1970.
+    package init(_ value: JSONValue, hash: KeyHash, tenant: String?, now: Int64, step: String) throws(RuntimeError) {
+        let reader = try ManifestReader(
+            value, known: ["role", "scopes", "functions", "models", "comment", "expires_in_s"], step: step,
+            docs: "docs/identity.md")
+        guard let role = try reader.choice("role", Role.self), role.isPlatform == (tenant == nil) else {
+            let fitting = Role.allCases.filter { $0.isPlatform == (tenant == nil) }.map { "\"\($0.rawValue)\"" }
+            throw reader.failure("role", expected: fitting.joined(separator: " or "), found: reader.members["role"])
+        }
+        let comment = try reader.string("comment", "at most \(Self.longestComment) bytes of text") {
+            $0.utf8.count <= Self.longestComment
+                && $0.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7f }
+        }
+        self.init(
+            hash: hash, tenant: tenant, role: role, scopes: try Self.scopes(reader),
+            functions: try Self.patterns("functions", reader), models: try Self.patterns("models", reader),
+            comment: comment ?? "", createdAt: now,
+            expiresAt: try reader.integer("expires_in_s", in: 1...3_153_600_000).map { now + $0 * 1000 })
+    }
+
+    private static func scopes(_ reader: ManifestReader) throws(RuntimeError) -> [Scope]? {
+        let words = try reader.strings("scopes", atMost: Scope.allCases.count, ManifestReader.words(Scope.self)) {
+            Scope(rawValue: $0) != nil
+        }
+        return words?.compactMap(Scope.init)
+    }
+
+    private static func patterns(_ key: String, _ reader: ManifestReader) throws(RuntimeError) -> [NamePattern]? {
+        let words = try reader.strings(key, atMost: 64, "a name, or the beginning of names and '*'") {
+            NamePattern($0) != nil
+        }
+        return words?.compactMap(NamePattern.init)
+    }
+
+    /// Everything but what is asked anew, for one that takes its place.
+    package func replaced(byHash hash: KeyHash, now: Int64) -> KeyRecord {
+        let life = expiresAt.map { $0 - createdAt }
+        return KeyRecord(
+            hash: hash, tenant: tenant, role: role, scopes: scopes, functions: functions, models: models,
+            comment: comment, createdAt: now, expiresAt: life.map { now + $0 })
+    }
+
+    /// What it may do, in one JSON object; the registry stores it, and answers show it.
+    package var grant: JSONValue {
+        var members: [String: JSONValue] = ["role": .string(role.rawValue)]
+        if let scopes { members["scopes"] = .array(scopes.map { .string($0.rawValue) }) }
+        if let functions { members["functions"] = .array(functions.map { .string("\($0)") }) }
+        if let models { members["models"] = .array(models.map { .string("\($0)") }) }
+        if !comment.isEmpty { members["comment"] = .string(comment) }
+        return .object(members)
+    }
+}

@@ -1,0 +1,148 @@
+// From what a request carries to the principal that sent it; a credential that is shown must be good, wherever it comes from.
+package import Core
+package import HTTP
+internal import Identity
+internal import Platform
+package import Registry
+internal import Synchronization
+
+package final class Authenticator: Sendable {
+    private let registry: Registry
+    /// False: callers on this machine need a credential like everybody else.
+    private let trustsLoopback: Bool
+    private let tokens: (any TokenAuthority)?
+    /// Knows operators by the certificates that they show.
+    private let tls: TLSContext?
+    private let attempts = Mutex(AttemptLimiter())
+
+    package init(
+        registry: Registry, trustsLoopback: Bool = true, tokens: (any TokenAuthority)? = nil, tls: TLSContext? = nil
+    ) {
+        self.registry = registry
+        self.trustsLoopback = trustsLoopback
+        self.tokens = tokens
+        self.tls = tls
+    }
+
+    /// Who sends this. Nobody in particular is `anonymous`, which is no fault.
+    func principal(of request: HTTPRequest) -> Result<Principal, AuthenticationFault> {
+        let shown: String?
+        switch Self.credential(request.headers) {
+        case .failure(let fault): return .failure(failed(fault, request))
+        case .success(let found): shown = found
+        }
+        let isLocal = trustsLoopback && Loopback.isOwn(request)
+        guard let shown else { return .success(operatorPrincipal(of: request) ?? (isLocal ? .local : .anonymous)) }
+        if APIKey.looksLikeOne(shown) { return issued(shown, request) }
+        if let tokens { return checked(shown, tokens, request) }
+        // Clients of the OpenAI routes can't be without a key: on this machine they may send any word.
+        if isLocal { return .success(.local) }
+        return .failure(failed(AuthenticationFault(.invalid, "it is no key of this host", isOurs: false), request))
+    }
+
+    /// One hash and one look into an immutable snapshot: a key that was revoked a moment ago is not in it.
+    private func issued(_ text: String, _ request: HTTPRequest) -> Result<Principal, AuthenticationFault> {
+        guard let hash = APIKey.hash(of: text) else {
+            return .failure(
+                AuthenticationFault(.unavailable, "the host is out of memory", retryAfterMilliseconds: 1000))
+        }
+        guard let found = registry.snapshot.keys[hash] else {
+            let cause =
+                APIKey(text) == nil ? "the key is cut or mistyped" : "the key was revoked, or is of another host"
+            return .failure(failed(AuthenticationFault(.invalid, cause), request))
+        }
+        if found.record.expiresAt != nil, found.record.isExpired(WallClock.milliseconds) {
+            return .failure(failed(AuthenticationFault(.invalid, "the key has expired"), request))
+        }
+        return .success(found.principal)
+    }
+
+    /// Who is known by a certificate alone. A key that is shown with it says more exactly who asks.
+    private func operatorPrincipal(of request: HTTPRequest) -> Principal? {
+        guard let certificate = request.clientCertificate, let name = tls?.role(of: request),
+            let role = Role(rawValue: name)
+        else { return nil }
+        return Principal(id: "cert:\(certificate.sha256)", tenant: nil, role: role)
+    }
+
+    private func checked(_ token: String, _ tokens: any TokenAuthority, _ request: HTTPRequest)
+        -> Result<Principal, AuthenticationFault>
+    {
+        tokens.authenticate(token, now: WallClock.milliseconds).mapError { failed($0, request) }
+    }
+
+    /// Takes a wrong credential down against its address.
+    private func failed(_ fault: AuthenticationFault, _ request: HTTPRequest) -> AuthenticationFault {
+        guard fault.kind == .invalid else { return fault }
+        let (address, now) = (request.peer.address, MonotonicTime.now.milliseconds)
+        let wait = attempts.withLock { $0.fail(address, now: now) ? 0 : max(1, $0.wait(address, now: now)) }
+        guard wait == 0 else {
+            return AuthenticationFault(
+                .tooMany, "too many wrong credentials came from this address", isOurs: fault.isOurs,
+                retryAfterMilliseconds: wait)
+        }
+        Log.info("a credential was refused", [("peer", "\(request.peer)"), ("cause", fault.cause)])
+        return fault
+    }
+
+    // MARK: what was shown
+
+    /// The one credential of a request; two different ones are none that anybody could mean.
+    static func credential(_ headers: HTTPHeaders) -> Result<String?, AuthenticationFault> {
+        let (authorizations, keys) = (headers.all("authorization"), headers.all("x-api-key"))
+        var shown = keys.first
+        for value in authorizations {
+            guard let token = bearer(value) else {
+                return .failure(
+                    AuthenticationFault(.invalid, "Authorization is not `Bearer` and a credential", isOurs: false))
+            }
+            guard shown == nil || shown == token else { return .failure(two) }
+            shown = token
+        }
+        return keys.allSatisfy { $0 == shown } ? .success(shown) : .failure(two)
+    }
+
+    private static let two = AuthenticationFault(.invalid, "the request shows two credentials")
+
+    private static func bearer(_ value: String) -> String? {
+        let (scheme, token) = (value.prefix(7), value.dropFirst(7))
+        guard scheme.lowercased() == "bearer ", !token.isEmpty, !token.utf8.contains(UInt8(ascii: " ")) else {
+            return nil
+        }
+        return String(token)
+    }
+}
+
+/// Whether a request comes from somebody at this machine, and not from elsewhere through a program that runs here.
+enum Loopback {
+    static func isOwn(_ request: HTTPRequest) -> Bool {
+        guard request.peerIsLoopback, names(request.host) else { return false }
+        let headers = request.headers
+        // A proxy on this machine speaks for others.
+        guard !headers.contains("forwarded"), !headers.contains("x-forwarded-for"), !headers.contains("via"),
+            !headers.contains("x-real-ip")
+        else { return false }
+        // A page in a browser here was written by others.
+        guard let origin = headers.first("origin") else { return headers.first("sec-fetch-site") != "cross-site" }
+        let parts = origin.split(separator: "/", omittingEmptySubsequences: false)
+        return parts.count == 3 && ["http:", "https:"].contains(parts[0]) && !parts[2].isEmpty
+            && names(String(parts[2]))
+    }
+
+    /// A name that another's DNS can't point here (rebinding).
+    private static func names(_ host: String) -> Bool {
+        let name: Substring
+        if host.hasPrefix("[") {
+            name = host.prefix { $0 != "]" }.dropFirst()
+        } else {
+            name = host.prefix { $0 != ":" }
+        }
+        return name.isEmpty || name == "::1" || name.lowercased() == "localhost"
+            || name.hasPrefix("127.") && isIPv4(name)
+    }
+
+    private static func isIPv4(_ name: Substring) -> Bool {
+        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 4 && parts.allSatisfy { UInt8($0) != nil }
+    }
+}
