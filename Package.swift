@@ -85,6 +85,7 @@ let package = Package(
         room("Identity", ["Platform", "Core", "CSeal", "CJOSE", "CCurl"]),
         room("Limits", ["Core"]),
         room("Workers", ["Platform", "Core", "SwiftletWire", "CLinux"]),
+        room("Ledger", ["Storage", "Platform", "Core"]),
         room("Registry", ["Storage", "Platform", "Core", "CLinux"]),
         room("Audit", ["Platform", "Core", "CSeal", "CLinux"]),
         room("Vault", ["Storage", "Platform", "Core", "CSeal"]),
@@ -93,7 +94,8 @@ let package = Package(
         // 3: decisions, and the door
         room("PluginHost", ["Workers", "Vault", "Signing", "Platform", "Core", "SwiftletWire", "CLinux"]),
         room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
-        room("Inference", ["Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON", "CSeal"]),
+        room(
+            "Inference", ["Workers", "Ledger", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON", "CSeal"]),
         room("Backup", ["Audit", "Registry", "Storage", "Platform", "Core", "CLinux"]),
         room(
             "Gateway",
@@ -101,6 +103,7 @@ let package = Package(
                 "HTTP", "Scheduler", "Inference", "Registry", "PluginHost", "Workers",
                 "Identity",
                 "Audit",
+                "Ledger",
                 "Vault",
                 "Signing",
                 "Limits",
@@ -114,6 +117,7 @@ let package = Package(
                 "Identity",
                 "Audit",
                 "Backup",
+                "Ledger",
                 "Vault",
                 "Signing",
                 "Limits",
@@ -138,6 +142,7 @@ let package = Package(
         tests("Platform", ["Platform", "CLinux", "TestSupport"]),
         tests("HTTP", ["HTTP", "Platform", "CLinux"]),
         tests("Storage", ["Storage", "Core", "TestSupport"]),
+        tests("Ledger", ["Ledger", "Storage", "Core", "Platform", "TestSupport"]),
         tests("Audit", ["Audit", "Core", "Platform", "TestSupport"]),
         tests("Backup", ["Backup", "Core", "Platform", "TestSupport"]),
         tests("Registry", ["Registry", "Storage", "Core", "TestSupport"]),

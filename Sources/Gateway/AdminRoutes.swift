@@ -48,6 +48,7 @@ extension Gateway {
         case .listWorkers: json(exchange, listWorkers(), requestID)
         case .describeHost: json(exchange, describeHost(), requestID)
         case .readLog: json(exchange, listLog(key, exchange.request.query), requestID)
+        case .showUsage: usage(exchange, match, requestID: requestID)
         case .deploy: deploy(exchange, tenant: tenant, name: nil, requestID: requestID)
         case .deployNamed: deploy(exchange, tenant: tenant, name: key.name, requestID: requestID)
         case .removeFunction: remove(exchange, key, requestID: requestID)

@@ -214,12 +214,12 @@ package final class Gateway: HTTPService {
 
     /// Serves one host call of a handler. Returns how to give it up.
     func hostCall(
-        _ name: String, payload: [UInt8], caller: Deployment,
+        _ name: String, payload: [UInt8], caller: Deployment, origin: CallOrigin,
         reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
     ) -> () -> Void {
-        if name == "model.chat" { return callModel(payload, caller: caller, reply: reply) }
-        if name == "model.embed" { return callEmbed(payload, caller: caller, reply: reply) }
-        if name == "model.infer" { return callTensors(payload, caller: caller, reply: reply) }
+        if name == "model.chat" { return callModel(payload, caller: caller, origin: origin, reply: reply) }
+        if name == "model.embed" { return callEmbed(payload, caller: caller, origin: origin, reply: reply) }
+        if name == "model.infer" { return callTensors(payload, caller: caller, origin: origin, reply: reply) }
         if name == "secret.get" { return callSecret(payload, caller: caller, reply: reply) }
         let message = jsonObject([
             ("type", .text("unknown_call")), ("message", .text("this host offers no call named \(name)")),

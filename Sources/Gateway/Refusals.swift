@@ -44,7 +44,6 @@ extension Gateway {
         _ exchange: HTTPExchange, _ match: RouteMatch, _ error: RuntimeError, requestID: String,
         retryAfterMilliseconds: UInt64? = nil
     ) {
-        shared.count { $0.refusals += 1 }
         let wait = retryAfterMilliseconds ?? error.limit?.retryAfterMilliseconds
         // Who asks too much, and may have it, is counted and not denied access.
         if error.limit == nil { noteDenied(exchange, match, error, requestID: requestID) }

@@ -10,6 +10,7 @@ enum Route: String, CaseIterable {
     case otherMessages, responses, otherResponses, models, tensors
     // A tenant's own
     case whoAmI, listFunctions, deploy, deployNamed, removeFunction, readLog
+    case showUsage
     case showTenant, listKeys, createKey, rotateKey, revokeKey
     case listTrustedKeys, trustKey, distrustKey, setUnsigned, readBillOfMaterials
     case listSecrets, setSecret, removeSecret, listFunctionSecrets, setFunctionSecret, removeFunctionSecret,
@@ -41,7 +42,7 @@ extension Route {
         case .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize, .messages, .countTokens,
             .otherMessages, .responses, .otherResponses, .models, .tensors:
             .permission(.infer)
-        case .listFunctions, .showTenant, .listKeys: .permission(.read)
+        case .listFunctions, .showTenant, .listKeys, .showUsage: .permission(.read)
         case .listSecrets, .listFunctionSecrets: .permission(.read)
         case .setSecret, .removeSecret, .setFunctionSecret, .removeFunctionSecret: .permission(.manageSecrets)
         case .rotateDataKey: .permission(.manageTenant)
@@ -95,6 +96,7 @@ extension Route {
         case .metrics: ("GET", "/metrics")
         case .whoAmI: ("GET", "/admin/v1/whoami")
         case .listFunctions: ("GET", "/admin/v1/functions")
+        case .showUsage: ("GET", "/admin/v1/usage")
         case .deploy: ("POST", "/admin/v1/deployments/{tenant}")
         case .deployNamed: ("POST", "/admin/v1/deployments/{tenant}/{function}")
         case .removeFunction: ("DELETE", "/admin/v1/functions/{tenant}/{function}")

@@ -26,7 +26,7 @@ enum Help {
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
                                       [--unsigned allow|warn|refuse]
-                                      [--audit-days N]
+                                      [--audit-days N] [--usage-days N]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
@@ -69,6 +69,8 @@ enum Help {
                   --log-answers       write a line of the log for each request of a model that is over: its model, tenant,
                                       tokens and end, in OpenTelemetry's words, and nothing of its text
                   --audit-days N      entries of the audit log that are older go to its archive below --state (default: all stay)
+                  --usage-days N      how long each call has a row of its own in the usage ledger; its sums by hour and by
+                                      day stay 400 days (default 7; docs/usage.md)
                   --loops N           event loops, one a core (default: the number of cores)
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
                   --zygote-life SECONDS   a tenant that stays awake moves to a new zygote, and so to a new address
@@ -90,7 +92,7 @@ enum Help {
                 "--models-device-memory-mb",
                 "--master-key-file",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
-                "--response-cache-mb", "--response-cache-ttl", "--audit-days",
+                "--response-cache-mb", "--response-cache-ttl", "--audit-days", "--usage-days",
                 "--unsigned",
                 "--require-layers", "--sandbox-without",
             ] + TLSOptions.names,
@@ -200,6 +202,21 @@ enum Help {
             help:
                 "usage: swiftlet logs FUNCTION [-f] [--tenant NAME] [--host URL] [--json]\n\n  -f  go on printing new lines",
             options: ["--tenant", "--host"], flags: ["-f", "--json"], run: LogsCommand.run),
+        Command(
+            name: "usage", summary: "show what tenants used",
+            help: """
+                usage: swiftlet usage [--tenant T] [--key K] [--by hour|day|key|function|model] [--since TIME] [--until TIME]
+                                      [--rows] [--json | --csv] [--host URL]
+
+                Sums of the usage ledger, by function and model of each tenant where --by names nothing else.
+                  --since TIME  30m, 24h or 7d back from now, 2026-01-31, 2026-01-31T12:00:00Z, or milliseconds since 1970
+                                (default 24h); the hour it is in counts whole, and with --by day the day
+                  --until TIME  the same (default now)
+                  --rows        each call by itself, for as long as `serve --usage-days` says
+                  --json        one line of JSON for each line; --csv: all numbers as CSV with a head
+                """,
+            options: ["--tenant", "--key", "--by", "--since", "--until", "--host"],
+            flags: ["--rows", "--json", "--csv"], run: UsageCommand.run),
         Command(
             name: "rm", summary: "remove a function or model",
             help: "usage: swiftlet rm FUNCTION [--tenant NAME] [--host URL] [--json]", options: ["--tenant", "--host"],

@@ -5,6 +5,7 @@ internal import Gateway
 internal import Glibc
 internal import HTTP
 internal import Inference
+internal import Ledger
 internal import Limits
 internal import Platform
 internal import PluginHost
@@ -31,6 +32,7 @@ enum ServeCommand {
         let auditing = try Auditing(options, firstLoop: options.loops + 3)
         let quotas = try Quotas(options, registry)
         let bounds = LimitControl(registry: registry, try LimitsFile.read(options.limits))
+        let usage = try UsageLedger(stateDirectory: options.state, options: options.usage)
         let room = try PlainRoom.make(options)
         defer { PlainRoom.remove(room) }
         let store = try ArtefactStore(
@@ -60,7 +62,7 @@ enum ServeCommand {
         let prefixes = PrefixStore(options.prefixes, loop: models, disk: disk.remote, files: prefixFiles)
         let inference = InferenceService(
             loop: models, quotas: try quotas.makeKeeper(), budget: options.modelBudget, prefixes: prefixes,
-            responses: options.responses, logsAnswers: options.logsAnswers
+            responses: options.responses, usage: usage, logsAnswers: options.logsAnswers
         ) { [unowned models] spec, sink in
             if let cause = fault(of: spec, registry) {
                 models.afterBatch {
@@ -77,13 +79,17 @@ enum ServeCommand {
             dispatcher: Dispatcher(
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate),
                 memoryBounds: { bounds.memoryBounds(of: $0) }),
-            store: store, trust: trust, inference: inference, background: BackgroundQueue(background.remote),
-            files: BackgroundQueue(disk.remote), vault: vault,
+            store: store, trust: trust, inference: inference, usage: usage,
+            background: BackgroundQueue(background.remote), files: BackgroundQueue(disk.remote), vault: vault,
             authenticator: Authenticator(
                 registry: registry, trustsLoopback: options.trustsLoopback, tokens: tokens?.authority, tls: tls?.context
             ),
             audit: auditing.log, limits: bounds,
-            tenantData: [SealedData(vault, inference), trust], refreshPolicies: { quotas.apply(to: inference) })
+            tenantData: [SealedData(vault, inference), trust, UsageData(usage)],
+            refreshPolicies: { quotas.apply(to: inference) })
+        // Of its own, because a slow disk must hold nobody up but the ledger.
+        let writing = try EventLoop(index: options.loops + 6)
+        usage.start(on: writing)
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []
@@ -121,7 +127,8 @@ enum ServeCommand {
         threads.append(try Runner(disk))
         if let tokens { threads.append(try Runner(tokens.loop)) }
         let ending = tokens?.ending
-        let remotes = loops.map(\.remote) + [background.remote, watching.remote, disk.remote]
+        threads.append(try Runner(writing))
+        let remotes = loops.map(\.remote) + [background.remote, watching.remote, disk.remote, writing.remote]
         drain.onDone = {
             inference.close()
             ending?()
@@ -129,6 +136,7 @@ enum ServeCommand {
         }
         loops[0].run()
         for thread in threads { thread.join() }
+        usage.close()
         auditing.finish()
         host.close()
         return 0

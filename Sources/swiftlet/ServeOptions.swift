@@ -4,6 +4,7 @@ internal import Core
 internal import Glibc
 internal import HTTP
 internal import Inference
+internal import Ledger
 internal import Platform
 internal import Signing
 internal import Synchronization
@@ -41,6 +42,7 @@ struct ServeOptions {
     let auditDays: Int?
     /// False: callers on this machine need a key like everybody else.
     let trustsLoopback: Bool
+    let usage: UsageLedger.Options
 
     init(_ arguments: Arguments) throws {
         let listen = arguments.value("--listen") ?? "127.0.0.1:8080"
@@ -67,6 +69,9 @@ struct ServeOptions {
         self.responses = responses
         logsAnswers = arguments.has("--log-answers")
         unsigned = try UnsignedPolicy(argument: arguments.value("--unsigned") ?? "allow", of: "--unsigned")
+        var usage = UsageLedger.Options()
+        usage.rowDays = try arguments.number("--usage-days", in: 1...3650) ?? usage.rowDays
+        self.usage = usage
         auditDays = try arguments.number("--audit-days", in: 1...36_500)
         switch arguments.value("--loopback") ?? "trusted" {
         case "trusted": trustsLoopback = true

@@ -21,7 +21,7 @@ private let matrix: [Route: Set<Role>] = [
     .chatCompletions: callers, .completions: callers, .embeddings: callers, .rerank: callers, .tokenize: callers,
     .detokenize: callers, .messages: callers, .countTokens: callers, .otherMessages: callers, .responses: callers,
     .otherResponses: callers, .models: callers, .tensors: callers, .function: callers,
-    .listFunctions: readers, .showTenant: readers, .listKeys: readers, .readLog: logReaders,
+    .listFunctions: readers, .showTenant: readers, .listKeys: readers, .readLog: logReaders, .showUsage: readers,
     .deploy: deployers, .deployNamed: deployers, .removeFunction: deployers,
     .createKey: tenantManagers, .rotateKey: tenantManagers, .revokeKey: tenantManagers,
     .listTrustedKeys: readers, .readBillOfMaterials: readers, .trustKey: tenantManagers, .distrustKey: tenantManagers,
@@ -41,7 +41,7 @@ private let matrix: [Route: Set<Role>] = [
 /// Routes that touch nobody's things but the caller's own: a caller of another tenant uses them as well.
 private let own: Set<Route> = [
     .health, .ready, .openAPI, .whoAmI, .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize, .messages,
-    .countTokens, .otherMessages, .responses, .otherResponses, .models, .tensors, .listFunctions,
+    .countTokens, .otherMessages, .responses, .otherResponses, .models, .tensors, .listFunctions, .showUsage,
 ]
 
 private func principal(_ role: Role, of tenant: String) -> Principal {
