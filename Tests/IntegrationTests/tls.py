@@ -243,8 +243,9 @@ class Names(unittest.TestCase):
         cls.table = cls.files / "hosts.json5"
         cls.write_table()
         cls.host = Host("--tls-cert", cls.files / "cert.pem", "--tls-key", cls.files / "key.pem", "--tls-hosts", cls.table, "--tls-hsts", "600", authorities=cls.files / "cert.pem")
-        done = cls.host.deploy_c("echo", handler("return echo(call, host);"))
-        assert done.returncode == 0, done.stderr
+        for name, access in [("echo", "key"), ("open", "public")]:
+            done = cls.host.deploy_c(name, handler("return echo(call, host);"), access=access)
+            assert done.returncode == 0, done.stderr
 
     @classmethod
     def write_table(cls, extra=""):
@@ -279,6 +280,13 @@ class Names(unittest.TestCase):
             for name, host, status in [("a.test", "a.test", "200"), ("a.test", f"A.test:{self.host.port}", "200"), ("a.test", "other", "421"), ("a.test", "x.b.test", "421"), ("x.b.test", "a.test", "200"), ("x.b.test", "other", "200")]:
                 with self.subTest((words, name, host)):
                     self.assertEqual(self.ask(name, host, *words), status)
+
+    def test_a_tenants_name_leads_to_its_functions_only(self):
+        for name, status in [("a.test", 404), ("x.b.test", 200), ("unknown.test", 200)]:
+            done = subprocess.run(
+                ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-d", "x", "--resolve", f"{name}:{self.host.port}:127.0.0.1",
+                 f"https://{name}:{self.host.port}/fn/default/open/"], capture_output=True, text=True, timeout=30)
+            self.assertEqual(int(done.stdout), status, name)
 
     def test_a_self_signed_certificate_sends_no_hsts(self):
         self.assertNotIn("strict-transport-security", self.host.request("GET", "/healthz")[2])
