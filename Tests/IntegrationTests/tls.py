@@ -338,6 +338,7 @@ class Operators(unittest.TestCase):
         cls.issue("ada", "ca", "subjectAltName=URI:spiffe://example/ada", "extendedKeyUsage=clientAuth")
         cls.issue("bob", "ca", "subjectAltName=URI:spiffe://example/bob")
         cls.issue("eve", "ca")
+        cls.issue("fay", "ca")
         cls.issue("server", "ca", "extendedKeyUsage=serverAuth")
         cls.issue("mallory", "strangers")
         cls.issue("old", "ca", days="-1")
@@ -402,14 +403,14 @@ class Operators(unittest.TestCase):
 
     def test_changes_hold_after_a_reload(self):
         try:
-            self.write_table({"CN=eve": "platform_viewer"})
+            self.write_table({"CN=fay": "platform_viewer"})
             self.host.process.send_signal(signal.SIGHUP)
-            wait_for(lambda: self.whoami("eve") == "platform_viewer", "the new operator is known")
+            wait_for(lambda: self.whoami("fay") == "platform_viewer", "the new operator is known")
             self.assertEqual(self.whoami("bob"), 401, "and the old one isn't")
-            self.revoke("eve")
+            self.revoke("fay")
             self.host.process.send_signal(signal.SIGHUP)
-            wait_for(lambda: self.whoami("eve") is None, "a revoked certificate is refused")
-            self.write_table({"CN=eve": "tenant_admin"})
+            wait_for(lambda: self.whoami("fay") is None, "a revoked certificate is refused")
+            self.write_table({"CN=fay": "tenant_admin"})
             self.host.process.send_signal(signal.SIGHUP)
             wait_for(lambda: "roles are" in (self.host.work / "host.log").read_text(), "a role that is none is said")
         finally:
