@@ -57,6 +57,12 @@ package final class Authenticator: Sendable {
         return .success(found.principal)
     }
 
+    /// False when the request came by a host name of another tenant: there only that one's things are.
+    func finds(_ tenant: String, by request: HTTPRequest) -> Bool {
+        guard let tls, request.serverName != nil, let owner = tls.tenant(of: request) else { return true }
+        return owner == tenant
+    }
+
     /// Who is known by a certificate alone. A key that is shown with it says more exactly who asks.
     private func operatorPrincipal(of request: HTTPRequest) -> Principal? {
         guard let certificate = request.clientCertificate, let name = tls?.role(of: request),

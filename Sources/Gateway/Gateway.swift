@@ -121,6 +121,9 @@ package final class Gateway: HTTPService {
         guard let path = FunctionPath(exchange.request.path) else {
             return answer(exchange, Self.noFunction(exchange.request.path), requestID: requestID)
         }
+        guard shared.authenticator.finds(path.key.tenant, by: exchange.request) else {
+            return answer(exchange, Self.noFunction("\(path.key)"), requestID: requestID)
+        }
         let match = RouteMatch(route: .function, names: [:])
         let found = function(path.key)
         let principal: Principal
