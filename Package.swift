@@ -134,7 +134,7 @@ let package = Package(
         tests("PluginHost", ["PluginHost", "Core", "TestSupport"]),
         tests("Scheduler", ["Scheduler", "Workers", "Platform", "Core", "TestSupport"]),
         tests("Inference", ["Inference", "Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "TestSupport"]),
-        tests("Gateway", ["Gateway", "Core", "TestSupport"]),
+        tests("Gateway", ["Gateway", "Audit", "Core", "TestSupport"]),
         tests("ABI", ["SwiftletABI", "TestSupport"]),
         .testTarget(
             name: "KitTests", dependencies: ["swiftlet", "SwiftletKit", "TestSupport"],
