@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -15,8 +16,12 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -296,3 +301,22 @@ int clinux_try_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -er
 uint32_t clinux_major(dev_t device) { return major(device); }
 
 uint32_t clinux_minor(dev_t device) { return minor(device); }
+
+int clinux_hide_memory(void) {
+    struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return -errno;
+    return 0;
+}
+
+int clinux_private_tmpfs(const char *directory) {
+    if (unshare(CLONE_NEWNS) != 0) return -errno;
+    // What is mounted outside later is seen in here as well, and nothing of ours outside.
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0) return -errno;
+    return mount("swiftlet", directory, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") == 0 ? 0 : -errno;
+}
+
+int clinux_may_load_from_memory(const char *directory) {
+    struct statfs info;
+    if (statfs(directory, &info) != 0) return -errno;
+    return info.f_type == TMPFS_MAGIC && (info.f_flags & ST_NOEXEC) == 0;
+}

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clients.h"
+#include "problem.h"
+
 static int choose_protocol(SSL *session, const unsigned char **out, unsigned char *out_size, const unsigned char *in,
                            unsigned int in_size, void *unused) {
     (void)session;
@@ -18,7 +21,7 @@ static int choose_protocol(SSL *session, const unsigned char **out, unsigned cha
     return SSL_TLSEXT_ERR_OK;
 }
 
-static void describe(char *problem, size_t size, const char *step) {
+void copenssl_describe(char *problem, size_t size, const char *step) {
     char reason[200] = "no reason given";
     unsigned long code = ERR_peek_last_error();
     if (code != 0) ERR_error_string_n(code, reason, sizeof reason);
@@ -26,7 +29,8 @@ static void describe(char *problem, size_t size, const char *step) {
     ERR_clear_error();
 }
 
-copenssl_context *copenssl_server_context(const char *certificate, const char *key, char *problem, size_t size) {
+copenssl_context *copenssl_server_context(const char *certificate, const char *key, const char *client_ca,
+                                          const char *client_crl, char *problem, size_t size) {
     ERR_clear_error();
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     const char *step = "TLS: make a context";
@@ -35,20 +39,26 @@ copenssl_context *copenssl_server_context(const char *certificate, const char *k
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     // Writes may be partial and their bytes may move: the output queue grows between tries. Idle connections hold no buffers.
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_num_tickets(context, 1);
+    // Nothing is resumed: a ticket would outlive a revoked client certificate, and its key the secrecy of what was said.
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(context, 0);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
     // TLS 1.2 with forward secrecy and authenticated encryption only; 1.3 has nothing else.
     step = "TLS: choose ciphers";
     if (SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1) goto failed;
+    step = "TLS: choose curves";
+    if (SSL_CTX_set1_groups_list(context, "X25519:P-256:P-384") != 1) goto failed;
     step = "TLS: read the certificate";
     if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1) goto failed;
     step = "TLS: read the key";
     if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1) goto failed;
     step = "TLS: match key and certificate";
     if (SSL_CTX_check_private_key(context) != 1) goto failed;
+    if (client_ca != NULL && (step = copenssl_ask_clients(context, client_ca, client_crl)) != NULL) goto failed;
     return context;
 failed:
-    describe(problem, size, step);
+    copenssl_describe(problem, size, step);
     SSL_CTX_free(context);
     return NULL;
 }

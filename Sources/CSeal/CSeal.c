@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { LARGEST = 1 << 30 };
@@ -43,4 +44,21 @@ int cseal_open(const unsigned char *key, const void *bound, size_t bound_size, c
         && (size_t)(made + last) == inside;
     EVP_CIPHER_CTX_free(c);
     return good;
+}
+
+void cseal_wipe(void *data, size_t size) {
+    if (data != NULL) explicit_bzero(data, size);
+}
+
+long cseal_take_environment(const char *name, void *out, size_t room) {
+    long length = -1;
+    // As often as it is there: a second one of the same name would be inherited as well.
+    for (char *value = getenv(name); value != NULL; value = getenv(name)) {
+        size_t size = strlen(value);
+        length = (long)size;
+        if (size <= room) memcpy(out, value, size);
+        explicit_bzero(value, size);
+        if (unsetenv(name) != 0) return -1;
+    }
+    return length;
 }

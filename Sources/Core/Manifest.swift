@@ -24,6 +24,8 @@ package struct Manifest: Sendable, Equatable {
     package var idleTimeoutMilliseconds: Int
     /// The models that a handler may call.
     package var models: [String]
+    /// The secrets that a handler may ask for.
+    package var secrets: [String]
     /// The text of a JSON object, handed to the plugin as it is.
     package var config: String
     /// The model file of a backend, inside the artefact.
@@ -72,6 +74,7 @@ package struct Manifest: Sendable, Equatable {
         access = .key
         idleTimeoutMilliseconds = 60_000
         models = []
+        secrets = []
         config = "{}"
         model = nil
         device = nil

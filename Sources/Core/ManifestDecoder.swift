@@ -4,9 +4,9 @@ extension Manifest {
     private static let keys = [
         "name", "kind", "version", "library", "language", "handler", "sources", "limits", "reuse", "idle_timeout_s",
         "models", "config", "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s",
-        "jit", "batch", "load_timeout_s", "replicas", "published_prefixes", "max_prompt_bytes", "access",
+        "jit", "batch", "load_timeout_s", "replicas", "published_prefixes", "max_prompt_bytes", "access", "secrets",
     ]
-    private static let handlerKeys = ["handler", "models", "reuse", "idle_timeout_s", "access"]
+    private static let handlerKeys = ["handler", "models", "secrets", "reuse", "idle_timeout_s", "access"]
     private static let backendKeys = [
         "model", "device", "context_tokens", "max_sequences", "max_step_tokens", "keep_alive_s", "jit", "batch",
         "load_timeout_s", "replicas", "published_prefixes", "max_prompt_bytes",
@@ -100,6 +100,9 @@ extension Manifest {
                 next: "remove 'handler', or add language: \"swift\"")
         }
         models = try reader.strings("models", atMost: 64, "a name of \(Names.rule)", where: Names.isValid) ?? []
+        secrets =
+            try reader.strings(
+                "secrets", atMost: 64, "a name of \(Names.secretNameRule)", where: Names.isSecretName) ?? []
         idleTimeoutMilliseconds =
             try reader.milliseconds("idle_timeout_s", upTo: Self.longestRest) ?? idleTimeoutMilliseconds
         reuse = try reader.choice("reuse", Reuse.self) ?? reuse

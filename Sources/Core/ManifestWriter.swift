@@ -19,6 +19,7 @@ extension Manifest {
             members["access"] = .string(access.rawValue)
             members["idle_timeout_s"] = .number(Double(idleTimeoutMilliseconds) / 1000)
             members["models"] = .array(models.map(JSONValue.string))
+            if !secrets.isEmpty { members["secrets"] = .array(secrets.map(JSONValue.string)) }
         case .backend:
             if let model { members["model"] = .string(model) }
             if let device { members["device"] = .string("\(device)") }

@@ -4,6 +4,7 @@ internal import HTTP
 internal import Platform
 internal import Registry
 internal import Scheduler
+internal import Vault
 internal import Workers
 
 extension Gateway {
@@ -63,6 +64,11 @@ extension Gateway {
             rotateKey(exchange, match.names["key"] ?? "", of: match.tenant, requestID: requestID)
         case .revokeKey, .revokePlatformKey:
             revokeKey(exchange, match.names["key"] ?? "", of: match.tenant, requestID: requestID)
+        case .listSecrets, .listFunctionSecrets:
+            listSecrets(exchange, of: tenant, function: match.names["function"], requestID: requestID)
+        case .setSecret, .setFunctionSecret: setSecret(exchange, match.secret, requestID: requestID)
+        case .removeSecret, .removeFunctionSecret: removeSecret(exchange, match.secret, requestID: requestID)
+        case .rotateDataKey: rotateDataKey(exchange, of: tenant, requestID: requestID)
         case .health, .ready, .function, .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize,
             .messages, .countTokens, .otherMessages, .responses, .otherResponses, .models, .tensors, .metrics:
             preconditionFailure("\(match.route) is served elsewhere")
@@ -147,6 +153,12 @@ extension Deployment {
         }
         if kind == .handler { members["access"] = .string(manifest.access.rawValue) }
         return .object(members)
+    }
+}
+
+extension RouteMatch {
+    fileprivate var secret: SecretPlace {
+        SecretPlace(tenant: tenant ?? "", function: names["function"], name: names["secret"] ?? "")
     }
 }
 

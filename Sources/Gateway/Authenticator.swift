@@ -1,6 +1,6 @@
 // From what a request carries to the principal that sent it; a credential that is shown must be good, wherever it comes from.
 package import Core
-internal import HTTP
+package import HTTP
 internal import Identity
 internal import Platform
 package import Registry
@@ -11,12 +11,15 @@ package final class Authenticator: Sendable {
     /// False: callers on this machine need a credential like everybody else.
     private let trustsLoopback: Bool
     private let tokens: (any TokenAuthority)?
+    /// Knows operators by the certificates that they show.
+    private let tls: TLSContext?
     private let attempts = Mutex(AttemptLimiter())
 
-    package init(registry: Registry, trustsLoopback: Bool = true, tokens: (any TokenAuthority)? = nil) {
+    package init(registry: Registry, trustsLoopback: Bool = true, tokens: (any TokenAuthority)? = nil, tls: TLSContext? = nil) {
         self.registry = registry
         self.trustsLoopback = trustsLoopback
         self.tokens = tokens
+        self.tls = tls
     }
 
     /// Who sends this. Nobody in particular is `anonymous`, which is no fault.
@@ -27,7 +30,7 @@ package final class Authenticator: Sendable {
         case .success(let found): shown = found
         }
         let isLocal = trustsLoopback && Loopback.isOwn(request)
-        guard let shown else { return .success(isLocal ? .local : .anonymous) }
+        guard let shown else { return .success(operatorPrincipal(of: request) ?? (isLocal ? .local : .anonymous)) }
         if APIKey.looksLikeOne(shown) { return issued(shown, request) }
         if let tokens { return checked(shown, tokens, request) }
         // Clients of the OpenAI routes can't be without a key: on this machine they may send any word.
@@ -37,17 +40,27 @@ package final class Authenticator: Sendable {
 
     /// One hash and one look into an immutable snapshot: a key that was revoked a moment ago is not in it.
     private func issued(_ text: String, _ request: HTTPRequest) -> Result<Principal, AuthenticationFault> {
-        guard let key = APIKey(text) else {
-            return .failure(failed(AuthenticationFault(.invalid, "the key is cut or mistyped"), request))
-        }
-        guard let found = registry.snapshot.keys[key.hash] else {
+        guard let hash = APIKey.hash(of: text) else {
             return .failure(
-                failed(AuthenticationFault(.invalid, "the key was revoked, or is of another host"), request))
+                AuthenticationFault(.unavailable, "the host is out of memory", retryAfterMilliseconds: 1000))
+        }
+        guard let found = registry.snapshot.keys[hash] else {
+            let cause =
+                APIKey(text) == nil ? "the key is cut or mistyped" : "the key was revoked, or is of another host"
+            return .failure(failed(AuthenticationFault(.invalid, cause), request))
         }
         if found.record.expiresAt != nil, found.record.isExpired(WallClock.milliseconds) {
             return .failure(failed(AuthenticationFault(.invalid, "the key has expired"), request))
         }
         return .success(found.principal)
+    }
+
+    /// Who is known by a certificate alone. A key that is shown with it says more exactly who asks.
+    private func operatorPrincipal(of request: HTTPRequest) -> Principal? {
+        guard let certificate = request.clientCertificate, let name = tls?.role(of: request),
+            let role = Role(rawValue: name)
+        else { return nil }
+        return Principal(id: "cert:\(certificate.sha256)", tenant: nil, role: role)
     }
 
     private func checked(_ token: String, _ tokens: any TokenAuthority, _ request: HTTPRequest)
@@ -74,26 +87,27 @@ package final class Authenticator: Sendable {
 
     /// The one credential of a request; two different ones are none that anybody could mean.
     static func credential(_ headers: HTTPHeaders) -> Result<String?, AuthenticationFault> {
-        var shown: [String] = []
-        for value in headers.all("authorization") {
+        let (authorizations, keys) = (headers.all("authorization"), headers.all("x-api-key"))
+        var shown = keys.first
+        for value in authorizations {
             guard let token = bearer(value) else {
                 return .failure(
                     AuthenticationFault(.invalid, "Authorization is not `Bearer` and a credential", isOurs: false))
             }
-            shown.append(token)
+            guard shown == nil || shown == token else { return .failure(two) }
+            shown = token
         }
-        shown += headers.all("x-api-key")
-        guard shown.count > 1 else { return .success(shown.first) }
-        guard shown.allSatisfy({ $0 == shown[0] }) else {
-            return .failure(AuthenticationFault(.invalid, "the request shows two credentials"))
-        }
-        return .success(shown[0])
+        return keys.allSatisfy { $0 == shown } ? .success(shown) : .failure(two)
     }
 
+    private static let two = AuthenticationFault(.invalid, "the request shows two credentials")
+
     private static func bearer(_ value: String) -> String? {
-        let parts = value.split(separator: " ", omittingEmptySubsequences: false)
-        guard parts.count == 2, !parts[1].isEmpty, parts[0].lowercased() == "bearer" else { return nil }
-        return String(parts[1])
+        let (scheme, token) = (value.prefix(7), value.dropFirst(7))
+        guard scheme.lowercased() == "bearer ", !token.isEmpty, !token.utf8.contains(UInt8(ascii: " ")) else {
+            return nil
+        }
+        return String(token)
     }
 }
 

@@ -18,15 +18,22 @@ extension Gateway {
                 ? refuse(exchange, match, refusal, requestID: requestID)
                 : answer(exchange, refusal, requestID: requestID)
         }
-        let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar")
+        let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar", tenant: tenant)
         do {
             let upload = Upload(try FileDescriptor.open(path, flags: O_WRONLY | O_CREAT | O_EXCL), path: path)
             exchange.onClose = { upload.discard() }
             let own = LoopBound((self, exchange), on: loop)
+            let limit = PluginAdmission.largestArchive(of: tenant)
+            var received: UInt64 = 0
             exchange.onBody = { bytes, isEnd in
+                let (gateway, exchange) = own.value
+                received += UInt64(bytes.byteCount)
+                guard received <= limit else {
+                    upload.discard()
+                    return gateway.answer(exchange, Self.tooLarge(limit), requestID: requestID)
+                }
                 upload.write(bytes)
                 guard isEnd else { return }
-                let (gateway, exchange) = own.value
                 exchange.onClose = nil
                 gateway.admit(exchange, upload: upload, tenant: tenant, name: name, requestID: requestID)
             }
@@ -89,6 +96,12 @@ extension Gateway {
         guard let cause = budget.impossible(ModelSpec(deployment, root: "").memoryNeed) else { return }
         throw RuntimeError(
             .conflict, step: "deploy \(deployment.key)", cause: cause, next: "or lower the limit in its manifest")
+    }
+
+    private static func tooLarge(_ limit: UInt64) -> RuntimeError {
+        RuntimeError(
+            .payloadTooLarge, step: "read the artefact", cause: "it is larger than \(limit) bytes",
+            next: "deploy less: data may come with a request, or lie in a model")
     }
 
     private static func storageError(_ step: String, _ cause: String) -> RuntimeError {

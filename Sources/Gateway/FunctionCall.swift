@@ -182,13 +182,14 @@ final class FunctionCall: InvocationSink {
         var isOver = false
         let calledAt = MonotonicTime.now
         let isModel = name.hasPrefix("model.")
+        let isSecret = name == "secret.get"
         let giveUp = gateway.hostCall(name, payload: payload, caller: deployment) { [weak self] bytes, isEnd, isError in
             isOver = isOver || isEnd
             if isEnd {
                 self?.openCalls[call] = nil
                 if isModel { self?.modelTime += MonotonicTime.now.since(calledAt) }
             }
-            self?.run?.reply(call, bytes[...], isEnd: isEnd, isError: isError)
+            self?.run?.reply(call, bytes[...], isEnd: isEnd, isError: isError, isSecret: isSecret)
         }
         if !isOver { openCalls[call] = giveUp }
     }

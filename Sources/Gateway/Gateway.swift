@@ -3,6 +3,7 @@ internal import Core
 package import HTTP
 internal import Inference
 package import Platform
+internal import PluginHost
 internal import Registry
 internal import Workers
 
@@ -127,12 +128,13 @@ package final class Gateway: HTTPService {
         if let refusal = Authorization.refusal(path.key, found?.deployment.manifest.access, principal) {
             return refuse(exchange, match, refusal, requestID: requestID)
         }
-        guard let (deployment, spec) = found else {
+        guard let (deployment, spec, isReady) = found else {
             return answer(exchange, Self.noFunction("\(path.key)"), requestID: requestID)
         }
         guard shared.registry.snapshot.isServed(path.key.tenant) else {
             return refuse(exchange, match, Self.isSuspended(path.key.tenant), requestID: requestID)
         }
+        guard isReady else { return unseal(deployment, exchange, number: number, requestID: requestID) }
         let call = FunctionCall(
             exchange, gateway: self, deployment: deployment, spec: spec, path: path.below, number: number,
             requestID: requestID)
@@ -140,17 +142,37 @@ package final class Gateway: HTTPService {
     }
 
     /// What is deployed under this name, and what to start for it.
-    private func function(_ key: FunctionKey) -> (deployment: Deployment, worker: WorkerSpec)? {
+    private func function(_ key: FunctionKey) -> (deployment: Deployment, worker: WorkerSpec, isReady: Bool)? {
         let current = shared.registry.snapshot
         if current !== snapshot {
             snapshot = current
             specs = [:]
         }
-        if let known = specs[key] { return known }
+        if let known = specs[key] { return (known.deployment, known.worker, true) }
         guard let deployment = current.functions[key] else { return nil }
         let found = (deployment, shared.spec(for: deployment))
-        specs[key] = found
-        return found
+        let isReady = shared.store.sealed?.isReady(deployment) ?? true
+        if isReady { specs[key] = found }
+        return (found.0, found.1, isReady)
+    }
+
+    /// The first call since the host started: the plain copy of the artefact is made, and the call goes on.
+    private func unseal(_ deployment: Deployment, _ exchange: HTTPExchange, number: UInt64, requestID: String) {
+        let own = LoopBound((self, exchange), on: loop)
+        let remote = loop.remote
+        shared.files.run { [shared] in
+            let result = Result { () throws(RuntimeError) in try shared.store.sealed?.unseal(deployment) }
+            remote.submit { _ in
+                let (gateway, exchange) = own.value
+                guard !exchange.isOver else { return }
+                switch result {
+                case .success: gateway.callFunction(exchange, number: number, requestID: requestID)
+                case .failure(let error):
+                    Log.error("an artefact can't be opened", [("function", "\(deployment.key)"), ("cause", "\(error)")])
+                    gateway.answer(exchange, error, requestID: requestID)
+                }
+            }
+        }
     }
 
     private static func noFunction(_ name: String) -> RuntimeError {
@@ -205,6 +227,7 @@ package final class Gateway: HTTPService {
         if name == "model.chat" { return callModel(payload, caller: caller, reply: reply) }
         if name == "model.embed" { return callEmbed(payload, caller: caller, reply: reply) }
         if name == "model.infer" { return callTensors(payload, caller: caller, reply: reply) }
+        if name == "secret.get" { return callSecret(payload, caller: caller, reply: reply) }
         let message = jsonObject([
             ("type", .text("unknown_call")), ("message", .text("this host offers no call named \(name)")),
         ])

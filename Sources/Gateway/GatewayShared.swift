@@ -6,6 +6,7 @@ package import PluginHost
 package import Registry
 package import Scheduler
 internal import Synchronization
+package import Vault
 package import Workers
 
 /// Counters of the whole host, for /metrics.
@@ -23,6 +24,7 @@ package final class GatewayShared: Sendable {
     package let dispatcher: Dispatcher
     package let store: ArtefactStore
     package let inference: InferenceService
+    package let vault: Vault
     package let authenticator: Authenticator
     /// Every act and each denied access.
     package let audit: AuditLog
@@ -33,15 +35,20 @@ package final class GatewayShared: Sendable {
     package let log = FunctionLog()
     /// Does what blocks: files and probes.
     package let background: BackgroundQueue
+    /// Opens sealed files, because nobody who waits for that must wait for a deployment.
+    package let files: BackgroundQueue
     package let requestIDs = RequestIDs()
     private let counters = Mutex(GatewayCounters())
     private let draining = Atomic<Bool>(false)
 
     package init(
         registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
-        background: BackgroundQueue, authenticator: Authenticator, audit: AuditLog, tenantData: [any TenantData],
+        background: BackgroundQueue, files: BackgroundQueue, vault: Vault, authenticator: Authenticator,
+        audit: AuditLog, tenantData: [any TenantData],
         refreshPolicies: @escaping @Sendable () -> Void
     ) {
+        self.files = files
+        self.vault = vault
         self.tenantData = tenantData
         self.refreshPolicies = refreshPolicies
         self.authenticator = authenticator

@@ -37,7 +37,8 @@ extension Gateway {
             gateway.change(exchange, requestID, status: 201) { shared throws(RuntimeError) in
                 let text = try APIKey(kind: tenant == nil ? .platform : .tenant)
                 let record = try KeyRecord(
-                    .object(members), hash: text.hash, tenant: tenant, now: WallClock.milliseconds, step: "create a key"
+                    .object(members), hash: try text.hash, tenant: tenant, now: WallClock.milliseconds,
+                    step: "create a key"
                 )
                 try Self.check(record, madeBy: maker)
                 try shared.registry.addKey(record)
@@ -60,7 +61,7 @@ extension Gateway {
                         next: "make a new one with `swiftlet key create`")
                 }
                 let text = try APIKey(kind: tenant == nil ? .platform : .tenant)
-                let new = old.replaced(byHash: text.hash, now: now)
+                let new = old.replaced(byHash: try text.hash, now: now)
                 try Self.check(new, madeBy: maker)
                 old.expiresAt = min(old.expiresAt ?? .max, now + overlap * 1000)
                 try shared.registry.replaceKey(old, by: new)

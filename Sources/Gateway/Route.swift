@@ -11,6 +11,7 @@ enum Route: String, CaseIterable {
     // A tenant's own
     case whoAmI, listFunctions, deploy, deployNamed, removeFunction, readLog
     case showTenant, listKeys, createKey, rotateKey, revokeKey
+    case listSecrets, setSecret, removeSecret, listFunctionSecrets, setFunctionSecret, removeFunctionSecret, rotateDataKey
     // The platform's
     case metrics, listWorkers, describeHost, listModels, setAlias, removeAlias
     case listTenants, createTenant, changeTenant, deleteTenant
@@ -38,6 +39,9 @@ extension Route {
             .otherMessages, .responses, .otherResponses, .models, .tensors:
             .permission(.infer)
         case .listFunctions, .showTenant, .listKeys: .permission(.read)
+        case .listSecrets, .listFunctionSecrets: .permission(.read)
+        case .setSecret, .removeSecret, .setFunctionSecret, .removeFunctionSecret: .permission(.manageSecrets)
+        case .rotateDataKey: .permission(.manageTenant)
         case .readLog: .permission(.readLogs)
         case .listTenantAudit: .permission(.readAudit)
         case .listAudit, .showAuditHead, .verifyAudit: .permission(.readPlatform)
@@ -105,6 +109,13 @@ extension Route {
         case .showAuditHead: ("GET", "/admin/v1/audit/head")
         case .verifyAudit: ("GET", "/admin/v1/audit/verify")
         case .listTenantAudit: ("GET", "/admin/v1/tenants/{tenant}/audit")
+        case .listSecrets: ("GET", "/admin/v1/tenants/{tenant}/secrets")
+        case .setSecret: ("PUT", "/admin/v1/tenants/{tenant}/secrets/{secret}")
+        case .removeSecret: ("DELETE", "/admin/v1/tenants/{tenant}/secrets/{secret}")
+        case .listFunctionSecrets: ("GET", "/admin/v1/tenants/{tenant}/functions/{function}/secrets")
+        case .setFunctionSecret: ("PUT", "/admin/v1/tenants/{tenant}/functions/{function}/secrets/{secret}")
+        case .removeFunctionSecret: ("DELETE", "/admin/v1/tenants/{tenant}/functions/{function}/secrets/{secret}")
+        case .rotateDataKey: ("POST", "/admin/v1/tenants/{tenant}/data-key/rotate")
         case .listPlatformKeys: ("GET", "/admin/v1/keys")
         case .createPlatformKey: ("POST", "/admin/v1/keys")
         case .rotatePlatformKey: ("POST", "/admin/v1/keys/{key}/rotate")

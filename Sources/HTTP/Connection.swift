@@ -15,7 +15,8 @@ final class Connection: EventHandler {
     }
 
     let server: HTTPServer
-    let peer: HTTPPeer
+    /// Complete once the handshake is.
+    private(set) var facts: ConnectionFacts
     /// Where the server keeps this connection.
     var index = 0
     var isDirty = false
@@ -32,6 +33,7 @@ final class Connection: EventHandler {
     /// Since when nothing moved: the socket's buffer is full, the first bytes are awaited, or the rest is being dropped.
     private var stalledSince: MonotonicTime
     private var opening = Opening()
+    private var pace: Pace?
     private var tls: TLSSession?
     /// The session stopped taking input while decrypted bytes were left, which no event will announce.
     private var holdsInput = false
@@ -39,24 +41,27 @@ final class Connection: EventHandler {
     init(_ socket: consuming FileDescriptor, peer: HTTPPeer, server: HTTPServer) {
         descriptor = socket.raw
         self.socket = consume socket
-        self.peer = peer
+        facts = ConnectionFacts(peer: peer)
         self.server = server
         stalledSince = server.loop.now
     }
 
-    var isTLS: Bool { tls != nil }
+    /// How long the client shall come by TLS only, in seconds; 0 says nothing.
+    var strictTransport: Int { tls != nil ? server.limits.strictTransport : 0 }
     var isClosed: Bool { ending == .closed }
     var isEnding: Bool { ending != .no }
 
-    /// Registers with the loop. False when the kernel refuses; then the socket is closed.
+    /// Registers with the loop. False when that, or a TLS session, can't be had; then the socket closes with this object.
     func open() -> Bool {
+        if let context = server.tls {
+            guard server.admitsHandshake(), let session = context.accept(descriptor) else { return false }
+            tls = session
+        }
         interest = EPOLLIN.rawValue | EPOLLRDHUP.rawValue
         guard let token = try? server.loop.add(descriptor, events: interest, handler: self) else { return false }
         self.token = token
-        guard let context = server.tls else { return true }
-        tls = context.accept(descriptor)
-        if tls == nil { close() }
-        return tls != nil
+        if tls != nil { server.handshakes += 1 }
+        return true
     }
 
     // MARK: events
@@ -96,7 +101,7 @@ final class Connection: EventHandler {
         }
         flush()
         updateInterest()
-        if holdsInput, wantsInput { markDirty() }
+        if ending == .no, holdsInput, wantsInput { markDirty() }
     }
 
     // MARK: reading
@@ -110,9 +115,12 @@ final class Connection: EventHandler {
             isBlocked = true
             return false
         case .ended:
+            if let cause = tls.refusedClient { server.noteRefusedClient(facts.peer, cause) }
             close()
             return false
         }
+        server.handshakes -= 1
+        facts = tls.facts(peer: facts.peer)
         if tls.agreedHTTP2 { session = HTTP2Session(self) }
         return true
     }
@@ -145,6 +153,8 @@ final class Connection: EventHandler {
             case .ended: return inputEnded()
             }
         }
+        // Who is refused is heard out on the bare socket: nothing here would ever take what TLS still holds.
+        guard ending == .no else { return }
         holdsInput = true
         if wantsInput { markDirty() }
     }
@@ -182,6 +192,7 @@ final class Connection: EventHandler {
             guard send() else { return }
         } while ending == .no
         output.release()
+        pace = nil
         if case .afterFlush(let linger) = ending { return linger ? startLingering() : close() }
         if ending == .no { session?.outputDrained() }
     }
@@ -196,11 +207,9 @@ final class Connection: EventHandler {
             }
             let size = unsafe Glibc.send(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL))
             if size > 0 {
-                output.consume(size)
-                stalledSince = server.loop.now
+                sent(size)
             } else if errno == EAGAIN {
-                isBlocked = true
-                stalledSince = server.loop.now
+                block()
                 return false
             } else if errno != EINTR {
                 close()
@@ -213,19 +222,30 @@ final class Connection: EventHandler {
     private func sendEncrypted(_ bytes: UnsafeRawBufferPointer, _ tls: TLSSession) -> Bool {
         switch unsafe tls.write(bytes) {
         case .bytes(let size):
-            output.consume(size)
-            stalledSince = server.loop.now
+            sent(size)
             return true
         // A key update: the client's next bytes bring the writing on.
         case .wantsInput: return false
         case .wantsOutput:
-            isBlocked = true
-            stalledSince = server.loop.now
+            block()
             return false
         case .ended:
             close()
             return false
         }
+    }
+
+    private func sent(_ size: Int) {
+        output.consume(size)
+        pace?.count(size)
+        stalledSince = server.loop.now
+    }
+
+    /// The socket is full: from here on the client's pace is measured, until it took everything.
+    private func block() {
+        isBlocked = true
+        stalledSince = server.loop.now
+        if pace == nil { pace = server.limits.answerPace(server.loop.now) }
     }
 
     private func updateInterest() {
@@ -256,6 +276,7 @@ final class Connection: EventHandler {
         default: return
         }
         watchesHangup = false
+        stalledSince = server.loop.now
         markDirty()
     }
 
@@ -264,7 +285,7 @@ final class Connection: EventHandler {
         guard ending != .closed else { return }
         ending = .closed
         if reset { clinux_reset_on_close(descriptor) } else { tls?.sayGoodbye() }
-        tls = nil
+        forgetTLS()
         if let token = token.take() { server.loop.remove(descriptor, token: token) }
         _ = socket.take()
         output.release()
@@ -278,8 +299,13 @@ final class Connection: EventHandler {
         stalledSince = server.loop.now
         session.take()?.connectionClosed()
         tls?.sayGoodbye()
-        tls = nil
+        forgetTLS()
         _ = shutdown(descriptor, CInt(SHUT_WR))
+    }
+
+    private func forgetTLS() {
+        if let tls, !tls.isReady { server.handshakes -= 1 }
+        tls = nil
     }
 
     private func dropInput() {
@@ -293,18 +319,27 @@ final class Connection: EventHandler {
 
     // MARK: time
 
+    /// The handshake's age in milliseconds; nil when there is none in progress.
+    var handshakeAge: UInt64? {
+        guard let tls, !tls.isReady else { return nil }
+        return server.loop.now.since(stalledSince) / 1_000_000
+    }
+
     /// Looked at once a sweep: acts on what took too long.
     func check(_ now: MonotonicTime) {
         let limits = server.limits
         let stalled = now.since(stalledSince) / 1_000_000
         if case .lingering = ending {
             if stalled >= limits.lingerTimeout { close() }
-        } else if isBlocked, stalled >= limits.writeTimeout {
+        } else if isBlocked, stalled >= limits.writeTimeout || pace?.isTooSlow(now) == true {
             close(reset: true)
+        } else if ending != .no {
+            // What waits can't leave, because TLS wants to hear from a client that is silent.
+            if stalled >= limits.writeTimeout { close(reset: true) }
         } else if let session {
             session.check(now)
-        } else if ending == .no,
-            stalled >= (opening.isEmpty && tls?.isReady != false ? limits.idleTimeout : limits.headTimeout)
+        } else if stalled
+            >= (opening.isEmpty && tls?.isReady != false ? limits.idleTimeout : limits.headTimeout)
         {
             close()
         }
@@ -318,38 +353,10 @@ final class Connection: EventHandler {
 
     /// Says that the server is full and hangs up.
     func refuseFull() {
+        // Who must be told by TLS would cost a handshake to be told.
+        guard tls == nil else { return close() }
         output.append(
             "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         endAfterFlush(linger: true)
-    }
-}
-
-/// Tells HTTP/2's preface from HTTP/1 by the first bytes.
-struct Opening {
-    struct Start {
-        let isHTTP2: Bool
-        /// How many of the bytes last added are part of what was held.
-        let used: Int
-    }
-
-    private static let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
-    private var held: [UInt8] = []
-
-    var isEmpty: Bool { held.isEmpty }
-
-    /// Nil while it can't be told yet.
-    mutating func add(_ bytes: UnsafeRawBufferPointer) -> Start? {
-        var used = 0
-        while used < bytes.count && held.count < Self.preface.count {
-            guard unsafe bytes[used] == Self.preface[held.count] else { return Start(isHTTP2: false, used: used) }
-            unsafe held.append(bytes[used])
-            used += 1
-        }
-        return held.count == Self.preface.count ? Start(isHTTP2: true, used: used) : nil
-    }
-
-    mutating func take() -> [UInt8] {
-        defer { held = [] }
-        return held
     }
 }

@@ -107,7 +107,8 @@ extension HTTP1Session: ExchangeCarrier {
         answer.hasStarted = true
         connection.server.date.refresh()
         let framing = ResponseFraming(
-            length: length, closes: answer.closes, saysKeepAlive: message?.request.version == .http10)
+            length: length, closes: answer.closes, saysKeepAlive: message?.request.version == .http10,
+            strictTransport: connection.strictTransport)
         connection.output.appendHead(status: status, headers: headers, framing: framing, date: connection.server.date)
     }
 

@@ -77,8 +77,7 @@ struct HTTP1HeadParts {
     let head: cllhttp_head
     let target: Range<Int>
     let headers: HTTPHeaders
-    let isTLS: Bool
-    let peer: HTTPPeer
+    let connection: ConnectionFacts
 }
 
 extension HTTP1Message {
@@ -99,6 +98,7 @@ extension HTTP1Message {
             throw Refusal(status: 400, text: "The request target is malformed: send a path that begins with /.")
         }
         let host = try Self.host(headers, target: target, version: version)
+        try parts.connection.check(host: host)
         try Self.checkTransferEncoding(headers, head: head, version: version)
         if head.has_length, head.length > limits.bodyBytes {
             throw Refusal(status: 413, text: "The body is too large: the limit is \(limits.bodyBytes) bytes.")
@@ -109,7 +109,7 @@ extension HTTP1Message {
         expectsContinue = try Self.expectsContinue(headers, version: version)
         request = HTTPRequest(
             method: method, path: target.path, query: target.query, host: host, headers: headers, version: version,
-            isTLS: parts.isTLS, contentLength: head.chunked ? nil : head.length, peer: parts.peer)
+            contentLength: head.chunked ? nil : head.length, connection: parts.connection)
     }
 
     private static func version(_ head: cllhttp_head) throws(Refusal) -> HTTPVersion {

@@ -33,7 +33,7 @@ internal import Platform
 
     private var bodySize: UInt64 = 0
     private var rawBodySize: UInt64 = 0
-    private var clock: BodyClock
+    private var clock: Pace
     private var discardLeft = 0
     private var saidContinue = false
 
@@ -43,7 +43,7 @@ internal import Platform
     init(_ connection: Connection) {
         self.connection = connection
         idleSince = connection.server.loop.now
-        clock = BodyClock(now: idleSince)
+        clock = connection.server.limits.bodyPace(idleSince)
         unsafe parser = Self.makeParser()
         unsafe cllhttp_set_owner(parser, Unmanaged.passUnretained(self).toOpaque())
     }
@@ -146,8 +146,7 @@ internal import Platform
     private func beginExchange() {
         let parts = HTTP1HeadParts(
             head: unsafe cllhttp_head_of(parser), target: 0..<head.targetSize, headers: head.headers,
-            isTLS: connection.isTLS,
-            peer: connection.peer)
+            connection: connection.facts)
         let began = headBegan ?? now
         head = HTTP1HeadBuffer()
         headBegan = nil
@@ -267,7 +266,7 @@ internal import Platform
         case .head: checkHead(now)
         case .body where !canParse || message?.hasBody == false: clock.restart(now)
         case .body:
-            if clock.isTooSlow(now, limits: limits) {
+            if clock.isTooSlow(now) {
                 let rate = limits.bodyMinimumRate
                 refuse(Refusal(status: 408, text: "The body came too slowly: send at least \(rate) bytes a second."))
             }

@@ -17,6 +17,7 @@ enum HTTP2Callbacks {
     private nonisolated(unsafe) static let callbacks: OpaquePointer? = {
         var callbacks: OpaquePointer?
         guard unsafe nghttp2_session_callbacks_new(&callbacks) == 0 else { return nil }
+        unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, onBeginFrame)
         unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, onBeginHeaders)
         unsafe nghttp2_session_callbacks_set_on_header_callback(callbacks, onHeader)
         unsafe nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, onInvalidHeader)
@@ -45,6 +46,13 @@ enum HTTP2Callbacks {
 
     private static let stopParsing = CInt(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
     private static let resetStream = CInt(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue)
+
+    private static let onBeginFrame: nghttp2_on_begin_frame_callback = { _, head, owner in
+        guard let head = unsafe head?.pointee else { return 0 }
+        let session = unsafe of(owner)
+        session.begins(UInt32(head.type), stream: head.stream_id)
+        return session.breach != nil ? stopParsing : 0
+    }
 
     private static let onBeginHeaders: nghttp2_on_begin_headers_callback = { _, frame, owner in
         guard let frame = unsafe frame, unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST else { return 0 }
@@ -79,15 +87,17 @@ enum HTTP2Callbacks {
         case NGHTTP2_DATA.rawValue:
             if has(head.flags, NGHTTP2_FLAG_END_STREAM) {
                 stream?.inputEnded()
-            } else if head.length == 0 {
-                session.isTooBusy = !session.calm.allowsIdleFrame(session.now)
+            } else if unsafe head.length <= frame.pointee.data.padlen {
+                // Padding moves nothing either.
+                session.bear(session.calm.allowsIdleFrame(session.now))
             }
-        case NGHTTP2_RST_STREAM.rawValue: session.isTooBusy = !session.calm.allowsReset(session.now)
+        case NGHTTP2_RST_STREAM.rawValue: session.bear(session.calm.allowsReset(session.now))
+        case NGHTTP2_WINDOW_UPDATE.rawValue: session.bear(session.calm.allowsOpening(session.now))
         case NGHTTP2_PING.rawValue, NGHTTP2_SETTINGS.rawValue, NGHTTP2_PRIORITY.rawValue:
-            session.isTooBusy = !session.calm.allowsIdleFrame(session.now)
+            session.bear(session.calm.allowsIdleFrame(session.now))
         default: break
         }
-        return session.isTooBusy ? stopParsing : 0
+        return session.breach != nil ? stopParsing : 0
     }
 
     private static let onData: nghttp2_on_data_chunk_recv_callback = { raw, _, id, data, size, owner in
@@ -100,11 +110,18 @@ enum HTTP2Callbacks {
     }
 
     private static let onSent: nghttp2_on_frame_send_callback = { _, frame, owner in
-        guard let head = unsafe frame?.pointee.hd, has(head.flags, NGHTTP2_FLAG_END_STREAM) else { return 0 }
-        guard head.type == UInt8(NGHTTP2_DATA.rawValue) || head.type == UInt8(NGHTTP2_HEADERS.rawValue) else {
-            return 0
+        guard let frame = unsafe frame else { return 0 }
+        let session = unsafe of(owner)
+        let head = unsafe frame.pointee.hd
+        switch UInt32(head.type) {
+        case NGHTTP2_RST_STREAM.rawValue: unsafe session.didReset(frame.pointee.rst_stream.error_code)
+        case NGHTTP2_DATA.rawValue:
+            session.calm.earnOpenings()
+            if has(head.flags, NGHTTP2_FLAG_END_STREAM) { session.streams[head.stream_id]?.answerIsOut() }
+        case NGHTTP2_HEADERS.rawValue where has(head.flags, NGHTTP2_FLAG_END_STREAM):
+            session.streams[head.stream_id]?.answerIsOut()
+        default: break
         }
-        unsafe of(owner).streams[head.stream_id]?.answerIsOut()
         return 0
     }
 

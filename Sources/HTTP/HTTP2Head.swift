@@ -49,9 +49,17 @@ struct HTTP2Head {
         _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ limits: HTTPLimits
     ) -> Bool {
         if unsafe name.elementsEqual(":method".utf8) {
-            method = unsafe String(decoding: value.prefix(64), as: UTF8.self)
+            guard value.count <= 64 else {
+                refusal = Refusal(status: 501, text: "The method is not known here.")
+                return true
+            }
+            method = unsafe String(decoding: value, as: UTF8.self)
         } else if unsafe name.elementsEqual(":authority".utf8) {
-            authority = unsafe String(decoding: value.prefix(1024), as: UTF8.self)
+            guard value.count <= 1024 else {
+                refusal = Refusal(status: 400, text: "The authority is malformed: send host or host:port.")
+                return true
+            }
+            authority = unsafe String(decoding: value, as: UTF8.self)
         } else if unsafe name.elementsEqual(":path".utf8) {
             guard value.count <= limits.targetBytes else {
                 refusal = Refusal(
@@ -65,14 +73,16 @@ struct HTTP2Head {
 
     /// - Parameter ends: true when the head is all there is.
     mutating func request(
-        ends: Bool, isTLS: Bool, peer: HTTPPeer, limits: HTTPLimits
+        ends: Bool, connection: ConnectionFacts, limits: HTTPLimits
     ) throws(Refusal) -> HTTPRequest {
         if let refusal { throw refusal }
         guard method != "CONNECT" else {
             throw Refusal(status: 405, text: "CONNECT is for proxies and this server is none.")
         }
         let isOptions = method == "OPTIONS"
-        guard let target = unsafe path.withUnsafeBytes({ unsafe RequestTarget($0, isOptions: isOptions) }) else {
+        guard let target = unsafe path.withUnsafeBytes({ unsafe RequestTarget($0, isOptions: isOptions) }),
+            target.authority == nil
+        else {
             throw Refusal(status: 400, text: "The request target is malformed: send a path that begins with /.")
         }
         let named = headers.first("host")
@@ -83,6 +93,7 @@ struct HTTP2Head {
         guard isValidHost(host) else {
             throw Refusal(status: 400, text: "The authority is malformed: send host or host:port.")
         }
+        try connection.check(host: host)
         let length = ends ? 0 : headers.first("content-length").flatMap { UInt64($0) }
         if let length, length > limits.bodyBytes {
             throw Refusal(status: 413, text: "The body is too large: the limit is \(limits.bodyBytes) bytes.")
@@ -94,7 +105,6 @@ struct HTTP2Head {
         }
         return HTTPRequest(
             method: method, path: target.path, query: target.query, host: host, headers: headers, version: .http2,
-            isTLS: isTLS,
-            contentLength: length, peer: peer)
+            contentLength: length, connection: connection)
     }
 }

@@ -10,13 +10,18 @@ internal import Platform
     /// How much is framed ahead of the socket.
     private static let outputBatch = 64 * 1024
 
+    /// How many frames may wait to be framed before the client is heard again.
+    private static let framesAhead = 2_000
+
     let connection: Connection
     let raw: OpaquePointer
     var calm: HTTP2Calm
     private(set) var streams: [Int32: HTTP2Stream] = [:]
     /// Since when the head that is arriving has been arriving.
     var headBegan: MonotonicTime?
-    var isTooBusy = false
+    /// Why the connection must end, found while nghttp2 is at work.
+    var breach: nghttp2_error_code?
+    private var identifiers = StreamIdentifiers()
     private var changed: [HTTP2Stream] = []
     private var drained: [HTTP2Stream] = []
     private var idleSince: MonotonicTime
@@ -55,12 +60,17 @@ internal import Platform
     // MARK: input
 
     /// What the client caused to be written must leave before it may cause more.
-    var wantsInput: Bool { !isOver && connection.output.count <= limits.highWater }
+    var wantsInput: Bool {
+        guard !isOver, connection.output.count <= limits.highWater else { return false }
+        return unsafe nghttp2_session_get_outbound_queue_size(raw) <= Self.framesAhead
+    }
 
     func receive(_ bytes: UnsafeRawBufferPointer) {
         guard !isOver, let base = bytes.baseAddress else { return }
         let used = unsafe nghttp2_session_mem_recv(raw, base.assumingMemoryBound(to: UInt8.self), bytes.count)
-        if isTooBusy || used == Int(NGHTTP2_ERR_FLOODED.rawValue) {
+        if let breach {
+            fail(breach)
+        } else if used == Int(NGHTTP2_ERR_FLOODED.rawValue) {
             fail(NGHTTP2_ENHANCE_YOUR_CALM)
         } else if used < 0 {
             fail(NGHTTP2_PROTOCOL_ERROR)
@@ -79,6 +89,12 @@ internal import Platform
 
     func produce() {
         guard !isOver else { return }
+        frameOutput()
+        if let breach { return fail(breach) }
+        tellDrained()
+    }
+
+    private func frameOutput() {
         while connection.output.count < Self.outputBatch {
             var bytes: UnsafePointer<UInt8>?
             let size = unsafe nghttp2_session_mem_send(raw, &bytes)
@@ -88,7 +104,6 @@ internal import Platform
             }
             unsafe connection.output.append(UnsafeRawBufferPointer(start: bytes, count: size))
         }
-        tellDrained()
     }
 
     func outputDrained() { endIfDone() }
@@ -113,7 +128,7 @@ internal import Platform
         guard !isOver else { return }
         connection.server.statistics.refusedRequests += 1
         _ = unsafe nghttp2_session_terminate_session(raw, code.rawValue)
-        produce()
+        frameOutput()
         isOver = true
         connection.endAfterFlush(linger: true)
     }
@@ -122,6 +137,7 @@ internal import Platform
 
     func open(_ id: Int32) {
         headBegan = now
+        identifiers.open(id)
         streams[id] = HTTP2Stream(id: id, session: self)
     }
 
@@ -137,6 +153,33 @@ internal import Platform
     }
 
     func noteDrained(_ stream: HTTP2Stream) { drained.append(stream) }
+
+    /// We reset a stream because of what the client sent: it may not make us do so without end (CVE-2025-8671).
+    func didReset(_ code: UInt32) {
+        switch code {
+        // Our own wish, after the answer.
+        case NGHTTP2_NO_ERROR.rawValue: break
+        // It began no work.
+        case NGHTTP2_REFUSED_STREAM.rawValue: bear(calm.allowsIdleFrame(now))
+        default: bear(calm.allowsReset(now))
+        }
+    }
+
+    func bear(_ isBearable: Bool) {
+        if !isBearable { breach = NGHTTP2_ENHANCE_YOUR_CALM }
+    }
+
+    /// A frame begins that nghttp2 may ignore without a word: of no known type, or of a stream that isn't open.
+    func begins(_ type: UInt32, stream id: Int32) {
+        switch type {
+        case NGHTTP2_HEADERS.rawValue where streams[id] == nil && id <= identifiers.last:
+            // RFC 9113, 5.1.1; a stream that was open is another thing: its reset may cross its trailers.
+            if identifiers.isSkipped(id) { breach = NGHTTP2_PROTOCOL_ERROR } else { bear(calm.allowsIdleFrame(now)) }
+        case NGHTTP2_DATA.rawValue where streams[id] == nil: bear(calm.allowsIdleFrame(now))
+        case NGHTTP2_GOAWAY.rawValue, (NGHTTP2_CONTINUATION.rawValue + 1)...: bear(calm.allowsIdleFrame(now))
+        default: break
+        }
+    }
 
     // MARK: time
 

@@ -13,7 +13,7 @@ internal import Platform
     private(set) var isInputDone = false
 
     private var bodySize: UInt64 = 0
-    private var clock: BodyClock
+    private var clock: Pace
     private var expectsContinue = false
 
     private var output = ByteQueue()
@@ -25,6 +25,7 @@ internal import Platform
     private var isWaiting = false
     private var lengthLeft: Int?
     private var lastProgress: MonotonicTime
+    private var pace: Pace
     private var isClosed = false
     /// Set when the answer is out and the body isn't in.
     private var lingerSince: MonotonicTime?
@@ -34,7 +35,8 @@ internal import Platform
         self.id = id
         self.session = session
         began = session.now
-        clock = BodyClock(now: began)
+        clock = session.limits.bodyPace(began)
+        pace = session.limits.answerPace(began)
         lastProgress = began
         discardLeft = session.limits.lingerBytes
     }
@@ -46,7 +48,7 @@ internal import Platform
         let request: HTTPRequest
         do throws(Refusal) {
             request = try head.request(
-                ends: ends, isTLS: session.connection.isTLS, peer: session.connection.peer, limits: session.limits)
+                ends: ends, connection: session.connection.facts, limits: session.limits)
         } catch {
             return refuse(error)
         }
@@ -121,7 +123,7 @@ internal import Platform
             }
             lengthLeft = left - bytes.count
         }
-        if output.isEmpty { lastProgress = session.now }
+        if output.isEmpty { restartPace() }
         unsafe output.append(bytes)
         resume()
         isWaiting = output.count > session.limits.highWater
@@ -163,6 +165,7 @@ internal import Platform
     func fill(_ frame: UnsafeMutableRawBufferPointer) -> Int {
         let moved = unsafe output.move(into: frame)
         if moved > 0 { lastProgress = session.now }
+        pace.count(moved)
         if output.isEmpty { output.release() }
         isDeferred = moved == 0 && !isAtEnd
         if isWaiting, output.count <= session.limits.lowWater {
@@ -208,9 +211,10 @@ internal import Platform
     private func submit(status: Int, headers: HTTPHeaders, length: Int?, kind: Kind) {
         guard !isClosed else { return }
         if kind != .interim { hasStarted = true }
-        lastProgress = session.now
+        restartPace()
         let list = FieldList(
-            status: status, headers: headers, length: length, date: kind == .interim ? nil : dateValue())
+            status: status, headers: headers, length: length, date: kind == .interim ? nil : dateValue(),
+            strictTransport: kind == .interim ? 0 : session.connection.strictTransport)
         let (raw, id) = unsafe (session.raw, id)
         let flags = UInt8(NGHTTP2_FLAG_NONE.rawValue)
         unsafe list.withFields { fields in
@@ -226,6 +230,11 @@ internal import Platform
         session.connection.markDirty()
     }
 
+    private func restartPace() {
+        lastProgress = session.now
+        pace.restart(lastProgress)
+    }
+
     private func dateValue() -> ArraySlice<UInt8> {
         session.connection.server.date.refresh()
         return session.connection.server.date.value
@@ -238,17 +247,21 @@ internal import Platform
             if !isInputDone, now.since(lingerSince) / 1_000_000 >= session.limits.lingerTimeout {
                 reset(NGHTTP2_NO_ERROR)
             }
-        } else if !output.isEmpty, now.since(lastProgress) / 1_000_000 >= session.limits.writeTimeout {
+        } else if !output.isEmpty, takesTooSlowly(now) {
             let gone = exchange
             exchange = nil
             reset(NGHTTP2_CANCEL)
             gone?.clientGone()
         } else if isInputDone || exchange?.takesBody != true {
             clock.restart(now)
-        } else if clock.isTooSlow(now, limits: session.limits) {
+        } else if clock.isTooSlow(now) {
             let rate = session.limits.bodyMinimumRate
             refuse(Refusal(status: 408, text: "The body came too slowly: send at least \(rate) bytes a second."))
         }
+    }
+
+    private func takesTooSlowly(_ now: MonotonicTime) -> Bool {
+        now.since(lastProgress) / 1_000_000 >= session.limits.writeTimeout || pace.isTooSlow(now)
     }
 
     /// The stream is gone from the connection, or the connection is gone.
@@ -266,7 +279,7 @@ struct FieldList {
     private var bytes: [UInt8]
     private var cuts: [(name: Int, value: Int, end: Int)] = []
 
-    init(status: Int, headers: HTTPHeaders, length: Int?, date: ArraySlice<UInt8>?) {
+    init(status: Int, headers: HTTPHeaders, length: Int?, date: ArraySlice<UInt8>?, strictTransport: Int) {
         bytes = headers.bytes
         cuts.reserveCapacity(headers.count + 3)
         add(":status", "\(status)".utf8)
@@ -275,6 +288,7 @@ struct FieldList {
         }
         if let length { add("content-length", "\(length)".utf8) }
         if let date { add("date", date) }
+        if strictTransport > 0 { add("strict-transport-security", "max-age=\(strictTransport)".utf8) }
     }
 
     private mutating func add(_ name: String, _ value: some Sequence<UInt8>) {

@@ -16,6 +16,8 @@ package struct HTTPLimits: Sendable {
     package var bodyMinimumRate: UInt64 = 256
     /// How long a client may leave an answer unread.
     package var writeTimeout: UInt64 = 30_000
+    /// Bytes a second, over `writeTimeout`, below which a client that leaves an answer waiting is given up.
+    package var writeMinimumRate: UInt64 = 128
     /// Between two requests.
     package var idleTimeout: UInt64 = 75_000
     /// How long a refused client is listened to, so that it sees the refusal.
@@ -23,12 +25,17 @@ package struct HTTPLimits: Sendable {
     package var lingerBytes = 1024 * 1024
     /// Connections of one server, that is of one loop.
     package var connections = 10_000
+    /// TLS handshakes at a time. Beyond it those older than a second are given up, and then new ones.
+    package var handshakes = 1_000
     /// Streams of one HTTP/2 connection at a time.
     package var streams: UInt32 = 128
     /// Above this much unsent answer `HTTPExchange.write` says wait.
     package var highWater = 256 * 1024
     /// Below this much it says go on.
     package var lowWater = 64 * 1024
+
+    /// For how many seconds an answer by TLS tells browsers to come by TLS only (HSTS); 0 says nothing.
+    package var strictTransport = 0
 
     package init() {}
 

@@ -16,15 +16,13 @@ package final class HTTPRequest: Sendable {
     package let host: String
     package let headers: HTTPHeaders
     package let version: HTTPVersion
-    package let isTLS: Bool
     /// The announced length of the body; nil when none is announced. 0 when there is certainly no body.
     package let contentLength: UInt64?
-    /// Who sent it.
-    package let peer: HTTPPeer
+    private let connection: ConnectionFacts
 
     init(
         method: String, path: String, query: String, host: String, headers: HTTPHeaders, version: HTTPVersion,
-        isTLS: Bool, contentLength: UInt64?, peer: HTTPPeer
+        contentLength: UInt64?, connection: ConnectionFacts
     ) {
         self.method = method
         self.path = path
@@ -32,12 +30,20 @@ package final class HTTPRequest: Sendable {
         self.host = host
         self.headers = headers
         self.version = version
-        self.isTLS = isTLS
         self.contentLength = contentLength
-        self.peer = peer
+        self.connection = connection
     }
 
+    /// Who sent it.
+    package var peer: HTTPPeer { connection.peer }
     package var peerIsLoopback: Bool { peer.isLoopback }
+    package var isTLS: Bool { connection.isTLS }
+    /// The host as TLS was told it (SNI), in lower case; nil without TLS, or when the client named none.
+    package var serverName: String? { connection.serverName }
+    /// What the client showed, verified; nil when it showed nothing.
+    package var clientCertificate: ClientCertificate? { connection.clientCertificate }
+    /// `host` in lower case and without its port.
+    package var hostName: String { HTTP.hostName(host) }
 }
 
 /// The other end of a connection.

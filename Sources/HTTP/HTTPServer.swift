@@ -27,6 +27,10 @@ package struct HTTPStatistics: Sendable {
     let tls: TLSContext?
     let readBuffer: UnsafeMutableRawBufferPointer
     var date = DateLine()
+    /// In progress.
+    var handshakes = 0
+    private var handshakesSwept = MonotonicTime(nanoseconds: 0)
+    private var refusedClientLines: PermitBucket
     private var listener: Listener?
     private var connections: [Connection] = []
     private var dirty: [Connection] = []
@@ -43,6 +47,7 @@ package struct HTTPStatistics: Sendable {
         self.limits = limits
         self.service = service
         self.tls = tls
+        refusedClientLines = PermitBucket(capacity: 10, perSecond: 1, now: loop.now)
         unsafe readBuffer = .allocate(byteCount: 64 * 1024, alignment: 16)
         listener = Listener(listenDescriptor)
     }
@@ -83,6 +88,27 @@ package struct HTTPStatistics: Sendable {
         statistics.connections = connections.count
         if isFull { connection.refuseFull() }
         startSweeping()
+    }
+
+    /// True when one more handshake may begin. Honest ones take less than a second, so the older ones go first.
+    func admitsHandshake() -> Bool {
+        guard handshakes >= limits.handshakes else { return true }
+        if loop.now.since(handshakesSwept) >= 100_000_000 { sweepHandshakes() }
+        if handshakes >= limits.handshakes { statistics.refusedConnections += 1 }
+        return handshakes < limits.handshakes
+    }
+
+    private func sweepHandshakes() {
+        handshakesSwept = loop.now
+        forEachConnection { connection in
+            if let age = connection.handshakeAge, age >= 1_000 { connection.close() }
+        }
+    }
+
+    /// A line of the log, but not one for each try of somebody who goes on trying.
+    func noteRefusedClient(_ peer: HTTPPeer, _ cause: String) {
+        guard refusedClientLines.take(loop.now) else { return }
+        Log.info("TLS: a client's certificate was refused", [("peer", peer.description), ("cause", cause)])
     }
 
     func forget(_ connection: Connection) {
@@ -126,7 +152,10 @@ package struct HTTPStatistics: Sendable {
             index += 1
         }
         dirty.removeFirst(index)
-        if !dirty.isEmpty { loop.schedule(at: loop.now) { [weak self] in self?.settleDirty() } }
+        // Later than now: a timer that is due at once would run again before any other client is heard.
+        if !dirty.isEmpty {
+            loop.schedule(at: loop.now.adding(nanoseconds: 1)) { [weak self] in self?.settleDirty() }
+        }
     }
 
     // MARK: time

@@ -15,6 +15,8 @@ struct ResponseFraming {
     /// `Connection: close`, or keep-alive where HTTP/1.0 needs it said.
     var closes: Bool
     var saysKeepAlive: Bool
+    /// Strict-Transport-Security's max-age in seconds; 0 leaves it out.
+    var strictTransport: Int
 }
 
 extension ByteQueue {
@@ -42,6 +44,11 @@ extension ByteQueue {
         } else if framing.saysKeepAlive {
             append("connection: keep-alive\r\n")
         }
+        if framing.strictTransport > 0 {
+            append("strict-transport-security: max-age=")
+            append(number: framing.strictTransport)
+            append("\r\n")
+        }
         append("\r\n")
     }
 
@@ -67,7 +74,7 @@ extension ByteQueue {
     }
 }
 
-/// True for fields that frame the message: the protocol writes them, so a service's are left out.
+/// True for fields that frame the message, or bind the client to TLS: the protocol writes them, so a service's are left out.
 func isOurs(_ field: HTTPHeaders.Field, in headers: HTTPHeaders) -> Bool {
     let length = Int(field.valueStart) - Int(field.nameStart)
     switch length {
@@ -78,6 +85,7 @@ func isOurs(_ field: HTTPHeaders.Field, in headers: HTTPHeaders) -> Bool {
     case 14: return headers.hasName(field, "content-length")
     case 16: return headers.hasName(field, "proxy-connection")
     case 17: return headers.hasName(field, "transfer-encoding")
+    case 25: return headers.hasName(field, "strict-transport-security")
     default: return false
     }
 }
@@ -112,6 +120,7 @@ func reasonPhrase(_ status: Int) -> StaticString {
     case 414: "URI Too Long"
     case 415: "Unsupported Media Type"
     case 417: "Expectation Failed"
+    case 421: "Misdirected Request"
     case 422: "Unprocessable Content"
     case 429: "Too Many Requests"
     case 431: "Request Header Fields Too Large"

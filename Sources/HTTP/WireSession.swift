@@ -24,25 +24,40 @@ protocol WireSession: AnyObject {
     func connectionClosed()
 }
 
-/// Measures whether a body arrives fast enough, one window of time after another.
-struct BodyClock {
+/// Measures whether bytes move fast enough, one window of time after another.
+struct Pace {
+    /// Milliseconds.
+    private let window: UInt64
+    /// Bytes a second.
+    private let minimum: UInt64
     private var windowStart: MonotonicTime
-    private var received: UInt64 = 0
+    private var moved: UInt64 = 0
 
-    init(now: MonotonicTime) { windowStart = now }
+    init(window: UInt64, minimum: UInt64, now: MonotonicTime) {
+        self.window = window
+        self.minimum = minimum
+        windowStart = now
+    }
 
-    mutating func count(_ bytes: Int) { received += UInt64(bytes) }
+    mutating func count(_ bytes: Int) { moved += UInt64(bytes) }
 
     /// The time we ourselves made the client wait doesn't count.
-    mutating func restart(_ now: MonotonicTime) { self = BodyClock(now: now) }
+    mutating func restart(_ now: MonotonicTime) {
+        windowStart = now
+        moved = 0
+    }
 
     /// True when a whole window passed and brought less than the minimum.
-    mutating func isTooSlow(_ now: MonotonicTime, limits: HTTPLimits) -> Bool {
+    mutating func isTooSlow(_ now: MonotonicTime) -> Bool {
         let elapsed = now.since(windowStart) / 1_000_000
-        guard elapsed >= limits.bodyTimeout else { return false }
-        let wanted = limits.bodyMinimumRate * elapsed / 1_000
-        let tooSlow = received < wanted
+        guard elapsed >= window else { return false }
+        let tooSlow = moved < minimum * elapsed / 1_000
         restart(now)
         return tooSlow
     }
+}
+
+extension HTTPLimits {
+    func bodyPace(_ now: MonotonicTime) -> Pace { Pace(window: bodyTimeout, minimum: bodyMinimumRate, now: now) }
+    func answerPace(_ now: MonotonicTime) -> Pace { Pace(window: writeTimeout, minimum: writeMinimumRate, now: now) }
 }

@@ -84,6 +84,11 @@ package final class InferenceService: Sendable {
         loop.submit { [catalogue] _ in catalogue.value.replace(policies) }
     }
 
+    /// A tenant is gone: nothing of its prompts and answers is found again, in memory or on the disk.
+    package func forget(_ tenant: String) {
+        loop.submit { [catalogue] _ in catalogue.value.forget(tenant) }
+    }
+
     /// The counters of every model that was ever in the catalogue, by name.
     package var metrics: [(name: String, values: ModelMetrics)] {
         directory.withLock(\.counters).map { ($0.key, $0.value.now) }.sorted { $0.name < $1.name }

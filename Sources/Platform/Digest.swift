@@ -16,6 +16,18 @@ internal import CDigest
 
     package mutating func add(_ text: String) { unsafe add(Array(text.utf8).span.bytes) }
 
+    /// Of a text that is whole: 32 bytes, as four numbers. Nil when OpenSSL has no memory.
+    package static func words(of text: String) -> (UInt64, UInt64, UInt64, UInt64)? {
+        var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+        let made = unsafe withUnsafeMutableBytes(of: &words) { out in
+            unsafe text.utf8Span.span.bytes.withUnsafeBytes { bytes in
+                guard let out = out.baseAddress else { return CInt(0) }
+                return unsafe cdigest_once(bytes.baseAddress, bytes.count, out.assumingMemoryBound(to: UInt8.self))
+            }
+        }
+        return made == 1 ? words : nil
+    }
+
     /// 64 hex digits; empty when OpenSSL has no memory.
     package consuming func finish() -> String {
         finishBytes().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()

@@ -6,18 +6,28 @@ internal import Platform
 
 package struct ArtefactStore: Sendable {
     private let state: String
+    /// Nil: everything lies plain, as the platform's does.
+    package let sealed: SealedArtefacts?
 
     /// Makes the directories, and removes what an interrupted deployment left.
-    package init(stateDirectory: String) throws(RuntimeError) {
+    package init(stateDirectory: String, sealed: SealedArtefacts? = nil) throws(RuntimeError) {
         state = stateDirectory
+        self.sealed = sealed
         try? FileManager.default.removeItem(atPath: "\(state)/staging")
         for name in ["staging", "artefacts"] { try make("\(state)/\(name)") }
     }
 
     /// The directory whose children are a tenant's artefacts.
-    package func root(of tenant: String) -> String { "\(state)/artefacts/\(tenant)" }
+    package func root(of tenant: String) -> String { sealing(tenant)?.plainRoot(of: tenant) ?? diskRoot(of: tenant) }
 
-    package func uploadPath(named name: String) -> String { "\(state)/staging/\(name)" }
+    private func diskRoot(of tenant: String) -> String { "\(state)/artefacts/\(tenant)" }
+
+    /// Models are large and the platform's own: they stay as they are.
+    private func sealing(_ tenant: String) -> SealedArtefacts? { tenant == Deployment.platform ? nil : sealed }
+
+    package func uploadPath(named name: String, tenant: String = Deployment.platform) -> String {
+        sealing(tenant)?.uploadPath(named: name) ?? "\(state)/staging/\(name)"
+    }
 
     /// Unpacks an archive beside the others. Returns the directory and the digest of the set.
     func stage(_ archive: String, limit: UInt64) throws(RuntimeError) -> (
@@ -42,6 +52,7 @@ package struct ArtefactStore: Sendable {
     func commit(
         _ directory: String, tenant: String, digest: String, digests: [(name: String, sha256: String)] = []
     ) throws(RuntimeError) {
+        try sealing(tenant)?.store(directory, tenant: tenant, digest: digest)
         try make(root(of: tenant))
         let place = "\(root(of: tenant))/\(digest)"
         if unsafe rename(directory, place) == 0 { return }
@@ -66,12 +77,16 @@ package struct ArtefactStore: Sendable {
     }
 
     /// Removes an artefact that nothing refers to.
-    package func remove(tenant: String, digest: String) { discard("\(root(of: tenant))/\(digest)") }
+    package func remove(tenant: String, digest: String) {
+        if let sealed = sealing(tenant) { return sealed.remove(tenant: tenant, digest: digest) }
+        discard("\(root(of: tenant))/\(digest)")
+    }
 
     /// Removes every artefact of a tenant. Returns how many there were.
     package func removeAll(of tenant: String) -> Int {
-        let digests = (try? FileManager.default.contentsOfDirectory(atPath: root(of: tenant))) ?? []
-        discard(root(of: tenant))
+        let digests = (try? FileManager.default.contentsOfDirectory(atPath: diskRoot(of: tenant))) ?? []
+        sealing(tenant)?.remove(tenant: tenant)
+        discard(diskRoot(of: tenant))
         return digests.count
     }
 
@@ -81,7 +96,7 @@ package struct ArtefactStore: Sendable {
         let files = FileManager.default
         for tenant in (try? files.contentsOfDirectory(atPath: "\(state)/artefacts")) ?? [] {
             let kept = digests[tenant] ?? []
-            for digest in (try? files.contentsOfDirectory(atPath: root(of: tenant))) ?? [] where !kept.contains(digest)
+            for digest in (try? files.contentsOfDirectory(atPath: diskRoot(of: tenant))) ?? [] where !kept.contains(digest)
             {
                 remove(tenant: tenant, digest: digest)
             }

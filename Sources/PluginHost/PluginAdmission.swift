@@ -8,6 +8,12 @@ package struct PluginAdmission {
     private static let handlerLimit: UInt64 = 64 << 20
     private static let backendLimit: UInt64 = 8 << 30
 
+    /// Bytes of an archive above which it is not read to its end.
+    package static func largestArchive(of tenant: String) -> UInt64 {
+        // Up to 64 heads and paddings.
+        (tenant == Deployment.platform ? backendLimit : handlerLimit) + (1 << 20)
+    }
+
     private let store: ArtefactStore
 
     package init(store: ArtefactStore) { self.store = store }

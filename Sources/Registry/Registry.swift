@@ -117,6 +117,14 @@ package final class Registry: Sendable {
         try written.get()
     }
 
+    /// Overwrites what the log of writes holds of pages as they were before.
+    func forgetOldPages() throws(RuntimeError) {
+        let done = writing.withLock { _ in
+            Result { () throws(RuntimeError) in try database.run("PRAGMA wal_checkpoint(TRUNCATE)") }
+        }
+        try done.get()
+    }
+
     // MARK: opening
 
     private static func claim(_ directory: String) throws(RuntimeError) -> FileDescriptor {

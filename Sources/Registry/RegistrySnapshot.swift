@@ -9,14 +9,14 @@ package final class RegistrySnapshot: Sendable {
     package let aliases: [String: [String: Deployment]]
     package let tenants: [String: Tenant]
     /// API keys by their hash, with the principals that they make.
-    package let keys: [String: IssuedKey]
+    package let keys: [KeyHash: IssuedKey]
 
     struct Contents {
         var functions: [FunctionKey: Deployment] = [:]
         var models: [String: Deployment] = [:]
         var aliases: [String: [String: Deployment]] = [:]
         var tenants: [String: Tenant] = [:]
-        var keys: [String: IssuedKey] = [:]
+        var keys: [KeyHash: IssuedKey] = [:]
     }
 
     init(_ contents: Contents = Contents()) {

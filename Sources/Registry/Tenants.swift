@@ -31,6 +31,8 @@ extension Registry {
         try change({ $0.with { $0.tenants[name] = nil } }) { database throws(RuntimeError) in
             try database.run("DELETE FROM tenant WHERE name=?1", [name])
         }
+        // The log of writes holds pages as they were before.
+        try forgetOldPages()
     }
 
     /// Takes every deployment and key of a tenant away, with its history. Returns how many of each.
@@ -96,7 +98,7 @@ extension Registry {
     /// From here on the key fails.
     package func revokeKey(_ key: KeyRecord) throws(RuntimeError) {
         try change({ $0.with { $0.keys[key.hash] = nil } }) { database throws(RuntimeError) in
-            try database.run("DELETE FROM api_key WHERE hash=?1", [key.hash])
+            try database.run("DELETE FROM api_key WHERE hash=?1", [key.hash.hex])
         }
     }
 
@@ -114,7 +116,7 @@ extension Registry {
     private static func write(_ key: KeyRecord, _ database: Database) throws(RuntimeError) {
         try database.run(
             "INSERT OR REPLACE INTO api_key VALUES (?1,?2,?3,CAST(?4 AS INTEGER),CAST(?5 AS INTEGER))",
-            [key.hash, key.tenant ?? "", key.grant.text, String(key.createdAt), String(key.expiresAt ?? 0)])
+            [key.hash.hex, key.tenant ?? "", key.grant.text, String(key.createdAt), String(key.expiresAt ?? 0)])
     }
 
     // MARK: opening
@@ -133,15 +135,20 @@ extension Registry {
         return tenants
     }
 
-    static func loadKeys(_ database: Database) throws(RuntimeError) -> [String: IssuedKey] {
-        var keys: [String: IssuedKey] = [:]
+    static func loadKeys(_ database: Database) throws(RuntimeError) -> [KeyHash: IssuedKey] {
+        var keys: [KeyHash: IssuedKey] = [:]
         try database.run("SELECT hash,tenant,grant,created_at,expires_at FROM api_key") { (row) throws(RuntimeError) in
             let step = "read the key \(row[0].prefix(16))"
+            guard let hash = KeyHash(hex: row[0]) else {
+                throw RuntimeError(
+                    .internalError, step: step, cause: "its hash is not 64 hex digits",
+                    next: "restore registry.db from a backup")
+            }
             let grant = try JSON5.decode(Array(row[2].utf8), step: step)
             let tenant = row[1].isEmpty ? nil : row[1]
-            var key = try KeyRecord(grant, hash: row[0], tenant: tenant, now: Int64(row[3]) ?? 0, step: step)
+            var key = try KeyRecord(grant, hash: hash, tenant: tenant, now: Int64(row[3]) ?? 0, step: step)
             key.expiresAt = Int64(row[4]).flatMap { $0 == 0 ? nil : $0 }
-            keys[row[0]] = IssuedKey(key)
+            keys[hash] = IssuedKey(key)
         }
         return keys
     }

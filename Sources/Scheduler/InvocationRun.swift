@@ -225,26 +225,30 @@ package final class InvocationRun: WorkerChannelDelegate {
         return (channel?.queuedBytes ?? 0) < 262_144
     }
 
-    /// Answers a host call; `isEnd` on the last part.
-    package func reply(_ call: UInt32, _ bytes: ArraySlice<UInt8>, isEnd: Bool, isError: Bool = false) {
+    /// Answers a host call; `isEnd` on the last part. What is a secret leaves no copy here.
+    package func reply(
+        _ call: UInt32, _ bytes: ArraySlice<UInt8>, isEnd: Bool, isError: Bool = false, isSecret: Bool = false
+    ) {
         guard phase == .running else { return }
         var rest = bytes
         repeat {
             let part = rest.prefix(32_768)
             rest = rest.dropFirst(part.count)
             let flags = (isEnd && rest.isEmpty ? Int(WIRE_FLAG_END) : 0) | (isError ? Int(WIRE_FLAG_ERROR) : 0)
-            send(Int(WIRE_HOST_REPLY), flags: flags, call: call, payload: part)
+            send(Int(WIRE_HOST_REPLY), flags: flags, call: call, payload: part, isSecret: isSecret)
         } while !rest.isEmpty
         if isEnd { answeredCalls.append(call) }
         if channel?.queuedBytes == 0 { forgetAnsweredCalls() }
     }
 
-    private func send(_ type: Int, flags: Int = 0, call: UInt32 = 0, payload: ArraySlice<UInt8> = []) {
+    private func send(
+        _ type: Int, flags: Int = 0, call: UInt32 = 0, payload: ArraySlice<UInt8> = [], isSecret: Bool = false
+    ) {
         var frame = FrameBuilder(
             FrameHead(type, flags: flags, id: UInt32(truncatingIfNeeded: id), call: call),
             capacity: payload.count)
         frame.append(payload)
-        channel?.send(frame.finish())
+        channel?.send(frame.finish(), isSecret: isSecret)
     }
 
     private func forgetAnsweredCalls() {

@@ -34,10 +34,13 @@ internal import CSQLite
         try run("PRAGMA synchronous=\(survivesPowerLoss ? "FULL" : "NORMAL")")
         try run("PRAGMA foreign_keys=ON")
         try checkWhenSmall()
+        // What is deleted is overwritten: a deleted tenant's manifest must not lie in a free page.
+        try run("PRAGMA secure_delete=ON")
     }
 
     deinit {
-        for unsafestatement in unsafe kept.values { unsafe sqlite3_finalize(statement) }
+        // Not a loop: swift-format joins the words of `for unsafe`.
+        unsafe kept.values.forEach { unsafe sqlite3_finalize($0) }
         unsafe sqlite3_close_v2(handle)
     }
 

@@ -30,7 +30,7 @@ package final class WorkerChannel: EventHandler {
     private let loop: EventLoop
     private let buffer: PacketBuffer
     private var token: EventToken?
-    private var queue: [[UInt8]] = []
+    private var queue: [(packet: [UInt8], isSecret: Bool)] = []
     private var queueHead = 0
     private var interest: UInt32 = 0
     private var readingPaused = false
@@ -64,10 +64,11 @@ package final class WorkerChannel: EventHandler {
     /// True while the worker holds more than the one invocation that it serves.
     package var hasMoreToDo = false
 
-    /// Sends one packet, or queues it behind others.
-    package func send(_ packet: [UInt8]) {
+    /// Sends one packet, or queues it behind others. What is a secret is overwritten when it is sent.
+    package func send(_ packet: consuming [UInt8], isSecret: Bool = false) {
         guard token != nil else { return }
-        guard queueHead == queue.count, trySend(packet) else { return enqueue(packet) }
+        guard queueHead == queue.count, trySend(packet) else { return enqueue(packet, isSecret) }
+        if isSecret { wipe(&packet) }
     }
 
     /// Stops or resumes reading: how a slow client slows its worker.
@@ -129,17 +130,18 @@ package final class WorkerChannel: EventHandler {
         return errno != EAGAIN && errno != ENOBUFS && errno != EINTR
     }
 
-    private func enqueue(_ packet: [UInt8]) {
-        queue.append(packet)
+    private func enqueue(_ packet: [UInt8], _ isSecret: Bool) {
+        queue.append((packet, isSecret))
         queuedBytes += packet.count
         updateInterest()
     }
 
     private func flush() {
         while queueHead < queue.count {
-            guard trySend(queue[queueHead]) else { return }
-            queuedBytes -= queue[queueHead].count
-            queue[queueHead] = []
+            guard trySend(queue[queueHead].packet) else { return }
+            queuedBytes -= queue[queueHead].packet.count
+            if queue[queueHead].isSecret { wipe(&queue[queueHead].packet) }
+            queue[queueHead].packet = []
             queueHead += 1
         }
         queue.removeAll(keepingCapacity: false)

@@ -24,6 +24,9 @@ struct Client {
     let base: String
     /// A PEM file of certificates to trust instead of the system's.
     private let authorities: String?
+    /// `sha256//` and the Base64 digest of the host's public key: then that key is trusted, whoever signed it.
+    private let pin: String?
+
     /// The API key of the caller.
     private let key: String?
 
@@ -33,7 +36,7 @@ struct Client {
         return arguments.value("--tenant") ?? environment ?? Tenant.defaultName
     }
 
-    init(_ arguments: Arguments) {
+    init(_ arguments: Arguments) throws {
         // Not an option: what is in argv, every user of the machine can read.
         key = unsafe getenv("SWIFTLET_KEY").flatMap {
             let text = unsafe String(cString: $0)
@@ -44,6 +47,20 @@ struct Client {
         var base = arguments.value("--host") ?? environment ?? "http://127.0.0.1:8080"
         if !base.contains("://") { base = "http://" + base }
         self.base = base.hasSuffix("/") ? String(base.dropLast()) : base
+        let pinned = unsafe getenv("SWIFTLET_FINGERPRINT").map { unsafe String(cString: $0) }
+        pin = try (arguments.value("--fingerprint") ?? pinned).map { try Self.checked(pin: $0, base) }
+    }
+
+    private static func checked(pin: String, _ base: String) throws -> String {
+        let digest = pin.dropFirst(8)
+        guard pin.hasPrefix("sha256//"), digest.utf8.count == 44, Data(base64Encoded: String(digest)) != nil else {
+            throw UsageError(
+                text: "--fingerprint and SWIFTLET_FINGERPRINT take sha256//…, as `swiftlet serve` prints it, not \(pin)")
+        }
+        guard base.hasPrefix("https://") else {
+            throw UsageError(text: "--fingerprint is for https, and the host is named as \(base)")
+        }
+        return pin
     }
 
     private final class Received {
@@ -68,7 +85,7 @@ struct Client {
                 unsafe ccurl_perform(
                     method, base + path, UnsafeRawPointer(lines).assumingMemoryBound(to: UnsafePointer<CChar>?.self),
                     headers.count, body == nil ? nil : bytes.baseAddress ?? UnsafeRawPointer(bitPattern: 1),
-                    bytes.count, upload, authorities,
+                    bytes.count, upload, authorities, pin,
                     { raw, data, size in
                         guard let raw = unsafe raw else { return }
                         let received = unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue()

@@ -24,7 +24,7 @@ enum DeployCommand {
         let archive = "\(scratch)/artefact.tar"
         try TarWriter.write(files.map { (name: $0.0, path: $0.1) }, to: archive)
         let tenant = manifest.kind == .backend ? Deployment.platform : Client.tenant(arguments)
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let name = arguments.value("--name").map { "/\($0)" } ?? ""
         let answer = try client.expect("POST", "/admin/v1/deployments/\(tenant)\(name)", upload: archive)
         let published = try client.decode(Published.self, answer)

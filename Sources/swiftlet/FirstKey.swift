@@ -11,7 +11,7 @@ enum FirstKey {
         let key = try APIKey(kind: .platform)
         try registry.addKey(
             KeyRecord(
-                hash: key.hash, tenant: nil, role: .platformAdmin, comment: "made by the first start",
+                hash: try key.hash, tenant: nil, role: .platformAdmin, comment: "made by the first start",
                 createdAt: WallClock.milliseconds))
         return key.text
     }

@@ -16,9 +16,13 @@ enum Help {
         Command(
             name: "serve", summary: "run the host",
             help: """
-                usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--tls-cert FILE --tls-key FILE] [--loops N]
-                                      [--loopback trusted|key] [--tenants FILE] [--models-memory-mb N] [--models-device-memory-mb N]
+                usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--loops N]
+                                      [--tls auto|self|off] [--tls-cert FILE --tls-key FILE] [--tls-hosts FILE]
+                                      [--tls-client-ca FILE [--tls-client-crl FILE] [--tls-operators FILE]] [--tls-hsts S]
+                                      [--loopback trusted|key] [--tenants FILE] [--models-memory-mb N]
+                                      [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
+                                      [--master-key-file FILE]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
                                       [--audit-days N]
@@ -27,8 +31,21 @@ enum Help {
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
                   --listen HOST:PORT  numeric address; port 0 picks a free one (default 127.0.0.1:8080)
                   --state DIR         registry and artefacts (default ./state)
-                  --tls-cert FILE     PEM certificate chain: serve HTTPS (TLS 1.2 and 1.3, HTTP/2 by ALPN); SIGHUP reads it again
+                  --tls auto|self|off auto: HTTPS off loopback, by a self-signed certificate when --tls-cert gives none; it is
+                                      kept in the state directory and its fingerprint printed. self: on loopback too. off: plain
+                                      HTTP, even off loopback, where everybody on the way can read and change it
+                  --tls-cert FILE     PEM certificate chain to serve (TLS 1.2 and 1.3, HTTP/2 by ALPN); SIGHUP reads all files
+                                      of TLS again, all or none, and drops no connection
                   --tls-key FILE      PEM private key of the certificate
+                  --tls-hosts FILE    JSON5 with certificates by host name, and the tenants they belong to (docs/http.md)
+                  --tls-client-ca FILE    PEM authorities: ask clients for a certificate, and refuse one that isn't theirs
+                  --tls-client-crl FILE   PEM revocation lists, one of each authority
+                  --tls-operators FILE    JSON5 with the roles of operators by their certificates (docs/http.md)
+                  --tls-hsts S        seconds for which browsers shall come by HTTPS only; 0: not said (default 86400, and
+                                      never with a self-signed certificate)
+                  --master-key-file FILE   the key that seals tenants' secrets and data, mode 600; or SWIFTLET_MASTER_KEY, or
+                                      systemd's credential swiftlet-master-key (docs/secrets.md; default DIR/master.key,
+                                      made at the first start)
                   --loopback trusted|key   whether callers on this machine may do everything without a key (default:
                                       trusted); with `key` they need one like everybody else. A first start prints one key of
                                       the platform's admin (docs/identity.md)
@@ -61,12 +78,13 @@ enum Help {
                                       leave layers of the sandbox out, for tests of the others: never for code of others
                 """,
             options: [
-                "--listen", "--state", "--loopback", "--tls-cert", "--tls-key", "--loops", "--zygotes", "--zygote-life",
+                "--listen", "--state", "--loopback", "--loops", "--zygotes", "--zygote-life",
                 "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
+                "--master-key-file",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
                 "--response-cache-mb", "--response-cache-ttl", "--audit-days",
                 "--require-layers", "--sandbox-without",
-            ],
+            ] + TLSOptions.names,
             flags: ["--json", "--log-answers"], run: ServeCommand.run),
         Command(
             name: "build", summary: "build a handler's folder into plugin.so",
@@ -130,6 +148,13 @@ enum Help {
             name: "rm", summary: "remove a function or model",
             help: "usage: swiftlet rm FUNCTION [--tenant NAME] [--host URL] [--json]", options: ["--tenant", "--host"],
             flags: ["--json"], run: RemoveCommand.run),
+        Command(
+            name: "secret", summary: "set, list and remove secrets of tenants and functions", help: SecretCommand.help,
+            options: ["--tenant", "--function", "--from-file", "--host"], flags: ["--json"], run: SecretCommand.run),
+        Command(
+            name: "vault", summary: "rotate the keys that seal tenants' secrets and data", help: VaultCommand.help,
+            options: ["--state", "--old-key", "--new-key", "--tenant", "--host"], flags: ["--reseal", "--json"],
+            run: VaultCommand.run),
         Command(
             name: "tenant", summary: "make, list, change, suspend and delete tenants",
             help: """
@@ -221,6 +246,7 @@ enum Help {
         return "usage: swiftlet COMMAND [OPTIONS]\n\n" + rows.joined(separator: "\n")
             + "\n\n`swiftlet COMMAND --help` tells more. Commands find the host by --host, else SWIFTLET_HOST, else "
             + "http://127.0.0.1:8080; SWIFTLET_CACERT names a PEM file of certificates to trust, SWIFTLET_KEY is "
-            + "the API key, SWIFTLET_TENANT whose functions are meant without --tenant."
+            + "the API key, SWIFTLET_TENANT whose functions are meant without --tenant,\n"
+            + "--fingerprint or SWIFTLET_FINGERPRINT the pin that `swiftlet serve` prints of its own certificate."
     }
 }

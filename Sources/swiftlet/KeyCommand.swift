@@ -20,7 +20,7 @@ enum KeyCommand {
 
     static func run(_ arguments: Arguments) throws -> Int32 {
         let words = arguments.positional
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let base = try base(arguments)
         switch (words.first, words.count) {
         case ("ls", 1): return try list(client, base, arguments)

@@ -19,7 +19,7 @@ enum ListCommand {
     }
 
     static func functions(_ arguments: Arguments) throws -> Int32 {
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let answer = try client.expect("GET", "/admin/v1/functions")
         guard !arguments.has("--json") else { return raw(answer) }
         let rows = try client.decode(Functions.self, answer).functions
@@ -30,7 +30,7 @@ enum ListCommand {
     }
 
     static func workers(_ arguments: Arguments) throws -> Int32 {
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let answer = try client.expect("GET", "/admin/v1/workers")
         guard !arguments.has("--json") else { return raw(answer) }
         let list = try client.decode(Workers.self, answer)

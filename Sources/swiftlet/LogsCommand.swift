@@ -13,7 +13,7 @@ enum LogsCommand {
 
     static func run(_ arguments: Arguments) throws -> Int32 {
         let name = try arguments.only("function")
-        let client = Client(arguments)
+        let client = try Client(arguments)
         var after: UInt64 = 0
         repeat {
             let answer = try client.expect(

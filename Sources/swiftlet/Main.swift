@@ -5,6 +5,8 @@ internal import Glibc
 @main
 enum Main {
     static func main() {
+        // Before anything can start a child.
+        MasterKeys.takeEnvironment()
         var words = Array(CommandLine.arguments.dropFirst())
         guard let name = words.first, name != "--help", name != "-h", name != "help" else {
             Output.line(Help.overview)
@@ -23,7 +25,9 @@ enum Main {
             exit(0)
         }
         do {
-            let arguments = try Arguments(words, options: command.options, flags: command.flags)
+            // Whoever talks to a host may have to know it again.
+            let pinned = command.options.contains("--host") ? ["--fingerprint"] : []
+            let arguments = try Arguments(words, options: command.options + pinned, flags: command.flags)
             exit(try command.run(arguments))
         } catch let error as UsageError {
             fail("\(error.text); see `swiftlet \(name) --help`", code: 2)

@@ -29,7 +29,7 @@ enum ModelsCommand {
     }
 
     static func list(_ arguments: Arguments) throws -> Int32 {
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let answer = try client.expect("GET", "/admin/v1/models")
         guard !arguments.has("--json") else {
             Output.bytes(answer.body)
@@ -66,7 +66,7 @@ enum ModelsCommand {
         for word in words where !Names.isFileName(word) {
             throw UsageError(text: "\(Names.quoted(word)) is no name of a model, an alias or a version")
         }
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let path = "/admin/v1/models/\(words[0])/aliases/\(words[1])"
         let answer = try client.expect(removes ? "DELETE" : "PUT", removes ? path : "\(path)?to=\(words[2])")
         guard !arguments.has("--json") else {

@@ -16,23 +16,33 @@ enum ServeCommand {
         let options = try ServeOptions(arguments)
         _ = clinux_ignore_sigpipe()
         raiseDescriptorLimit()
+        try MasterKeys.hideMemory()
         let signals = FileDescriptor(
             owning: try unsafe check(clinux_signalfd([SIGTERM, SIGINT, SIGHUP], 3), "signalfd"))
         var listeners = try Listeners(options)
-        // Before root is dropped: keys are root's to read.
-        let tls = try options.makeTLSContext()
         let registry = try Registry(stateDirectory: options.state)
+        // Before anything is written that another master key could not read.
+        let vault = try MasterKeys.openVault(options)
+        // Before root is dropped, because keys are root's to read; after the registry locked the directory.
+        let tls = try options.tls.makeContext(state: options.state, listen: options.host)
         let firstKey = try FirstKey.make(registry)
         let auditing = try Auditing(options, firstLoop: options.loops + 3)
         let quotas = try Quotas(options, registry)
-        let store = try ArtefactStore(stateDirectory: options.state)
+        let room = try PlainRoom.make(options)
+        defer { PlainRoom.remove(room) }
+        let store = try ArtefactStore(
+            stateDirectory: options.state,
+            sealed: SealedArtefacts(vault: vault, stateDirectory: options.state, room: room))
         store.sweep(keeping: registry.snapshot.digests)
+        store.sealed?.sealEverything()
         try restamp(registry, store)
         let prefixFiles = try PrefixFiles(stateDirectory: options.state)
         try requireLayers(options)
         // Before the first thread, because it forks; before root is dropped, because it keeps it.
         let host = try WorkerHost(workerConfiguration(options))
         try dropPrivileges(options)
+        // The change of user decides anew who may look.
+        try MasterKeys.hideMemory()
 
         let loops = try (0..<options.loops).map { index in try EventLoop(index: index) }
         let background = try EventLoop(index: options.loops)
@@ -62,18 +72,20 @@ enum ServeCommand {
             dispatcher: Dispatcher(
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
             inference: inference, background: BackgroundQueue(background.remote),
-            authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback),
+            files: BackgroundQueue(disk.remote), vault: vault,
+            authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback, tls: tls?.context),
             audit: auditing.log,
-            tenantData: [], refreshPolicies: { quotas.apply(to: inference) })
+            tenantData: [SealedData(vault, inference)], refreshPolicies: { quotas.apply(to: inference) })
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []
         var limits = HTTPLimits()
         // Each route has a bound of its own; a backend's artefact is the largest body there is.
         limits.bodyBytes = 9 << 30
+        if let tls { limits.strictTransport = options.tls.strictTransport(tls.context.certificate) }
         for (loop, descriptor) in zip(loops, listeners.take()) {
             let server = HTTPServer(
-                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), limits: limits, tls: tls,
+                loop: loop, listenDescriptor: FileDescriptor(owning: descriptor), limits: limits, tls: tls?.context,
                 service: Gateway(shared, loop: loop))
             try server.startAccepting()
             servers.append(server)
@@ -82,15 +94,16 @@ enum ServeCommand {
         let bound = zip(loops, servers).map { LoopBound($1, on: $0) }
         let watcher = SignalWatcher(signals.raw) { signal in
             if signal == SIGHUP {
-                reload(tls)
+                tls?.reload()
                 return quotas.reload(inference)
             }
             beginDrain(shared, bound, loops.map(\.remote), drain)
         }
         _ = try loops[0].add(signals.raw, events: EPOLLIN.rawValue, handler: watcher)
         try auditing.start(madeFirstKey: firstKey != nil)
+        tls?.keepFresh(loops[0])
         shared.background.run { shared.finishDeletions() }
-        announce(options, port: listeners.port, firstKey)
+        announce(options, port: listeners.port, tls?.context.certificate, firstKey)
 
         var threads = try loops.dropFirst().map(Runner.init)
         threads.append(try Runner(background))
@@ -216,26 +229,19 @@ enum ServeCommand {
         }
     }
 
-    /// SIGHUP: a certificate that was renewed is served from now on; one that can't be read changes nothing.
-    private static func reload(_ tls: TLSContext?) {
-        guard let tls else { return }
-        do {
-            try tls.reload()
-            Log.info("SIGHUP: the certificate was read again")
-        } catch {
-            Log.error("SIGHUP: the old certificate stays in use", [("cause", "\(error)")])
-        }
-    }
-
     /// - Parameter firstKey: shown here and nowhere else.
-    private static func announce(_ options: ServeOptions, port: UInt16, _ firstKey: String?) {
+    private static func announce(
+        _ options: ServeOptions, port: UInt16, _ certificate: TLSCertificate?, _ firstKey: String?
+    ) {
         let address = options.host.contains(":") ? "[\(options.host)]:\(port)" : "\(options.host):\(port)"
-        let scheme = options.tls == nil ? "http" : "https"
+        let scheme = certificate == nil ? "http" : "https"
         if options.json {
+            let tls = certificate.map { ",\"tls\":\($0.json)" } ?? ""
             let key = firstKey.map { ",\"admin_key\":\"\($0)\"" } ?? ""
-            Output.line("{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())\(key)}")
+            Output.line("{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())\(key)\(tls)}")
         } else {
             Output.line("swiftlet serves \(scheme)://\(address) (state in \(options.state))")
+            if let certificate { Output.line(certificate.lines) }
             guard let firstKey else { return }
             Output.line(
                 "the key of the platform's admin, shown this once: \(firstKey)\n"

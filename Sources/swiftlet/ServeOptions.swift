@@ -21,12 +21,12 @@ struct ServeOptions {
     let withoutLayers: String?
     /// Layers of the sandbox without which it must not start.
     let requiredLayers: String?
-    /// PEM files; nil serves plain HTTP.
-    let tls: (certificate: String, key: String)?
+    let tls: TLSOptions
     /// What the memory limits of loaded models may add up to, here and on each device.
     let modelBudget: ModelBudget.Limits
     /// The file of tenants' quotas and weights.
     let tenants: String?
+    let masterKeyFile: String?
     let prefixes: PrefixStore.Options
     let responses: ResponseCacheLimits
     let logsAnswers: Bool
@@ -66,12 +66,9 @@ struct ServeOptions {
         case let other: throw UsageError(text: "--loopback takes trusted or key, not \(other)")
         }
         tenants = try arguments.value("--tenants").map(Self.absolute)
+        masterKeyFile = try arguments.value("--master-key-file").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
-        switch (arguments.value("--tls-cert"), arguments.value("--tls-key")) {
-        case (let certificate?, let key?): tls = (certificate, key)
-        case (nil, nil): tls = nil
-        default: throw UsageError(text: "--tls-cert and --tls-key go together")
-        }
+        tls = try TLSOptions(arguments, listen: host)
     }
 
     private static func prefixes(_ arguments: Arguments) throws -> PrefixStore.Options {
@@ -95,19 +92,8 @@ struct ServeOptions {
         return options
     }
 
-    func makeTLSContext() throws -> TLSContext? {
-        guard let tls else { return nil }
-        do {
-            return try TLSContext(certificate: tls.certificate, key: tls.key)
-        } catch {
-            throw RuntimeError(
-                .unavailable, step: "load the certificate", cause: "\(error)",
-                next: "give PEM files: --tls-cert takes the chain with the server's certificate first")
-        }
-    }
-
     private static func absolute(_ path: String) throws -> String {
-        guard !path.isEmpty else { throw UsageError(text: "--state and --tenants take a path") }
+        guard !path.isEmpty else { throw UsageError(text: "--state, --tenants and --master-key-file take a path") }
         guard !path.hasPrefix("/") else { return path }
         guard let here = unsafe getcwd(nil, 0) else { throw SystemError(call: "getcwd", code: errno) }
         defer { unsafe free(here) }

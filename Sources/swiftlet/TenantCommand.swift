@@ -13,7 +13,7 @@ enum TenantCommand {
 
     static func run(_ arguments: Arguments) throws -> Int32 {
         let words = arguments.positional
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let answer: Answer
         switch (words.first, words.count) {
         case ("ls", 1): return try list(client, arguments)

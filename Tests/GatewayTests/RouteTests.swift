@@ -24,6 +24,8 @@ private let matrix: [Route: Set<Role>] = [
     .listFunctions: readers, .showTenant: readers, .listKeys: readers, .readLog: logReaders,
     .deploy: deployers, .deployNamed: deployers, .removeFunction: deployers,
     .createKey: tenantManagers, .rotateKey: tenantManagers, .revokeKey: tenantManagers,
+    .listSecrets: readers, .listFunctionSecrets: readers, .setSecret: deployers, .removeSecret: deployers,
+    .setFunctionSecret: deployers, .removeFunctionSecret: deployers, .rotateDataKey: tenantManagers,
     .metrics: platformRoles, .listWorkers: platformRoles, .describeHost: platformRoles, .listModels: platformRoles,
     .listAudit: platformRoles, .showAuditHead: platformRoles, .verifyAudit: platformRoles,
     .listTenantAudit: platformRoles.union([.tenantAdmin]),
@@ -90,12 +92,15 @@ private func refusal(_ route: Route, _ principal: Principal, tenant: String) -> 
     @Test func scopesNarrowARoleAndNeverWidenIt() {
         for role in Role.allCases {
             for scope in Scope.allCases {
-                let key = KeyRecord(hash: "h", tenant: nil, role: role, scopes: [scope], createdAt: 0)
+                let key = KeyRecord(hash: KeyHash((1, 2, 3, 4)), tenant: nil, role: role, scopes: [scope], createdAt: 0)
                 #expect(role.permissions.isSuperset(of: key.permissions))
             }
-            #expect(KeyRecord(hash: "h", tenant: nil, role: role, scopes: [], createdAt: 0).permissions == [])
             #expect(
-                KeyRecord(hash: "h", tenant: nil, role: role, scopes: [.admin], createdAt: 0).permissions
+                KeyRecord(hash: KeyHash((1, 2, 3, 4)), tenant: nil, role: role, scopes: [], createdAt: 0).permissions
+                    == [])
+            #expect(
+                KeyRecord(hash: KeyHash((1, 2, 3, 4)), tenant: nil, role: role, scopes: [.admin], createdAt: 0)
+                    .permissions
                     == role.permissions)
         }
     }

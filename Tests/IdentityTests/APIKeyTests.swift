@@ -7,9 +7,20 @@ import Testing
     @Test(arguments: APIKey.Kind.allCases) func aKeyIsReadAsItWasMade(_ kind: APIKey.Kind) throws {
         let made = try APIKey(kind: kind)
         let read = try #require(APIKey(made.text))
-        #expect(read.kind == kind && read.hash == made.hash && read.hash.count == 64)
+        #expect(read.kind == kind && read.text == made.text)
         #expect(made.text.hasPrefix("swl_\(kind.rawValue)_"))
         #expect(try APIKey(kind: kind).text != made.text)
+    }
+
+    @Test func aHashIsTheSHA256AndReadsItsOwnDigits() throws {
+        // FIPS 180-4's example.
+        let hash = try #require(APIKey.hash(of: "abc"))
+        #expect(hash.hex == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+        #expect(KeyHash(hex: hash.hex) == hash)
+        for bad in ["", String(hash.hex.dropLast()), hash.hex.uppercased(), hash.hex + "0", "+" + hash.hex.dropFirst()]
+        {
+            #expect(KeyHash(hex: bad) == nil)
+        }
     }
 
     @Test func noOtherTextIsAKey() throws {

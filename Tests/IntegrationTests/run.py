@@ -48,6 +48,9 @@ class Host:
             raise RuntimeError((self.work / "host.log").read_text())
         self.ready = json.loads(line)
         self.url, self.port = self.ready["url"], int(self.ready["address"].rsplit(":", 1)[1])
+        self.tls = self.ready.get("tls", {})
+        if self.tls.get("self_signed") and not authorities:
+            self.trusted = ssl.create_default_context(cafile=self.work / "state/tls/certificate.pem")
         wait_for(lambda: self.request("GET", "/readyz")[0] == 200, "the host is ready")
 
     def restart(self):
@@ -60,6 +63,8 @@ class Host:
 
     def cli(self, *words, check=True):
         environment = dict(os.environ, SWIFTLET_HOST=self.url, **self.environment)
+        if self.tls:
+            environment["SWIFTLET_FINGERPRINT"] = self.tls["pin"]
         done = subprocess.run([SWIFTLET, *words], capture_output=True, text=True, env=environment, timeout=120)
         if check and done.returncode != 0:
             raise AssertionError(f"swiftlet {words}: {done.stdout}{done.stderr}")

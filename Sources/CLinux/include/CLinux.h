@@ -78,4 +78,12 @@ int clinux_reserve(int fd, off_t from, off_t size);
 /// Exclusive advisory lock without waiting.
 int clinux_try_lock(int fd);
 
+/// Mounts an empty file system in memory on a directory, seen by this process and its children only. Call it before the first
+/// thread.
+int clinux_private_tmpfs(const char *_Nonnull directory);
+/// 1 when a directory is in memory and libraries may be loaded from there, 0 when it is not.
+int clinux_may_load_from_memory(const char *_Nonnull directory);
+/// No core file of this process, and no reading of its memory by others of its user. A program that it starts is not bound by it.
+int clinux_hide_memory(void);
+
 #endif

@@ -1,4 +1,4 @@
-// The door to OpenSSL's sealing: random keys, HMAC-SHA256, AES-256-GCM. PrefixSeal.swift comes next.
+// The door to OpenSSL's sealing: random keys, HMAC-SHA256, AES-256-GCM, wiping. PrefixSeal.swift and Vault come next.
 #ifndef CSEAL_H
 #define CSEAL_H
 
@@ -20,5 +20,12 @@ int cseal_seal(const unsigned char *_Nonnull key, const void *_Nonnull bound, si
 /// holds nothing to be used.
 int cseal_open(const unsigned char *_Nonnull key, const void *_Nonnull bound, size_t bound_size,
                const unsigned char *_Nonnull sealed, size_t size, unsigned char *_Nonnull out);
+
+/// Overwrites what is a secret no longer; never left out by a compiler.
+void cseal_wipe(void *_Nullable data, size_t size);
+/// Copies the value of an environment variable into `out` and takes the variable away: from the environment that children
+/// inherit, and from the memory that /proc/self/environ shows. Returns its length, which may be above `room` (then nothing was
+/// copied), or -1 when there is no such variable. Call it before the first thread.
+long cseal_take_environment(const char *_Nonnull name, void *_Nonnull out, size_t room);
 
 #endif

@@ -2,9 +2,8 @@
 
 package struct KeyRecord: Equatable, Sendable {
     /// The first 16 hex digits of the hash: what people and logs call it.
-    package var id: String { String(hash.prefix(16)) }
-    /// SHA-256 of the key's text, 64 hex digits.
-    package let hash: String
+    package var id: String { String(hash.hex.prefix(16)) }
+    package let hash: KeyHash
     /// Nil: the platform's.
     package let tenant: String?
     package let role: Role
@@ -20,7 +19,7 @@ package struct KeyRecord: Equatable, Sendable {
     package var expiresAt: Int64?
 
     package init(
-        hash: String, tenant: String?, role: Role, scopes: [Scope]? = nil, functions: [NamePattern]? = nil,
+        hash: KeyHash, tenant: String?, role: Role, scopes: [Scope]? = nil, functions: [NamePattern]? = nil,
         models: [NamePattern]? = nil, comment: String = "", createdAt: Int64, expiresAt: Int64? = nil
     ) {
         self.hash = hash
@@ -52,7 +51,7 @@ extension KeyRecord {
     /// - Parameters:
     ///   - tenant: nil for the platform's keys, which have the platform's roles.
     ///   - now: milliseconds since 1970.
-    package init(_ value: JSONValue, hash: String, tenant: String?, now: Int64, step: String) throws(RuntimeError) {
+    package init(_ value: JSONValue, hash: KeyHash, tenant: String?, now: Int64, step: String) throws(RuntimeError) {
         let reader = try ManifestReader(
             value, known: ["role", "scopes", "functions", "models", "comment", "expires_in_s"], step: step,
             docs: "docs/identity.md")
@@ -86,7 +85,7 @@ extension KeyRecord {
     }
 
     /// Everything but what is asked anew, for one that takes its place.
-    package func replaced(byHash hash: String, now: Int64) -> KeyRecord {
+    package func replaced(byHash hash: KeyHash, now: Int64) -> KeyRecord {
         let life = expiresAt.map { $0 - createdAt }
         return KeyRecord(
             hash: hash, tenant: tenant, role: role, scopes: scopes, functions: functions, models: models,

@@ -46,12 +46,18 @@ package struct APIKey: Sendable {
     /// True for what was meant as a key of ours, whether it is one or not.
     package static func looksLikeOne(_ sent: String) -> Bool { sent.hasPrefix(prefix) }
 
-    /// 64 hex digits; the registry's name for it.
-    package var hash: String {
-        var digest = Digest()
-        digest.add(text)
-        return digest.finish()
+    package var hash: KeyHash {
+        get throws(RuntimeError) {
+            guard let hash = Self.hash(of: text) else {
+                throw RuntimeError(
+                    .unavailable, step: "make a key", cause: "OpenSSL has no memory", next: "try again")
+            }
+            return hash
+        }
     }
+
+    /// By which whatever was sent is looked up. Nil when OpenSSL has no memory.
+    package static func hash(of sent: String) -> KeyHash? { Digest.words(of: sent).map(KeyHash.init) }
 
     /// Letters that nobody can guess, each as likely as any other.
     private static func randomLetters(_ count: Int) throws(RuntimeError) -> String {

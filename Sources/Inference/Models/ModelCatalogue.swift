@@ -130,8 +130,13 @@ final class ModelCatalogue {
     func replace(_ policies: TenantPolicies) {
         // A tenant that the file named, and does not any more, is gone.
         let gone = quotas.replace(policies)
-        for tenant in gone { prefixes?.forget(tenant) }
-        if !gone.isEmpty { responses.keep { tenant, _ in !gone.contains(tenant) } }
+        for tenant in gone { forget(tenant) }
+    }
+
+    /// Drops what is kept of a tenant's prompts and answers.
+    func forget(_ gone: String) {
+        prefixes?.forget(gone)
+        responses.keep { tenant, _ in tenant != gone }
     }
 
     func cancel(_ id: GenerationID) { owners[id]?.cancel(id) }
