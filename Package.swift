@@ -154,7 +154,7 @@ let package = Package(
         tests("Signing", ["Signing", "Storage", "Core", "TestSupport"]),
         tests("Scheduler", ["Scheduler", "Workers", "Platform", "Core", "TestSupport"]),
         tests("Inference", ["Inference", "Workers", "Platform", "Core", "SwiftletWire", "SwiftletABI", "TestSupport"]),
-        tests("Gateway", ["Gateway", "HTTP", "Limits", "Platform", "Core", "TestSupport"]),
+        tests("Gateway", ["Gateway", "HTTP", "Audit", "Limits", "Platform", "Core", "TestSupport"]),
         tests("ABI", ["SwiftletABI", "TestSupport"]),
         .testTarget(
             name: "KitTests", dependencies: ["swiftlet", "SwiftletKit", "TestSupport"],
