@@ -481,9 +481,13 @@ class AtRest(unittest.TestCase):
         folder = self.work / f"{tenant}-says"
         folder.mkdir(exist_ok=True)
         (folder / "handler.c").write_text(handler(f'return host->write(text("{marker}"));', ASKS))
+        manifest = {"name": "says", "kind": "handler", "version": "1", "config": {"note": marker}, "secrets": ["TOKEN"]}
+        (folder / "swiftlet.json5").write_text(json.dumps({**manifest, "language": "c"}))
+        self.host.cli("build", str(folder))
+        # Now a folder without sources, whose other files are part of it.
+        (folder / "handler.c").unlink()
         (folder / "notes.txt").write_text(f"{marker} in a file\n" * 1000)
-        (folder / "swiftlet.json5").write_text(json.dumps(
-            {"name": "says", "kind": "handler", "version": "1", "language": "c", "config": {"note": marker}, "secrets": ["TOKEN"]}))
+        (folder / "swiftlet.json5").write_text(json.dumps({**manifest, "library": "plugin.so"}))
         self.host.cli("deploy", str(folder), "--tenant", tenant)
         set_secret(self.host, "TOKEN", self.marker, tenant=tenant)
         self.expect_answer(tenant)
