@@ -112,6 +112,7 @@ enum ServeCommand {
         loops[0].run()
         for thread in threads { thread.join() }
         host.close()
+        try vault.settle()
         return 0
     }
 
