@@ -169,7 +169,10 @@ package final class SealedArtefacts: Sendable {
     package func remove(tenant: String) {
         working.withLock { _ in
             discard(sealedRoot(of: tenant))
-            discard(plainRoot(of: tenant))
+            // Not the directory itself: a zygote of the tenant that has not left yet sees that one, and no other of its name.
+            for digest in (try? names(in: plainRoot(of: tenant))) ?? [] {
+                discard("\(plainRoot(of: tenant))/\(digest)")
+            }
         }
     }
 

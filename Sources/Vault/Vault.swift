@@ -55,6 +55,11 @@ package final class Vault: Sendable {
         writing = Mutex(database)
     }
 
+    /// Puts all of it into `vault.db` itself, so that a copy of that one file is whole. For a host that ends.
+    package func settle() throws(RuntimeError) {
+        try change { database throws(RuntimeError) in try database.forgetOldPages() }
+    }
+
     /// The name of the master key in use, for logs.
     package var masterName: String { wrapper.name }
 

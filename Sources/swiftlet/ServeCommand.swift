@@ -139,6 +139,7 @@ enum ServeCommand {
         usage.close()
         auditing.finish()
         host.close()
+        try vault.settle()
         return 0
     }
 
