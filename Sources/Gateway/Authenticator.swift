@@ -15,7 +15,9 @@ package final class Authenticator: Sendable {
     private let tls: TLSContext?
     private let attempts = Mutex(AttemptLimiter())
 
-    package init(registry: Registry, trustsLoopback: Bool = true, tokens: (any TokenAuthority)? = nil, tls: TLSContext? = nil) {
+    package init(
+        registry: Registry, trustsLoopback: Bool = true, tokens: (any TokenAuthority)? = nil, tls: TLSContext? = nil
+    ) {
         self.registry = registry
         self.trustsLoopback = trustsLoopback
         self.tokens = tokens

@@ -227,7 +227,8 @@ enum ServeCommand {
         if options.json {
             let tls = certificate.map { ",\"tls\":\($0.json)" } ?? ""
             let key = firstKey.map { ",\"admin_key\":\"\($0)\"" } ?? ""
-            Output.line("{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())\(key)\(tls)}")
+            Output.line(
+                "{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())\(key)\(tls)}")
         } else {
             Output.line("swiftlet serves \(scheme)://\(address) (state in \(options.state))")
             if let certificate { Output.line(certificate.lines) }
