@@ -101,7 +101,7 @@ package final class Dispatcher: Sendable {
     }
 
     /// What becomes of a worker that has finished an invocation.
-    private enum Freed {
+    enum Freed {
         case lent(Ticket)
         case idle
         /// It must not serve again.
