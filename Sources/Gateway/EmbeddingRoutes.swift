@@ -2,6 +2,7 @@
 internal import Core
 internal import HTTP
 internal import Inference
+internal import Ledger
 internal import Platform
 
 extension Gateway {
@@ -30,20 +31,29 @@ extension Gateway {
 
     /// Host call `model.embed`: request and answer are those of the route. Returns how to give it up.
     func callEmbed(
-        _ payload: [UInt8], caller: Deployment,
+        _ payload: [UInt8], caller: Deployment, origin: CallOrigin,
         reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
     ) -> () -> Void {
         do throws(OpenAIError) {
             let body = try EmbeddingsBody(payload.span, parser: &parser)
             try checkAllowed(body.model, caller)
             let work = WholeWork(body.model, .embedding(body.request(tenant: caller.tenant)), EmbeddingCollector(body))
-            let handle = begin(work) { result, _, _ in
+            let meter = meter(
+                origin, tenant: caller.tenant, model: body.model, route: "call:embed", bytesIn: payload.count)
+            let handle = begin(work, nil, meter) { result, _, _ in
                 switch result {
-                case .success(let bytes): reply(bytes, true, false)
-                case .failure(let error): reply(error.body, true, true)
+                case .success(let bytes):
+                    meter.answered(bytes)
+                    reply(bytes, true, false)
+                case .failure(let error):
+                    meter.refused(error, status: error.status)
+                    reply(error.body, true, true)
                 }
             }
-            return { handle.cancel() }
+            return {
+                meter.cancelled()
+                handle.cancel()
+            }
         } catch {
             reply(error.body, true, true)
             return {}
@@ -61,8 +71,11 @@ extension Gateway {
                 var outcome: ResponseCaching.Outcome?
                 let caching = try gateway.caching(exchange) { outcome = $0 }
                 let work = try read(gateway, body, gateway.tenant(of: exchange))
-                _ = try gateway.tenant(of: exchange, calling: work.model)
-                gateway.serve(exchange, work, caching, { outcome }, requestID)
+                let tenant = try gateway.tenant(of: exchange, calling: work.model)
+                let meter = gateway.meter(
+                    gateway.origin(of: exchange), tenant: tenant, model: work.model,
+                    route: Self.routeName(exchange.request.path), bytesIn: body.count)
+                gateway.serve(exchange, work, meter, caching, { outcome }, requestID)
             } catch {
                 gateway.answer(exchange, error, requestID)
             }
@@ -70,14 +83,17 @@ extension Gateway {
     }
 
     private func serve(
-        _ exchange: HTTPExchange, _ work: WholeWork, _ caching: ResponseCaching?,
+        _ exchange: HTTPExchange, _ work: WholeWork, _ meter: CallMeter, _ caching: ResponseCaching?,
         _ outcome: @escaping () -> ResponseCaching.Outcome?, _ requestID: String
     ) {
-        let handle = begin(work, caching) { [weak self] result, timings, standing in
+        let handle = begin(work, caching, meter) { [weak self] result, timings, standing in
             guard let self else { return }
             switch result {
-            case .failure(let error): answer(exchange, error, requestID)
+            case .failure(let error):
+                meter.refused(error, status: Dialect(exchange).status(error))
+                answer(exchange, error, requestID)
             case .success(let body):
+                meter.answered(body)
                 var timing = ServerTiming()
                 timing.add("queue", timings.queue)
                 if timings.load > 0 { timing.add("load", timings.load) }
@@ -89,16 +105,19 @@ extension Gateway {
                 exchange.respond(status: 200, headers: headers, body: body)
             }
         }
-        exchange.onClose = { handle.cancel() }
+        exchange.onClose = {
+            meter.cancelled()
+            handle.cancel()
+        }
     }
 
     /// Asks the model; `done` is called on this loop, once.
     private func begin(
-        _ work: WholeWork, _ caching: ResponseCaching? = nil, done: @escaping WholeAnswer.Done
+        _ work: WholeWork, _ caching: ResponseCaching?, _ meter: CallMeter, done: @escaping WholeAnswer.Done
     ) -> GenerationHandle {
         let own = LoopBound(WholeAnswer(work.collector, done), on: loop)
         let remote = loop.remote
-        return shared.inference.submit(work.request, model: work.model, caching: caching) { event in
+        return shared.inference.submit(work.request, model: work.model, caching: caching, meter: meter) { event in
             remote.submit { _ in own.value.receive(event) }
         }
     }

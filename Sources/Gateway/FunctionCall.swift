@@ -1,6 +1,7 @@
 // One call of a function: an HTTP exchange on one side, an invocation in a worker on the other. Loop-confined.
 internal import Core
 internal import HTTP
+internal import Ledger
 internal import Platform
 internal import Scheduler
 internal import Workers
@@ -22,6 +23,8 @@ final class FunctionCall: InvocationSink {
     private let askedAt = MonotonicTime.now
     private var run: InvocationRun?
     private var clientGone = false
+    /// A worker was asked for.
+    private var isAcquiring = false
     private var received: UInt64 = 0
     /// A head and its first bytes, held until the batch ends: a small answer then goes out whole, in one write.
     private var held: (status: Int, headers: HTTPHeaders, body: [UInt8])?
@@ -35,6 +38,13 @@ final class FunctionCall: InvocationSink {
     private var isWaiting = false
     /// Set where its CPU time is bounded.
     private var meter: CPUMeter?
+    /// Of the answer; 0: it has none yet.
+    private var status = 0
+    private var bytesOut: UInt64 = 0
+    /// Why it was refused while it ran already.
+    private var refusal: RuntimeError?
+    private var isRecorded = false
+    private lazy var origin = gateway.origin(of: exchange)
 
     init(
         _ exchange: HTTPExchange, gateway: Gateway, deployment: Deployment, spec: WorkerSpec, path: String,
@@ -59,6 +69,7 @@ final class FunctionCall: InvocationSink {
             if length <= Self.smallBody {
                 return exchange.collectBody(limit: Int(length)) { [self] result in
                     guard case .success(let body) = result else { return }
+                    received = UInt64(body.count)
                     acquire(body: body, complete: true)
                 }
             }
@@ -72,6 +83,7 @@ final class FunctionCall: InvocationSink {
     }
 
     private func acquire(body: [UInt8], complete: Bool, again: Bool = false) {
+        isAcquiring = true
         let own = LoopBound(self, on: gateway.loop)
         isWaiting = true
         let full = again ? nil : exchange.caller.enterQueue()
@@ -100,6 +112,7 @@ final class FunctionCall: InvocationSink {
             isCold = lease.isCold
             if clientGone {
                 exchange.caller.leave()
+                record("cancelled", status: 0)
                 let channel: WorkerChannel?
                 switch place {
                 case .behind: return
@@ -142,7 +155,9 @@ final class FunctionCall: InvocationSink {
     private func forward(_ bytes: RawSpan, isEnd: Bool) {
         received += UInt64(bytes.byteCount)
         guard received <= bodyLimit else {
-            refuse(tooLarge())
+            let error = tooLarge()
+            refusal = error
+            gateway.answer(exchange, error, requestID: requestID)
             run?.cancel()
             return
         }
@@ -154,12 +169,14 @@ final class FunctionCall: InvocationSink {
         // Who waits still is counted out when its turn comes, and who runs when its worker is done.
         if !isWaiting, run == nil { exchange.caller.leave() }
         run?.cancel()
+        // Nobody asks for a worker before the body is there.
+        if !isAcquiring { record("cancelled", status: 0) }
     }
 
     private func refuse(_ error: RuntimeError) {
         // While it runs in a worker it is counted.
         if run == nil { exchange.caller.leave() }
-        gateway.shared.count { $0.refusals += 1 }
+        record(clientGone ? "cancelled" : UsageRow.refused, status: clientGone ? 0 : error.httpStatus)
         gateway.answer(exchange, error, requestID: requestID)
     }
 
@@ -178,6 +195,7 @@ final class FunctionCall: InvocationSink {
     // MARK: the worker's side
 
     func responseHead(status: Int, fields: RawSpan, isWhole: Bool, timings: InvocationTimings) {
+        self.status = status
         var headers = HTTPHeaders()
         headers.reserve(fields: 8, bytes: 256)
         var offset = 0
@@ -195,6 +213,7 @@ final class FunctionCall: InvocationSink {
     }
 
     func responseBody(_ bytes: RawSpan) -> Bool {
+        bytesOut += UInt64(bytes.byteCount)
         if held?.body.append(bytes) != nil { return true }
         let hasRoom = exchange.write(bytes)
         if !hasRoom { exchange.onDrain = { [self] in run?.resume() } }
@@ -217,7 +236,8 @@ final class FunctionCall: InvocationSink {
         let calledAt = MonotonicTime.now
         let isModel = name.hasPrefix("model.")
         let isSecret = name == "secret.get"
-        let giveUp = gateway.hostCall(name, payload: payload, caller: deployment) { [weak self] bytes, isEnd, isError in
+        let giveUp = gateway.hostCall(name, payload: payload, caller: deployment, origin: origin) {
+            [weak self] bytes, isEnd, isError in
             isOver = isOver || isEnd
             if isEnd {
                 self?.openCalls[call] = nil
@@ -243,10 +263,12 @@ final class FunctionCall: InvocationSink {
             for giveUp in openCalls.values { giveUp() }
             openCalls = [:]
         }
-        gateway.shared.count { counters in
-            counters.invocations[outcome.name, default: 0] += 1
-            counters.coldStarts += isCold ? 1 : 0
-            counters.runNanoseconds &+= timings.run
+        // Before the answer leaves: a host that is killed then knows of the call.
+        if let refusal {
+            record(UsageRow.refused, status: refusal.httpStatus, timings)
+        } else {
+            let told = outcome.error.map { exchange.hasStarted ? status : $0.httpStatus } ?? status
+            record(outcome.name, status: clientGone && !exchange.hasStarted ? 0 : told, timings)
         }
         if let error = outcome.error, !clientGone {
             log(level: 3, text: error.description)
@@ -262,6 +284,30 @@ final class FunctionCall: InvocationSink {
             exchange.finish()
         }
         held = nil
+    }
+
+    /// The call is over: the ledger hears of it here, and /metrics from the ledger.
+    private func record(_ outcome: String, status: Int, _ timings: InvocationTimings? = nil) {
+        guard !isRecorded else { return }
+        isRecorded = true
+        var row = UsageRow()
+        row.time = WallClock.milliseconds
+        row.requestID = requestID
+        row.tenant = deployment.tenant
+        row.principal = origin.principal
+        row.name = deployment.name
+        row.version = deployment.manifest.version
+        row.route = "fn"
+        row.outcome = outcome
+        row.status = status
+        row.isCold = isCold
+        row.queuedNanoseconds = timings?.queue ?? MonotonicTime.now.since(askedAt)
+        row.runNanoseconds = timings?.run ?? 0
+        row.cpuNanoseconds = timings?.cpu
+        row.memoryPeakBytes = timings?.memoryPeak
+        row.bytesIn = received
+        row.bytesOut = bytesOut
+        gateway.shared.usage.record(row)
     }
 
     /// What a caller shows the host is not the handler's: it could call others with it. And nobody else says who called.

@@ -59,6 +59,7 @@ package final class Gateway: HTTPService {
         case "/healthz": .health
         case "/readyz": .ready
         case "/metrics": .metrics
+        case "/openapi.json": .openAPI
         case _ where path.hasPrefix("/v1/messages/"): .otherMessages
         case _ where path.hasPrefix("/v1/responses/"): .otherResponses
         case _ where path == "/v2" || path.hasPrefix("/v2/"): .tensors
@@ -111,6 +112,7 @@ package final class Gateway: HTTPService {
             let ready = shared.host.layers != nil && !shared.isDraining
             text(exchange, ready ? 200 : 503, ready ? "ready\n" : "starting or draining\n", requestID)
         case .metrics: metrics(exchange, requestID: requestID)
+        case .openAPI: openAPI(exchange, requestID: requestID)
         default: serveAdmin(exchange, match, requestID: requestID)
         }
     }
@@ -118,6 +120,9 @@ package final class Gateway: HTTPService {
     private func callFunction(_ exchange: HTTPExchange, number: UInt64, requestID: String) {
         guard let path = FunctionPath(exchange.request.path) else {
             return answer(exchange, Self.noFunction(exchange.request.path), requestID: requestID)
+        }
+        guard shared.authenticator.finds(path.key.tenant, by: exchange.request) else {
+            return answer(exchange, Self.noFunction("\(path.key)"), requestID: requestID)
         }
         let match = RouteMatch(route: .function, names: [:])
         let found = function(path.key)
@@ -178,7 +183,8 @@ package final class Gateway: HTTPService {
                 switch result {
                 case .success: gateway.callFunction(exchange, number: number, requestID: requestID)
                 case .failure(let error):
-                    Log.error("an artefact can't be opened", [("function", "\(deployment.key)"), ("cause", "\(error)")])
+                    Log.error(
+                        "an artefact can't be opened", [("function", "\(deployment.key)"), ("cause", "\(error)")])
                     gateway.answer(exchange, error, requestID: requestID)
                 }
             }
@@ -211,12 +217,12 @@ package final class Gateway: HTTPService {
 
     /// Serves one host call of a handler. Returns how to give it up.
     func hostCall(
-        _ name: String, payload: [UInt8], caller: Deployment,
+        _ name: String, payload: [UInt8], caller: Deployment, origin: CallOrigin,
         reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
     ) -> () -> Void {
-        if name == "model.chat" { return callModel(payload, caller: caller, reply: reply) }
-        if name == "model.embed" { return callEmbed(payload, caller: caller, reply: reply) }
-        if name == "model.infer" { return callTensors(payload, caller: caller, reply: reply) }
+        if name == "model.chat" { return callModel(payload, caller: caller, origin: origin, reply: reply) }
+        if name == "model.embed" { return callEmbed(payload, caller: caller, origin: origin, reply: reply) }
+        if name == "model.infer" { return callTensors(payload, caller: caller, origin: origin, reply: reply) }
         if name == "secret.get" { return callSecret(payload, caller: caller, reply: reply) }
         let message = jsonObject([
             ("type", .text("unknown_call")), ("message", .text("this host offers no call named \(name)")),

@@ -2,20 +2,18 @@
 package import Audit
 package import Core
 package import Inference
+package import Ledger
 package import PluginHost
 package import Registry
 package import Scheduler
+package import Signing
 internal import Synchronization
 package import Vault
 package import Workers
 
-/// Counters of the whole host, for /metrics.
+/// Counters of the whole host, for /metrics; those of calls are the ledger's.
 package struct GatewayCounters: Sendable {
     package var requests: UInt64 = 0
-    package var invocations: [String: UInt64] = [:]
-    package var coldStarts: UInt64 = 0
-    package var refusals: UInt64 = 0
-    package var runNanoseconds: UInt64 = 0
 }
 
 package final class GatewayShared: Sendable {
@@ -23,7 +21,10 @@ package final class GatewayShared: Sendable {
     package let host: WorkerHost
     package let dispatcher: Dispatcher
     package let store: ArtefactStore
+    package let trust: TrustStore
     package let inference: InferenceService
+    /// Every call that is over goes there, and nothing else counts calls.
+    package let usage: UsageLedger
     package let vault: Vault
     package let authenticator: Authenticator
     package let limits: LimitControl
@@ -43,7 +44,8 @@ package final class GatewayShared: Sendable {
     private let draining = Atomic<Bool>(false)
 
     package init(
-        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
+        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, trust: TrustStore,
+        inference: InferenceService, usage: UsageLedger,
         background: BackgroundQueue, files: BackgroundQueue, vault: Vault, authenticator: Authenticator,
         audit: AuditLog, limits: LimitControl, tenantData: [any TenantData],
         refreshPolicies: @escaping @Sendable () -> Void
@@ -56,10 +58,12 @@ package final class GatewayShared: Sendable {
         self.authenticator = authenticator
         self.audit = audit
         self.inference = inference
+        self.usage = usage
         self.registry = registry
         self.host = host
         self.dispatcher = dispatcher
         self.store = store
+        self.trust = trust
         self.background = background
         refreshModels()
     }

@@ -5,7 +5,7 @@ internal import Inference
 extension Gateway {
     func messages(_ exchange: HTTPExchange, requestID: String) {
         readPost(exchange, requestID) { gateway, body in
-            gateway.begin(exchange, requestID) { () throws(OpenAIError) in
+            gateway.begin(exchange, requestID, bytes: body.count) { () throws(OpenAIError) in
                 let request = try MessagesRequest(body.span, parser: &gateway.parser).chat
                 let head = gateway.head("msg_", model: request.model)
                 return Work(

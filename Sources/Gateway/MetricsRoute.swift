@@ -3,6 +3,7 @@ internal import Audit
 internal import Core
 internal import HTTP
 internal import Inference
+internal import Ledger
 internal import Scheduler
 internal import Workers
 
@@ -20,31 +21,36 @@ extension Gateway {
         let load = shared.dispatcher.load
         var text = MetricsText()
         text.add("swiftlet_http_requests_total", .counter, "Requests that arrived.", counted.requests)
-        text.add("swiftlet_refusals_total", .counter, "Invocations that were refused.", counted.refusals)
+        let usage = shared.usage.totals
+        let invoked = usage.invocations
+        text.add(
+            "swiftlet_refusals_total", .counter, "Invocations that were refused.",
+            invoked.byOutcome[UsageRow.refused] ?? 0)
         text.add("swiftlet_denied_total", .counter, "Accesses that were denied.", shared.audit.deniedCount)
         text.add("swiftlet_audit_entries", .gauge, "Entries that the audit log ever had.", shared.audit.head.count)
         text.add(
             "swiftlet_audit_blocked", .gauge, "1 while no act is allowed because it can't be written down.",
             shared.audit.refusal == nil ? 0 : 1)
-        text.add("swiftlet_cold_starts_total", .counter, "Invocations that started a worker.", counted.coldStarts)
+        text.add("swiftlet_cold_starts_total", .counter, "Invocations that started a worker.", invoked.sums.cold)
         text.add(
             "swiftlet_refused_starts_total", .counter, "Workers that were not started because their function's die.",
             shared.dispatcher.refusedStarts)
         text.add(
             "swiftlet_invocation_run_seconds_total", .counter, "Time inside handlers.",
-            seconds: counted.runNanoseconds)
+            seconds: invoked.sums.runNanoseconds)
         text.add("swiftlet_workers", .gauge, "Live handler workers.", UInt64(load.live))
         text.add("swiftlet_waiting_invocations", .gauge, "Invocations in queues.", UInt64(load.waiting))
         text.add(
             "swiftlet_adopted_zygotes", .gauge, "Zygotes that belong to a tenant.", UInt64(shared.host.adoptedZygotes))
         text.begin("swiftlet_invocations_total", .counter, "Invocations that ended, by outcome.")
-        for (outcome, count) in counted.invocations.sorted(by: { $0.key < $1.key }) {
+        for (outcome, count) in invoked.byOutcome.sorted(by: { $0.key < $1.key }) where outcome != UsageRow.refused {
             text.sample(label: "outcome", outcome, "\(count)")
         }
         text.begin("swiftlet_limit_refusals_total", .counter, "Requests that a limit refused, by level and limit.")
         for row in shared.limits.refused {
             text.sample([("level", row.level.rawValue), ("limit", row.kind.rawValue)], "\(row.count)")
         }
+        add(usage, to: &text)
         let models = shared.inference.metrics
         if !models.isEmpty { addModels(models, to: &text) }
         for view in views { view.add(models, specs: shared.inference.models, to: &text) }

@@ -3,6 +3,7 @@ internal import Core
 internal import FoundationEssentials
 internal import HTTP
 internal import Inference
+internal import Ledger
 internal import Platform
 internal import Registry
 
@@ -28,7 +29,9 @@ extension Gateway {
 
     func completions(_ exchange: HTTPExchange, kind: AnswerHead.Kind, requestID: String) {
         readPost(exchange, requestID) { gateway, body in
-            gateway.begin(exchange, requestID) { () throws(OpenAIError) in try gateway.readWork(kind, body) }
+            gateway.begin(exchange, requestID, bytes: body.count) { () throws(OpenAIError) in
+                try gateway.readWork(kind, body)
+            }
         }
     }
 
@@ -55,15 +58,21 @@ extension Gateway {
         }
     }
 
-    func begin(_ exchange: HTTPExchange, _ requestID: String, _ read: () throws(OpenAIError) -> Work) {
+    /// - Parameter bytes: of the request's body.
+    func begin(_ exchange: HTTPExchange, _ requestID: String, bytes: Int, _ read: () throws(OpenAIError) -> Work) {
+        var begun: CallMeter?
         do throws(OpenAIError) {
             let work = try read()
-            let answer = ModelAnswer(exchange, work, requestID: requestID, gateway: self)
+            let tenant = try tenant(of: exchange, calling: work.model)
+            let meter = meter(
+                origin(of: exchange), tenant: tenant, model: work.model,
+                route: Self.routeName(exchange.request.path), bytesIn: bytes)
+            begun = meter
+            let answer = ModelAnswer(exchange, work, meter, requestID: requestID, gateway: self)
             let own = LoopBound(answer, on: loop)
             let remote = loop.remote
             let caching = try caching(exchange) { own.value.outcome = $0 }
-            let handles = work.start(shared.inference, try tenant(of: exchange, calling: work.model), caching) {
-                choice, event in
+            let handles = work.start(shared.inference, tenant, caching, meter) { choice, event in
                 remote.submit { _ in own.value.receive(event, choice) }
             }
             answer.giveUp = { for handle in handles { handle.cancel() } }
@@ -72,6 +81,7 @@ extension Gateway {
                 giveUp()
             }
         } catch {
+            begun?.refused(error, status: Dialect(exchange).status(error))
             answer(exchange, error, requestID)
         }
     }
@@ -110,14 +120,16 @@ extension Gateway {
         let streams: Bool
         let stream: any AnswerStream
         let collector: any AnswerBody
-        let start: (InferenceService, _ tenant: String, ResponseCaching?, @escaping ChoiceSink) -> [GenerationHandle]
+        let start:
+            (InferenceService, _ tenant: String, ResponseCaching?, CallMeter, @escaping ChoiceSink) ->
+                [GenerationHandle]
 
         init(_ chat: ChatRequest, stream: any AnswerStream, collector: any AnswerBody) {
             self.stream = stream
             self.collector = collector
             model = chat.model
             streams = chat.options.stream
-            start = { $0.chat(chat, tenant: $1, caching: $2, deliver: $3) }
+            start = { $0.chat(chat, tenant: $1, caching: $2, meter: $3, deliver: $4) }
         }
 
         init(_ text: CompletionRequest, _ head: AnswerHead) {
@@ -125,7 +137,7 @@ extension Gateway {
             collector = AnswerCollector(head, options: text.options)
             model = text.model
             streams = text.options.stream
-            start = { $0.complete(text, tenant: $1, caching: $2, deliver: $3) }
+            start = { $0.complete(text, tenant: $1, caching: $2, meter: $3, deliver: $4) }
         }
     }
 
@@ -156,6 +168,7 @@ extension Gateway {
             _ = headers.append("retry-after", "\((wait + 999) / 1000)")
             _ = headers.append("retry-after-ms", "\(wait)")
         }
+        if error.status == 401 { _ = headers.append("www-authenticate", Self.challenge(exchange.request)) }
         // What no waiting mends is not to be tried again, whatever the status says to a client.
         if error.code == "insufficient_quota" { _ = headers.append("x-should-retry", "false") }
         let dialect = Dialect(exchange)
@@ -174,18 +187,23 @@ extension Gateway {
 
     /// Host call `model.chat`: the request is that of the OpenAI route. Returns how to give it up.
     func callModel(
-        _ payload: [UInt8], caller: Deployment,
+        _ payload: [UInt8], caller: Deployment, origin: CallOrigin,
         reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
     ) -> () -> Void {
         do throws(OpenAIError) {
             let work = try readWork(.chat, payload)
             try checkAllowed(work.model, caller)
-            let relay = LoopBound(HostCallRelay(work, reply: reply), on: loop)
+            let meter = meter(
+                origin, tenant: caller.tenant, model: work.model, route: "call:chat", bytesIn: payload.count)
+            let relay = LoopBound(HostCallRelay(work, meter, reply: reply), on: loop)
             let remote = loop.remote
-            let handles = work.start(shared.inference, caller.tenant, nil) { choice, event in
+            let handles = work.start(shared.inference, caller.tenant, nil, meter) { choice, event in
                 remote.submit { _ in relay.value.receive(event, choice) }
             }
-            relay.value.giveUp = { for handle in handles { handle.cancel() } }
+            relay.value.giveUp = {
+                meter.cancelled()
+                for handle in handles { handle.cancel() }
+            }
             return relay.value.giveUp
         } catch {
             reply(error.body, true, true)
@@ -202,6 +220,7 @@ private final class ModelAnswer {
     private var stream: any AnswerStream
     private var collector: any AnswerBody
     private unowned let gateway: Gateway
+    private let meter: CallMeter
     private var standing: QuotaStanding?
     private var notice: LoadingNotice?
     private let model: String
@@ -210,7 +229,10 @@ private final class ModelAnswer {
     /// Ends all answers of the request: when one fails, nobody reads the others.
     var giveUp = {}
 
-    init(_ exchange: HTTPExchange, _ work: Gateway.Work, requestID: String, gateway: Gateway) {
+    init(
+        _ exchange: HTTPExchange, _ work: Gateway.Work, _ meter: CallMeter, requestID: String, gateway: Gateway
+    ) {
+        self.meter = meter
         self.exchange = exchange
         self.requestID = requestID
         self.gateway = gateway
@@ -221,7 +243,10 @@ private final class ModelAnswer {
     }
 
     /// The caller left.
-    func close() { notice?.stop() }
+    func close() {
+        notice?.stop()
+        meter.cancelled(status: exchange.hasStarted ? 200 : 0)
+    }
 
     func receive(_ event: GenerationEvent, _ choice: Int) {
         if case .started(_, let standing) = event { self.standing = standing }
@@ -241,7 +266,11 @@ private final class ModelAnswer {
     private func receiveStreaming(_ event: GenerationEvent, _ choice: Int) {
         guard !stream.isOver else { return }
         let bytes = stream.write(event, choice: choice)
-        if case .failed(let error) = event, !exchange.hasStarted { return gateway.answer(exchange, error, requestID) }
+        if case .failed(let error) = event {
+            guard exchange.hasStarted else { return fail(error) }
+            meter.refused(error, status: 200)
+        }
+        if stream.isOver { meter.end("success", status: 200) }
         if !bytes.isEmpty { send(bytes) }
         if stream.isOver { exchange.finish() }
     }
@@ -255,14 +284,21 @@ private final class ModelAnswer {
             gateway.append(outcome, to: &headers)
             exchange.start(status: 200, headers: headers)
         }
+        meter.add { $0.bytesOut += UInt64(bytes.count) }
         exchange.write(bytes)
+    }
+
+    private func fail(_ error: OpenAIError) {
+        meter.refused(error, status: Dialect(exchange).status(error))
+        gateway.answer(exchange, error, requestID)
     }
 
     private func receiveWhole(_ event: GenerationEvent, _ choice: Int) {
         switch collector.add(event, choice: choice) {
         case nil: return
-        case .failure(let error): gateway.answer(exchange, error, requestID)
+        case .failure(let error): fail(error)
         case .success(let body):
+            meter.answered(body)
             let timings = collector.timings
             var timing = ServerTiming()
             timing.add("queue", timings.queue)
@@ -284,14 +320,19 @@ private final class HostCallRelay {
     private let streams: Bool
     private var stream: any AnswerStream
     private var collector: any AnswerBody
+    private let meter: CallMeter
     private let reply: (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
     /// Ends all answers of the request.
     var giveUp = {}
 
-    init(_ work: Gateway.Work, reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void) {
+    init(
+        _ work: Gateway.Work, _ meter: CallMeter,
+        reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
+    ) {
         streams = work.streams
         stream = work.stream
         collector = work.collector
+        self.meter = meter
         self.reply = reply
     }
 
@@ -303,7 +344,9 @@ private final class HostCallRelay {
         switch collector.add(event, choice: choice) {
         case nil: return
         case .failure(let error): fail(error)
-        case .success(let body): reply(body, true, false)
+        case .success(let body):
+            meter.answered(body)
+            reply(body, true, false)
         }
     }
 
@@ -311,11 +354,17 @@ private final class HostCallRelay {
         guard !stream.isOver else { return }
         let bytes = stream.write(event, choice: choice)
         if case .failed(let error) = event { return fail(error) }
-        for object in Self.objects(in: bytes) { reply(object, false, false) }
-        if stream.isOver { reply([], true, false) }
+        for object in Self.objects(in: bytes) {
+            meter.add { $0.bytesOut += UInt64(object.count) }
+            reply(object, false, false)
+        }
+        guard stream.isOver else { return }
+        meter.end("success", status: 200)
+        reply([], true, false)
     }
 
     private func fail(_ error: OpenAIError) {
+        meter.refused(error, status: error.status)
         reply(error.body, true, true)
         giveUp()
     }

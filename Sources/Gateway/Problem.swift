@@ -20,7 +20,7 @@ extension Gateway {
             headers.append("retry-after", "\((wait + 999) / 1000)")
             headers.append("retry-after-ms", "\(wait)")
         }
-        if error.code == .unauthorized { headers.append("www-authenticate", "Bearer realm=\"swiftlet\"") }
+        if error.code == .unauthorized { headers.append("www-authenticate", Self.challenge(exchange.request)) }
         for (name, value) in more { headers.append(name, value) }
         exchange.respond(status: error.httpStatus, headers: headers, body: Problem.body(error, requestID: requestID))
     }

@@ -33,12 +33,17 @@ extension Gateway {
             requestID: requestID, retryAfterMilliseconds: fault.retryAfterMilliseconds)
     }
 
+    /// What a 401 says in `www-authenticate` (RFC 6750): whether something was shown that is no good.
+    static func challenge(_ request: HTTPRequest) -> String {
+        let isShown = request.headers.contains("authorization") || request.headers.contains("x-api-key")
+        return "Bearer realm=\"swiftlet\"" + (isShown ? ", error=\"invalid_token\"" : "")
+    }
+
     /// A caller who may not, or not now.
     func refuse(
         _ exchange: HTTPExchange, _ match: RouteMatch, _ error: RuntimeError, requestID: String,
         retryAfterMilliseconds: UInt64? = nil
     ) {
-        shared.count { $0.refusals += 1 }
         let wait = retryAfterMilliseconds ?? error.limit?.retryAfterMilliseconds
         // Who asks too much, and may have it, is counted and not denied access.
         if error.limit == nil { noteDenied(exchange, match, error, requestID: requestID) }

@@ -5,7 +5,7 @@ internal import Inference
 extension Gateway {
     func responses(_ exchange: HTTPExchange, requestID: String) {
         readPost(exchange, requestID) { gateway, body in
-            gateway.begin(exchange, requestID) { () throws(OpenAIError) in
+            gateway.begin(exchange, requestID, bytes: body.count) { () throws(OpenAIError) in
                 let request = try ResponsesRequest(body.span, parser: &gateway.parser)
                 let head = gateway.head("resp_", model: request.chat.model)
                 return Work(

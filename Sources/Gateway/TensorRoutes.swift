@@ -2,6 +2,7 @@
 internal import Core
 internal import HTTP
 internal import Inference
+internal import Ledger
 internal import Platform
 internal import Workers
 
@@ -74,6 +75,7 @@ extension Gateway {
     func fail(_ exchange: HTTPExchange, _ error: OpenAIError, _ requestID: String) {
         var headers = standardHeaders(exchange, "application/json", requestID)
         if let wait = error.retryAfterMilliseconds { _ = headers.append("retry-after", "\((wait + 999) / 1000)") }
+        if error.status == 401 { _ = headers.append("www-authenticate", Self.challenge(exchange.request)) }
         exchange.respond(status: error.status, headers: headers, body: InferWriter.failure(error))
     }
 
@@ -145,7 +147,7 @@ extension Gateway {
         _ exchange: HTTPExchange, _ spec: ModelSpec, _ requestID: String,
         _ body: @escaping (TensorSignature) -> [UInt8]
     ) {
-        start(exchange, spec, .signature, requestID) { result throws(OpenAIError) in
+        start(exchange, spec, .signature, nil, requestID) { result throws(OpenAIError) in
             guard case .signature(let signature) = result else { return ([], nil) }
             return (body(signature), nil)
         }
@@ -180,7 +182,7 @@ extension Gateway {
         do throws(OpenAIError) {
             let length = exchange.request.headers.first(Self.headerLength)
             let request = try InferRequest(body, headerLength: length, parser: &parser)
-            start(exchange, spec, .infer(inputs: request.inputs), requestID) { result throws(OpenAIError) in
+            start(exchange, spec, .infer(inputs: request.inputs), body.count, requestID) { result throws(OpenAIError) in
                 guard case .outputs(let outputs, _) = result else { return ([], nil) }
                 return try InferWriter.answer(outputs, to: request, model: spec.name, version: spec.version)
             }
@@ -189,8 +191,9 @@ extension Gateway {
         }
     }
 
+    /// - Parameter bytes: of the body of a call; nil: nothing is computed, and nobody counts it.
     private func start(
-        _ exchange: HTTPExchange, _ spec: ModelSpec, _ work: TensorRequest.Work, _ requestID: String,
+        _ exchange: HTTPExchange, _ spec: ModelSpec, _ work: TensorRequest.Work, _ bytes: Int?, _ requestID: String,
         _ body: @escaping TensorAnswer.Body
     ) {
         let name: String
@@ -199,18 +202,26 @@ extension Gateway {
         } catch {
             return fail(exchange, error, requestID)
         }
-        let answer = LoopBound(TensorAnswer(exchange, gateway: self, requestID: requestID, body: body), on: loop)
+        let meter = bytes.map {
+            self.meter(
+                origin(of: exchange), tenant: name, model: spec.reference, route: "infer", bytesIn: $0)
+        }
+        let answer = LoopBound(
+            TensorAnswer(exchange, meter, gateway: self, requestID: requestID, body: body), on: loop)
         let remote = loop.remote
         let request = TensorRequest(tenant: name, work: work)
-        let handle = shared.inference.infer(request, model: spec.reference) { event in
+        let handle = shared.inference.infer(request, model: spec.reference, meter: meter) { event in
             remote.submit { _ in answer.value.receive(event) }
         }
-        exchange.onClose = { handle.cancel() }
+        exchange.onClose = {
+            meter?.cancelled()
+            handle.cancel()
+        }
     }
 
     /// Host call `model.infer`: the JSON of the route with the model's name in `model`. Returns how to give it up.
     func callTensors(
-        _ payload: [UInt8], caller: Deployment,
+        _ payload: [UInt8], caller: Deployment, origin: CallOrigin,
         reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
     ) -> () -> Void {
         do throws(OpenAIError) {
@@ -218,14 +229,19 @@ extension Gateway {
             guard let name = request.model else { throw .missing("model") }
             try checkAllowed(name, caller)
             let version = shared.inference.model(named: name)?.version ?? ""
+            let meter = meter(
+                origin, tenant: caller.tenant, model: name, route: "call:infer", bytesIn: payload.count)
             let relay = LoopBound(
-                TensorRelay(request: request, model: name, version: version, reply: reply), on: loop)
+                TensorRelay(request: request, meter, model: name, version: version, reply: reply), on: loop)
             let remote = loop.remote
             let work = TensorRequest(tenant: caller.tenant, work: .infer(inputs: request.inputs))
-            let handle = shared.inference.infer(work, model: name) { event in
+            let handle = shared.inference.infer(work, model: name, meter: meter) { event in
                 remote.submit { _ in relay.value.receive(event) }
             }
-            return { handle.cancel() }
+            return {
+                meter.cancelled()
+                handle.cancel()
+            }
         } catch {
             reply(error.body, true, true)
             return {}
@@ -240,10 +256,12 @@ private final class TensorAnswer {
     private let exchange: HTTPExchange
     private let requestID: String
     private let body: Body
+    private let meter: CallMeter?
     private unowned let gateway: Gateway
 
-    init(_ exchange: HTTPExchange, gateway: Gateway, requestID: String, body: @escaping Body) {
+    init(_ exchange: HTTPExchange, _ meter: CallMeter?, gateway: Gateway, requestID: String, body: @escaping Body) {
         self.exchange = exchange
+        self.meter = meter
         self.gateway = gateway
         self.requestID = requestID
         self.body = body
@@ -251,7 +269,7 @@ private final class TensorAnswer {
 
     func receive(_ event: GenerationEvent) {
         switch event {
-        case .failed(let error): gateway.fail(exchange, error, requestID)
+        case .failed(let error): fail(error)
         case .inferred(let result): respond(result)
         default: return
         }
@@ -270,10 +288,16 @@ private final class TensorAnswer {
             let type = length == nil ? "application/json" : "application/octet-stream"
             var headers = gateway.headers(timing, type, requestID)
             if let length { _ = headers.append("inference-header-content-length", "\(length)") }
+            meter?.answered(body)
             exchange.respond(status: 200, headers: headers, body: body)
         } catch {
-            gateway.fail(exchange, error, requestID)
+            fail(error)
         }
+    }
+
+    private func fail(_ error: OpenAIError) {
+        meter?.refused(error, status: error.status)
+        gateway.fail(exchange, error, requestID)
     }
 }
 
@@ -282,29 +306,37 @@ private final class TensorRelay {
     private let request: InferRequest
     private let model: String
     private let version: String
+    private let meter: CallMeter
     private let reply: (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
 
     init(
-        request: InferRequest, model: String, version: String,
+        request: InferRequest, _ meter: CallMeter, model: String, version: String,
         reply: @escaping (_ bytes: [UInt8], _ isEnd: Bool, _ isError: Bool) -> Void
     ) {
         self.request = request
         self.model = model
         self.version = version
+        self.meter = meter
         self.reply = reply
     }
 
     func receive(_ event: GenerationEvent) {
         switch event {
-        case .failed(let error): reply(error.body, true, true)
+        case .failed(let error): fail(error)
         case .inferred(.outputs(let outputs, _)):
             do throws(OpenAIError) {
-                reply(
-                    try InferWriter.answer(outputs, to: request, model: model, version: version).body, true, false)
+                let body = try InferWriter.answer(outputs, to: request, model: model, version: version).body
+                meter.answered(body)
+                reply(body, true, false)
             } catch {
-                reply(error.body, true, true)
+                fail(error)
             }
         default: return
         }
+    }
+
+    private func fail(_ error: OpenAIError) {
+        meter.refused(error, status: error.status)
+        reply(error.body, true, true)
     }
 }

@@ -1,5 +1,6 @@
 // The door to the models for every thread: the gateway's loops and handlers' host calls ask here.
 package import Core
+package import Ledger
 package import Platform
 internal import Synchronization
 
@@ -18,6 +19,7 @@ package final class InferenceService: Sendable {
     private let nextID = Atomic<UInt64>(1)
     private let board = MemoryBoard()
     private let logsAnswers: Bool
+    private let usage: UsageLedger?
 
     /// - Parameters:
     ///   - loop: where the models' workers are read.
@@ -25,15 +27,17 @@ package final class InferenceService: Sendable {
     ///   - budget: what the models' limits of memory may add up to.
     ///   - prefixes: of the same loop; without it they stay in their engines.
     ///   - responses: how much of answers is kept for requests that ask for it.
+    ///   - usage: where what the host does with models by itself is written down.
     ///   - logsAnswers: writes a line of the host's log for each request that is over.
     ///   - start: starts a worker, on that loop; see `BackendWorker.start`.
     package init(
         loop: EventLoop, quotas: QuotaKeeper = QuotaKeeper(), budget: ModelBudget.Limits = ModelBudget.Limits(),
-        prefixes: PrefixStore? = nil, responses: ResponseCacheLimits = ResponseCacheLimits(), logsAnswers: Bool = false,
-        start: @escaping BackendStart
+        prefixes: PrefixStore? = nil, responses: ResponseCacheLimits = ResponseCacheLimits(), usage: UsageLedger? = nil,
+        logsAnswers: Bool = false, start: @escaping BackendStart
     ) {
         self.loop = loop.remote
         self.logsAnswers = logsAnswers
+        self.usage = usage
         let memory = NodeMemory(limits: budget, report: board)
         catalogue = LoopBound(
             ModelCatalogue(
@@ -61,7 +65,7 @@ package final class InferenceService: Sendable {
             directory.models = models
             var cells: [String: [StatusCell]] = [:]
             for spec in models.versions {
-                if directory.counters[spec.name] == nil { directory.counters[spec.name] = ModelCounters() }
+                if directory.counters[spec.name] == nil { directory.counters[spec.name] = ModelCounters(usage: usage) }
                 cells[spec.reference] =
                     directory.cells[spec.reference] ?? (0..<max(1, spec.maxReplicas)).map { _ in StatusCell() }
             }
@@ -98,32 +102,40 @@ package final class InferenceService: Sendable {
 
     /// Makes `options.choices` answers; `deliver` is told which one an event belongs to.
     package func chat(
-        _ request: ChatRequest, tenant: String, caching: ResponseCaching? = nil, deliver: @escaping ChoiceSink
+        _ request: ChatRequest, tenant: String, caching: ResponseCaching? = nil, meter: CallMeter? = nil,
+        deliver: @escaping ChoiceSink
     ) -> [GenerationHandle] {
         let prompt = GenerationRequest.Prompt.chat(request.messages)
         return generate(
             GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
-            caching: caching, deliver: deliver)
+            caching: caching, meter: meter, deliver: deliver)
     }
 
     package func complete(
-        _ request: CompletionRequest, tenant: String, caching: ResponseCaching? = nil, deliver: @escaping ChoiceSink
+        _ request: CompletionRequest, tenant: String, caching: ResponseCaching? = nil, meter: CallMeter? = nil,
+        deliver: @escaping ChoiceSink
     ) -> [GenerationHandle] {
         let prompt = GenerationRequest.Prompt.text(request.prompt)
         return generate(
             GenerationRequest(tenant: tenant, prompt: prompt, options: request.options), model: request.model,
-            caching: caching, deliver: deliver)
+            caching: caching, meter: meter, deliver: deliver)
     }
 
     /// Asks a model that works on tensors.
-    package func infer(_ request: TensorRequest, model: String, deliver: @escaping GenerationSink) -> GenerationHandle {
-        submit(.inference(request), model: model, deliver: deliver)
+    package func infer(
+        _ request: TensorRequest, model: String, meter: CallMeter? = nil, deliver: @escaping GenerationSink
+    ) -> GenerationHandle {
+        submit(.inference(request), model: model, meter: meter, deliver: deliver)
     }
 
     /// Asks a model for anything it may offer; its answer or refusal comes as events.
+    ///
+    /// - Parameter meter: told what it takes.
     package func submit(
-        _ request: ModelRequest, model: String, caching: ResponseCaching? = nil, deliver: @escaping GenerationSink
+        _ request: ModelRequest, model: String, caching: ResponseCaching? = nil, meter: CallMeter? = nil,
+        deliver: @escaping GenerationSink
     ) -> GenerationHandle {
+        let request = request.metered(by: meter)
         let id = GenerationID(nextID.wrappingAdd(1, ordering: .relaxed).oldValue)
         let sink = logsAnswers ? AnswerLog.logging(request, model: model, to: deliver) : deliver
         // Digested here, on the caller's thread: the models' loop has steps to send.
@@ -135,12 +147,15 @@ package final class InferenceService: Sendable {
     }
 
     private func generate(
-        _ request: GenerationRequest, model: String, caching: ResponseCaching?, deliver: @escaping ChoiceSink
+        _ request: GenerationRequest, model: String, caching: ResponseCaching?, meter: CallMeter?,
+        deliver: @escaping ChoiceSink
     ) -> [GenerationHandle] {
         (0..<request.options.choices).map { choice in
             var one = request
             one.options = request.options.ofChoice(choice)
-            return submit(.generation(one), model: model, caching: choice == 0 ? caching : nil) { deliver(choice, $0) }
+            return submit(.generation(one), model: model, caching: choice == 0 ? caching : nil, meter: meter) {
+                deliver(choice, $0)
+            }
         }
     }
 

@@ -40,6 +40,10 @@ package struct InvocationTimings: Sendable {
     package var spawn: UInt64 = 0
     package var load: UInt64 = 0
     package var run: UInt64 = 0
+    /// CPU time of the worker since it last told any, or to its end; nil: it has not told.
+    package var cpu: UInt64?
+    /// Bytes; of a worker that ended with this invocation.
+    package var memoryPeak: UInt64?
 
     package init() {}
 }
@@ -366,9 +370,10 @@ package final class InvocationRun: WorkerChannelDelegate {
     private func finished(_ payload: RawSpan, at start: Int) {
         var offset = start
         guard let code = payload.i32(&offset), payload.u32(&offset) != nil, let run = payload.u64(&offset),
-            payload.u64(&offset) != nil
+            let cpu = payload.u64(&offset)
         else { return stop(.protocolViolation("a FINISHED frame that is cut")) }
         timings.run = run
+        timings.cpu = lease.worker.noteCPU(told: cpu)
         let text = payload.text(in: offset..<payload.byteCount)
         let outcome: Outcome = reason ?? (code == 0 ? .success(status: status == 0 ? 200 : status) : .failed(text))
         if code == 0, reason == nil, status == 0 {
@@ -449,6 +454,8 @@ package final class InvocationRun: WorkerChannelDelegate {
         let worker = lease.worker
         worker.whenExited { exit in
             remote.submit { _ in
+                own.value.timings.cpu = worker.cpu(untold: exit)
+                if exit.memoryPeak > 0 { own.value.timings.memoryPeak = exit.memoryPeak }
                 let reason = own.value.reason.map(exit.explaining)
                 own.value.finish(reason ?? exit.outcome(limits: worker.spec.limits))
             }

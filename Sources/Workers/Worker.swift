@@ -61,6 +61,8 @@ package final class Worker: Sendable {
     package let fromPreparedZygote: Bool
     package let channel: FileDescriptor
     private let state = Mutex(State())
+    /// Nanoseconds that it has told of.
+    private let toldCPU = Atomic<UInt64>(0)
 
     init(
         number: UInt32, wireNumber: UInt32, spec: WorkerSpec, channel: consuming FileDescriptor,
@@ -103,6 +105,26 @@ package final class Worker: Sendable {
             return state.exit
         }
         if let exit { observe(exit) }
+    }
+
+    /// Takes in how much CPU time the worker says it took since it last did; nil when that is nothing, which it tells later.
+    ///
+    /// It is the worker's word: it is believed up to what its threads could have had since it was started.
+    package func noteCPU(told nanoseconds: UInt64) -> UInt64? {
+        guard nanoseconds > 0 else { return nil }
+        let most = MonotonicTime.now.since(startedAt).multipliedReportingOverflow(
+            by: UInt64(max(1, spec.limits.threads)))
+        let before = toldCPU.load(ordering: .relaxed)
+        let believed = min(nanoseconds, most.overflow ? .max : most.partialValue - min(before, most.partialValue))
+        toldCPU.wrappingAdd(believed, ordering: .relaxed)
+        return believed
+    }
+
+    /// What the kernel counted to its end and it has not told of.
+    package func cpu(untold exit: WorkerExit) -> UInt64? {
+        let whole = exit.cpuMicroseconds.multipliedReportingOverflow(by: 1000)
+        guard exit.status != nil, !whole.overflow else { return nil }
+        return whole.partialValue - min(whole.partialValue, toldCPU.load(ordering: .relaxed))
     }
 
     func noteStarted(pid: Int32) { state.withLock { $0.pid = pid } }

@@ -55,7 +55,8 @@ struct Client {
         let digest = pin.dropFirst(8)
         guard pin.hasPrefix("sha256//"), digest.utf8.count == 44, Data(base64Encoded: String(digest)) != nil else {
             throw UsageError(
-                text: "--fingerprint and SWIFTLET_FINGERPRINT take sha256//…, as `swiftlet serve` prints it, not \(pin)")
+                text: "--fingerprint and SWIFTLET_FINGERPRINT take sha256//…, as `swiftlet serve` prints it, not \(pin)"
+            )
         }
         guard base.hasPrefix("https://") else {
             throw UsageError(text: "--fingerprint is for https, and the host is named as \(base)")

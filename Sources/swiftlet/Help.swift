@@ -19,13 +19,14 @@ enum Help {
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--loops N]
                                       [--tls auto|self|off] [--tls-cert FILE --tls-key FILE] [--tls-hosts FILE]
                                       [--tls-client-ca FILE [--tls-client-crl FILE] [--tls-operators FILE]] [--tls-hsts S]
-                                      [--loopback trusted|key] [--tenants FILE] [--limits FILE] [--models-memory-mb N]
-                                      [--models-device-memory-mb N]
+                                      [--loopback trusted|key] [--tenants FILE] [--limits FILE] [--jwt FILE]
+                                      [--models-memory-mb N] [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
                                       [--master-key-file FILE]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
-                                      [--audit-days N]
+                                      [--unsigned allow|warn|refuse]
+                                      [--audit-days N] [--usage-days N]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
@@ -53,6 +54,8 @@ enum Help {
                                       it again
                   --limits FILE       JSON5 with limits of the platform, of each tenant and of each key (docs/limits.md); SIGHUP
                                       reads it again
+                  --jwt FILE          JSON5 with the issuers whose tokens (JWT, OIDC) are good here, their keys, and how claims
+                                      become tenant and role (docs/jwt.md); SIGHUP reads it again
                   --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
                                       goes for one that is asked for, a busy one never (default: no bound; docs/models.md)
                   --models-device-memory-mb N   the same for limits.device_memory_mb, on each device
@@ -66,6 +69,8 @@ enum Help {
                   --log-answers       write a line of the log for each request of a model that is over: its model, tenant,
                                       tokens and end, in OpenTelemetry's words, and nothing of its text
                   --audit-days N      entries of the audit log that are older go to its archive below --state (default: all stay)
+                  --usage-days N      how long each call has a row of its own in the usage ledger; its sums by hour and by
+                                      day stay 400 days (default 7; docs/usage.md)
                   --loops N           event loops, one a core (default: the number of cores)
                   --zygotes N         zygotes kept ready for tenants that wake (default 1)
                   --zygote-life SECONDS   a tenant that stays awake moves to a new zygote, and so to a new address
@@ -74,6 +79,8 @@ enum Help {
                                       function whose workers die faster answers 503 crash_loop; 0: no bound (default 10)
                   --uid N             user and group that the host becomes when started as root (default 59990)
                   --json              print one line of JSON with the address when ready
+                  --unsigned POLICY   what becomes of artefacts that no trusted key signed: allow, warn (deployed, with a warning),
+                                      or refuse; a tenant may be stricter (docs/artefacts.md; default allow)
                   --require-layers all|LAYER[,LAYER]
                                       refuse to start when one of these layers of the sandbox is missing here
                   --sandbox-without LAYER[,LAYER]
@@ -81,11 +88,12 @@ enum Help {
                 """,
             options: [
                 "--listen", "--state", "--loopback", "--loops", "--zygotes", "--zygote-life",
-                "--restart-rate", "--uid", "--tenants", "--limits", "--models-memory-mb",
+                "--restart-rate", "--uid", "--tenants", "--limits", "--jwt", "--models-memory-mb",
                 "--models-device-memory-mb",
                 "--master-key-file",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
-                "--response-cache-mb", "--response-cache-ttl", "--audit-days",
+                "--response-cache-mb", "--response-cache-ttl", "--audit-days", "--usage-days",
+                "--unsigned",
                 "--require-layers", "--sandbox-without",
             ] + TLSOptions.names,
             flags: ["--json", "--log-answers"], run: ServeCommand.run),
@@ -100,13 +108,60 @@ enum Help {
         Command(
             name: "deploy", summary: "build and publish a folder",
             help: """
-                usage: swiftlet deploy DIR [--tenant NAME] [--name NAME] [--host URL] [--json]
+                usage: swiftlet deploy DIR|FILE.tar [-s KEY [-t COMMENT]] [--tenant NAME] [--name NAME] [--host URL] [--json]
 
                 Builds a handler that has a `language`, sends the folder to the host, which checks it in a jailed worker and
-                publishes it. Backends belong to the tenant `platform`; handlers to --tenant (default `default`).
+                publishes it. Backends belong to the tenant `platform`; handlers to --tenant (default `default`). An archive that
+                `swiftlet sign` made is sent as it is.
+                  -s KEY       sign it first, with a secret key of minisign's or of `swiftlet keygen` (docs/artefacts.md)
+                  -t COMMENT   one line that is signed with it
                   --name NAME  what to call it, in place of the manifest's name
                 """,
-            options: ["--tenant", "--name", "--host"], flags: ["--json"], run: DeployCommand.run),
+            options: ["--tenant", "--name", "--host", "-s", "-t"], flags: ["--json"], run: DeployCommand.run),
+        Command(
+            name: "keygen", summary: "make a pair of keys that sign",
+            help: """
+                usage: swiftlet keygen [-p PUBLIC] [-s SECRET] [-W] [-f] [--json]
+
+                Makes minisign key files: PUBLIC (default minisign.pub) for everybody, SECRET (default ~/.minisign/minisign.key)
+                for nobody else, encrypted with a password that is asked for twice.
+                  -W  without a password
+                  -f  replace files that are there
+                """,
+            options: ["-p", "-s"], flags: ["-W", "-f", "--json"], run: KeygenCommand.run),
+        Command(
+            name: "sign", summary: "sign a folder or an archive",
+            help: """
+                usage: swiftlet sign DIR|FILE.tar [-s KEY] [-t COMMENT] [-o FILE.tar]
+
+                Writes SHA256SUMS, the list of all files, and SHA256SUMS.minisig, its signature, into the folder or archive;
+                `minisign -Vm SHA256SUMS` and `sha256sum -c SHA256SUMS` check them.
+                  -s KEY       secret key of minisign's or of `swiftlet keygen` (default ~/.minisign/minisign.key)
+                  -t COMMENT   one line that is signed with it, in place of the time
+                  -o FILE.tar  write an archive that `swiftlet deploy` takes; a handler with a `language` is built for it
+                """,
+            options: ["-s", "-t", "-o"], flags: [], run: SignCommand.run),
+        Command(
+            name: "trust", summary: "whose signatures count",
+            help: """
+                usage: swiftlet trust add PUBLIC [--tenant NAME|--platform] [--comment TEXT] [--host URL] [--json]
+                       swiftlet trust ls [--tenant NAME|--platform] [--host URL] [--json]
+                       swiftlet trust rm KEYID [--tenant NAME|--platform] [--host URL] [--json]
+                       swiftlet trust unsigned allow|warn|refuse|default [--tenant NAME] [--host URL] [--json]
+
+                PUBLIC is a public key file of minisign's or the key itself. Keys of --platform sign for every tenant, those of a
+                tenant (default `default`) for that one. `unsigned` says what becomes of a tenant's artefacts that no trusted key
+                signed; the stricter of this and `serve --unsigned` counts. A signature that is wrong is always refused.
+                """,
+            options: ["--tenant", "--comment", "--host"], flags: ["--platform", "--json"], run: TrustCommand.run),
+        Command(
+            name: "sbom", summary: "print the bill of materials of a function or model",
+            help: """
+                usage: swiftlet sbom NAME [--tenant NAME|--platform] [--host URL]
+
+                Prints the sbom.json that was deployed with a function, or with a model (--platform).
+                """,
+            options: ["--tenant", "--host"], flags: ["--platform"], run: SbomCommand.run),
         Command(
             name: "invoke", summary: "call a function and print its answer",
             help: """
@@ -147,6 +202,21 @@ enum Help {
             help:
                 "usage: swiftlet logs FUNCTION [-f] [--tenant NAME] [--host URL] [--json]\n\n  -f  go on printing new lines",
             options: ["--tenant", "--host"], flags: ["-f", "--json"], run: LogsCommand.run),
+        Command(
+            name: "usage", summary: "show what tenants used",
+            help: """
+                usage: swiftlet usage [--tenant T] [--key K] [--by hour|day|key|function|model] [--since TIME] [--until TIME]
+                                      [--rows] [--json | --csv] [--host URL]
+
+                Sums of the usage ledger, by function and model of each tenant where --by names nothing else.
+                  --since TIME  30m, 24h or 7d back from now, 2026-01-31, 2026-01-31T12:00:00Z, or milliseconds since 1970
+                                (default 24h); the hour it is in counts whole, and with --by day the day
+                  --until TIME  the same (default now)
+                  --rows        each call by itself, for as long as `serve --usage-days` says
+                  --json        one line of JSON for each line; --csv: all numbers as CSV with a head
+                """,
+            options: ["--tenant", "--key", "--by", "--since", "--until", "--host"],
+            flags: ["--rows", "--json", "--csv"], run: UsageCommand.run),
         Command(
             name: "rm", summary: "remove a function or model",
             help: "usage: swiftlet rm FUNCTION [--tenant NAME] [--host URL] [--json]", options: ["--tenant", "--host"],

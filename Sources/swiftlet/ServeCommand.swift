@@ -5,11 +5,14 @@ internal import Gateway
 internal import Glibc
 internal import HTTP
 internal import Inference
+internal import Ledger
 internal import Limits
 internal import Platform
 internal import PluginHost
 internal import Registry
 internal import Scheduler
+internal import Vault
+internal import Signing
 internal import Workers
 
 enum ServeCommand {
@@ -30,12 +33,14 @@ enum ServeCommand {
         let auditing = try Auditing(options, firstLoop: options.loops + 3)
         let quotas = try Quotas(options, registry)
         let bounds = LimitControl(registry: registry, try LimitsFile.read(options.limits))
+        let usage = try UsageLedger(stateDirectory: options.state, options: options.usage)
         let room = try PlainRoom.make(options)
         defer { PlainRoom.remove(room) }
         let store = try ArtefactStore(
             stateDirectory: options.state,
             sealed: SealedArtefacts(vault: vault, stateDirectory: options.state, room: room))
         store.sweep(keeping: registry.snapshot.digests)
+        let trust = try TrustStore(stateDirectory: options.state, unsigned: options.unsigned)
         store.sealed?.sealEverything()
         try restamp(registry, store)
         let prefixFiles = try PrefixFiles(stateDirectory: options.state)
@@ -45,6 +50,7 @@ enum ServeCommand {
         try dropPrivileges(options)
         // The change of user decides anew who may look.
         try MasterKeys.hideMemory()
+        let tokens = try Tokens(options)
 
         let loops = try (0..<options.loops).map { index in try EventLoop(index: index) }
         let background = try EventLoop(index: options.loops)
@@ -57,7 +63,7 @@ enum ServeCommand {
         let prefixes = PrefixStore(options.prefixes, loop: models, disk: disk.remote, files: prefixFiles)
         let inference = InferenceService(
             loop: models, quotas: try quotas.makeKeeper(), budget: options.modelBudget, prefixes: prefixes,
-            responses: options.responses, logsAnswers: options.logsAnswers
+            responses: options.responses, usage: usage, logsAnswers: options.logsAnswers
         ) { [unowned models] spec, sink in
             if let cause = fault(of: spec, registry) {
                 models.afterBatch {
@@ -73,12 +79,18 @@ enum ServeCommand {
             registry: registry, host: host,
             dispatcher: Dispatcher(
                 host: host, control: loops[0].remote, restartRate: Double(options.restartRate),
-                memoryBounds: { bounds.memoryBounds(of: $0) }), store: store,
-            inference: inference, background: BackgroundQueue(background.remote),
-            files: BackgroundQueue(disk.remote), vault: vault,
-            authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback, tls: tls?.context),
+                memoryBounds: { bounds.memoryBounds(of: $0) }),
+            store: store, trust: trust, inference: inference, usage: usage,
+            background: BackgroundQueue(background.remote), files: BackgroundQueue(disk.remote), vault: vault,
+            authenticator: Authenticator(
+                registry: registry, trustsLoopback: options.trustsLoopback, tokens: tokens?.authority, tls: tls?.context
+            ),
             audit: auditing.log, limits: bounds,
-            tenantData: [SealedData(vault, inference)], refreshPolicies: { quotas.apply(to: inference) })
+            tenantData: [SealedData(vault, inference), trust, UsageData(usage)],
+            refreshPolicies: { quotas.apply(to: inference) })
+        // Of its own, because a slow disk must hold nobody up but the ledger.
+        let writing = try EventLoop(index: options.loops + 6)
+        usage.start(on: writing)
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
         var servers: [HTTPServer] = []
@@ -99,6 +111,7 @@ enum ServeCommand {
             if signal == SIGHUP {
                 tls?.reload()
                 LimitsFile.reload(options.limits, bounds)
+                tokens?.reload()
                 return quotas.reload(inference)
             }
             beginDrain(shared, bound, loops.map(\.remote), drain)
@@ -113,15 +126,21 @@ enum ServeCommand {
         threads.append(try Runner(background))
         threads.append(try Runner(watching))
         threads.append(try Runner(disk))
-        let remotes = loops.map(\.remote) + [background.remote, watching.remote, disk.remote]
+        if let tokens { threads.append(try Runner(tokens.loop)) }
+        let ending = tokens?.ending
+        threads.append(try Runner(writing))
+        let remotes = loops.map(\.remote) + [background.remote, watching.remote, disk.remote, writing.remote]
         drain.onDone = {
             inference.close()
+            ending?()
             for remote in remotes { remote.submit { $0.stop() } }
         }
         loops[0].run()
         for thread in threads { thread.join() }
+        usage.close()
         auditing.finish()
         host.close()
+        try vault.settle()
         return 0
     }
 
@@ -242,7 +261,8 @@ enum ServeCommand {
         if options.json {
             let tls = certificate.map { ",\"tls\":\($0.json)" } ?? ""
             let key = firstKey.map { ",\"admin_key\":\"\($0)\"" } ?? ""
-            Output.line("{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())\(key)\(tls)}")
+            Output.line(
+                "{\"address\":\"\(address)\",\"url\":\"\(scheme)://\(address)\",\"pid\":\(getpid())\(key)\(tls)}")
         } else {
             Output.line("swiftlet serves \(scheme)://\(address) (state in \(options.state))")
             if let certificate { Output.line(certificate.lines) }

@@ -63,9 +63,11 @@ struct TLSOptions {
             ("--tls-operators", operators), ("--tls-hsts", strictTransport.map { "\($0)" }),
         ].filter { $0.1 != nil }.map(\.0)
         if case .none = source, let first = given.first {
-            throw UsageError(text: "\(first) is for TLS, which is off here: add --tls self, or --tls-cert and --tls-key")
+            throw UsageError(
+                text: "\(first) is for TLS, which is off here: add --tls self, or --tls-cert and --tls-key")
         }
-        guard clientAuthorities == nil, let orphan = given.first(where: { $0 == "--tls-client-crl" || $0 == "--tls-operators" })
+        guard clientAuthorities == nil,
+            let orphan = given.first(where: { $0 == "--tls-client-crl" || $0 == "--tls-operators" })
         else { return }
         throw UsageError(text: "\(orphan) needs --tls-client-ca: without it nobody is asked for a certificate")
     }
@@ -133,7 +135,8 @@ struct TLSOptions {
         // A browser that was told so lets nobody past its warning of a certificate that no authority signed.
         guard !certificate.isSelfSigned else {
             if strictTransport != nil {
-                Log.error("--tls-hsts: not sent, because the certificate is self-signed and browsers could not get past it")
+                Log.error(
+                    "--tls-hsts: not sent, because the certificate is self-signed and browsers could not get past it")
             }
             return 0
         }

@@ -17,10 +17,10 @@ ROLES = {
 }
 EVERYBODY, KNOWN = "everybody", "known"
 PERMISSIONS = {
-    "platform_admin": {"invoke", "infer", "read", "readLogs", "deploy", "manageSecrets", "manageTenant", "readPlatform", "operate", "administer"},
-    "platform_operator": {"read", "readLogs", "readPlatform", "operate"},
-    "platform_viewer": {"read", "readPlatform"},
-    "tenant_admin": {"invoke", "infer", "read", "readLogs", "deploy", "manageSecrets", "manageTenant"},
+    "platform_admin": {"invoke", "infer", "read", "readLogs", "readAudit", "deploy", "manageSecrets", "manageTenant", "readPlatform", "operate", "administer"},
+    "platform_operator": {"read", "readLogs", "readAudit", "readPlatform", "operate"},
+    "platform_viewer": {"read", "readAudit", "readPlatform"},
+    "tenant_admin": {"invoke", "infer", "read", "readLogs", "readAudit", "deploy", "manageSecrets", "manageTenant"},
     "developer": {"invoke", "infer", "read", "readLogs", "deploy", "manageSecrets"},
     "invoker": {"invoke", "infer"},
     "viewer": {"read", "readLogs"},
@@ -264,7 +264,7 @@ class Matrix(Keys, unittest.TestCase):
                 needs = "invoke" if route["needs"] == "function" else route["needs"]
                 allowed = needs in (EVERYBODY, KNOWN) or needs in PERMISSIONS[role]
                 status, body = self.ask(route, key)
-                self.assertEqual(status in (401, 403), not allowed, (route, role, status, body))
+                self.assertEqual(status in (401, 403), not allowed, (route, role, status, str(body)[:300]))
 
     def test_a_stranger_with_any_role_is_kept_out_of_every_route_of_a_tenant(self):
         for route in self.routes:

@@ -30,6 +30,7 @@ class Host:
     """One `swiftlet serve` on a free port with a state directory of its own."""
 
     def __init__(self, *extra, authorities=None, work=None, **process):
+        self.authorities = authorities
         self.trusted = authorities and ssl.create_default_context(cafile=authorities)
         self.work = work or make_work()
         # What every command of `cli` finds besides this program's own environment.
@@ -49,7 +50,7 @@ class Host:
         self.ready = json.loads(line)
         self.url, self.port = self.ready["url"], int(self.ready["address"].rsplit(":", 1)[1])
         self.tls = self.ready.get("tls", {})
-        if self.tls.get("self_signed") and not authorities:
+        if self.tls.get("self_signed") and not self.authorities:
             self.trusted = ssl.create_default_context(cafile=self.work / "state/tls/certificate.pem")
         wait_for(lambda: self.request("GET", "/readyz")[0] == 200, "the host is ready")
 

@@ -1,4 +1,5 @@
 // What is asked of a model when no text is to be made: vectors for texts, or the tokens of one.
+package import Ledger
 
 /// One text: as it is, or as the model's tokens.
 package enum EmbeddingInput: Equatable, Sendable {
@@ -16,6 +17,8 @@ package struct EmbeddingRequest: Equatable, Sendable {
     package var dimensions: Int?
     /// What errors call the inputs.
     package var names: InputNames
+    /// Told what it takes.
+    package var meter: CallMeter?
 
     package init(
         tenant: String, inputs: [EmbeddingInput], dimensions: Int? = nil, names: InputNames = InputNames(list: "input")
@@ -56,6 +59,8 @@ package struct TokenizeRequest: Equatable, Sendable {
     var input: EmbeddingInput
     /// With what the model wants around a text.
     var addSpecial: Bool
+    /// Told what it takes.
+    package var meter: CallMeter?
 
     package init(tenant: String, text: String, addSpecial: Bool) {
         self.tenant = tenant

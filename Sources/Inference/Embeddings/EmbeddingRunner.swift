@@ -1,5 +1,6 @@
 // Runs the requests of one loaded model that need no sequence: texts to tokens, tokens to vectors. TenantTurns decides.
 internal import Core
+internal import Ledger
 internal import Platform
 internal import SwiftletABI
 internal import SwiftletWire
@@ -14,6 +15,7 @@ final class EmbeddingRunner: ModelWork {
         let embeds: Bool
         let addSpecial: Bool
         let sink: GenerationSink
+        let meter: CallMeter?
         let arrived = MonotonicTime.now
         var tokens: [[Int32]] = []
         var embedded = 0
@@ -26,8 +28,9 @@ final class EmbeddingRunner: ModelWork {
 
         init(
             _ tenant: String, _ inputs: [EmbeddingInput], _ names: InputNames, embeds: Bool, addSpecial: Bool,
-            sink: @escaping GenerationSink
+            meter: CallMeter?, sink: @escaping GenerationSink
         ) {
+            self.meter = meter
             self.tenant = tenant
             self.inputs = inputs
             self.names = names
@@ -50,6 +53,7 @@ final class EmbeddingRunner: ModelWork {
         let id: GenerationID
         let kind: Int
         let tenant: String
+        let meter: CallMeter?
         let sentAt: MonotonicTime
     }
 
@@ -71,11 +75,13 @@ final class EmbeddingRunner: ModelWork {
         let job: Job
         switch request {
         case .embedding(let request):
-            job = Job(request.tenant, request.inputs, request.names, embeds: true, addSpecial: true, sink: sink)
+            job = Job(
+                request.tenant, request.inputs, request.names, embeds: true, addSpecial: true, meter: request.meter,
+                sink: sink)
         case .tokens(let request):
             job = Job(
                 request.tenant, [request.input], InputNames(one: request.isChat ? "messages" : "content"),
-                embeds: false, addSpecial: request.addSpecial, sink: sink)
+                embeds: false, addSpecial: request.addSpecial, meter: request.meter, sink: sink)
         default: preconditionFailure("a request of another runner")
         }
         job.timings.load = loadNanoseconds
@@ -204,7 +210,7 @@ final class EmbeddingRunner: ModelWork {
         let tokens = job.tokens[job.embedded]
         turns.charge(id, tokens: tokens.count, weight: weight)
         job.tokensRead += tokens.count
-        let operation = Operation(id: id, kind: WIRE_OP_EMBED, tenant: job.tenant, sentAt: .now)
+        let operation = Operation(id: id, kind: WIRE_OP_EMBED, tenant: job.tenant, meter: job.meter, sentAt: .now)
         (isOut, isComputing) = (true, true)
         model.compute(WIRE_OP_EMBED, OperationPayload.embed(tokens)) { [self] in answered(operation, $0, $1) }
         return true
@@ -215,7 +221,7 @@ final class EmbeddingRunner: ModelWork {
 
     /// Sends what makes tokens.
     private func send(_ code: Int, _ payload: [UInt8], _ id: GenerationID, _ job: Job) -> Bool {
-        let operation = Operation(id: id, kind: code, tenant: job.tenant, sentAt: .now)
+        let operation = Operation(id: id, kind: code, tenant: job.tenant, meter: job.meter, sentAt: .now)
         isOut = true
         model.send(code, payload) { [self] in answered(operation, $0, $1) }
         return true
@@ -243,8 +249,8 @@ final class EmbeddingRunner: ModelWork {
         counters.update {
             $0.embeddingNanoseconds += took
             $0.histograms.step.observe(took)
-            $0.tenants.add(operation.tenant) { $0.deviceNanoseconds += took }
         }
+        book(TenantTotals.Totals(device: took), operation.tenant, operation.meter)
         return quotas.useDevice(took, operation.tenant).flatMap { _ in quotas.refusal(of: operation.tenant) }
     }
 
@@ -294,6 +300,7 @@ final class EmbeddingRunner: ModelWork {
     private func finish(_ id: GenerationID) {
         guard let job = take(id) else { return }
         job.timings.prefill = job.startedAt.map { MonotonicTime.now.since($0) } ?? 0
+        job.meter?.add { $0.add(job.timings) }
         let usage = job.usage
         if !job.embeds { job.sink(.tokens(job.tokens[0], limit: info.sequenceTokens)) }
         counters.update {
@@ -322,9 +329,9 @@ final class EmbeddingRunner: ModelWork {
     private func settle(_ job: Job) {
         guard let grant = job.grant else { return }
         quotas.settle(grant, job.tenant, promptTokens: job.usage.promptTokens - job.tokensRead, wasRead: false)
-        counters.update {
-            $0.promptTokens += UInt64(job.tokensRead)
-            $0.tenants.add(job.tenant) { $0.promptTokens += UInt64(job.tokensRead) }
-        }
+        counters.update { $0.promptTokens += UInt64(job.tokensRead) }
+        var read = TokenUsage()
+        read.promptTokens = job.tokensRead
+        book(TenantTotals.Totals(read), job.tenant, job.meter)
     }
 }

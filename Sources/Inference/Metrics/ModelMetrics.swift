@@ -1,4 +1,5 @@
 // Counters of every model, written once a step by its loop and read by /metrics from any thread.
+package import Ledger
 internal import Synchronization
 
 /// Totals since the host started, and what is now.
@@ -74,6 +75,21 @@ package struct TenantTotals: Equatable, Sendable {
         package var completionTokens: UInt64 = 0
         /// Its parts of the steps that it was in.
         package var deviceNanoseconds: UInt64 = 0
+
+        init(device nanoseconds: UInt64 = 0) { deviceNanoseconds = nanoseconds }
+
+        init(_ usage: TokenUsage) {
+            promptTokens = UInt64(usage.promptTokens)
+            cachedTokens = UInt64(usage.cachedTokens)
+            completionTokens = UInt64(usage.completionTokens)
+        }
+
+        mutating func add(_ more: Totals) {
+            promptTokens += more.promptTokens
+            cachedTokens += more.cachedTokens
+            completionTokens += more.completionTokens
+            deviceNanoseconds += more.deviceNanoseconds
+        }
     }
 
     /// The name that stands for all tenants beyond the first thousand.
@@ -91,8 +107,10 @@ package struct TenantTotals: Equatable, Sendable {
 /// The counters of one model.
 package final class ModelCounters: Sendable {
     private let values = Mutex(ModelMetrics())
+    /// Takes what the host does with the model by itself.
+    let usage: UsageLedger?
 
-    package init() {}
+    package init(usage: UsageLedger? = nil) { self.usage = usage }
 
     package var now: ModelMetrics { values.withLock { $0 } }
 

@@ -1,6 +1,7 @@
 // What is asked of a model and what comes back, as values that cross threads; InferenceService takes and gives them.
 
 package import Core
+package import Ledger
 
 /// One answer to be made.
 package struct GenerationRequest: Sendable {
@@ -12,6 +13,8 @@ package struct GenerationRequest: Sendable {
     package var tenant: String
     package var prompt: Prompt
     package var options: GenerationOptions
+    /// Told what it takes.
+    package var meter: CallMeter?
 
     package init(tenant: String, prompt: Prompt, options: GenerationOptions) {
         self.tenant = tenant

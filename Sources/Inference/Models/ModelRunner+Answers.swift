@@ -1,5 +1,6 @@
 // What becomes of an answer: its prompt in tokens, its start, what each step's result is to it, its end.
 internal import Core
+internal import Ledger
 internal import Platform
 internal import SwiftletABI
 
@@ -131,10 +132,12 @@ extension ModelRunner {
         var shares: [String: UInt64] = [:]
         for (item, share) in zip(plan.items, planner.shares(of: nanoseconds, plan)) {
             // Who left while the step ran is served all the same; that it is cannot be helped, nor charged to others.
-            shares[answers[item.id]?.request.tenant ?? departed[item.id] ?? "", default: 0] += share
+            let owner =
+                answers[item.id].map { (tenant: $0.request.tenant, meter: $0.request.meter) } ?? departed[item.id]
+            let tenant = owner?.tenant ?? ""
+            shares[tenant, default: 0] += share
+            book(TenantTotals.Totals(device: share), tenant, owner?.meter)
         }
-        if stepsOut == 0 { departed = [:] }
-        counters.update { for (tenant, share) in shares { $0.tenants.add(tenant) { $0.deviceNanoseconds += share } } }
         return shares.compactMap { tenant, share in quotas.useDevice(share, tenant).map { (tenant, $0) } }
     }
 
@@ -197,7 +200,10 @@ extension ModelRunner {
 extension ModelRunner {
     func finish(_ id: GenerationID, _ reason: FinishReason, flush: Bool = true) {
         guard var answer = answers.removeValue(forKey: id) else { return }
-        if tiers.isPublished(id) { return leave(id, keeping: answer.tokens, published: true) }
+        if tiers.isPublished(id) {
+            answer.request.meter?.end("success", status: 0)
+            return leave(id, keeping: answer.tokens, published: true)
+        }
         leave(id, keeping: answer.tokens)
         var reason = reason
         if flush, reason != .cancelled {
@@ -207,12 +213,9 @@ extension ModelRunner {
         }
         answer.timings.decode = answer.firstTokenAt.map { MonotonicTime.now.since($0) } ?? 0
         settle(answer)
+        book(TenantTotals.Totals(answer.usage), answer.request.tenant, answer.request.meter)
+        answer.request.meter?.add { $0.add(answer.timings) }
         counters.update {
-            $0.tenants.add(answer.request.tenant) {
-                $0.promptTokens += UInt64(answer.usage.promptTokens)
-                $0.cachedTokens += UInt64(answer.usage.cachedTokens)
-                $0.completionTokens += UInt64(answer.usage.completionTokens)
-            }
             $0.prefixQueries += UInt64(answer.usage.promptTokens)
             $0.prefixHits += UInt64(answer.usage.cachedTokens)
             $0.promptTokens += UInt64(answer.usage.promptTokens)
@@ -226,7 +229,10 @@ extension ModelRunner {
 
     func fail(_ id: GenerationID, _ error: OpenAIError) {
         guard let answer = answers.removeValue(forKey: id) else { return }
-        if tiers.isPublished(id) { return unpublished(id, "\(error.message)") }
+        if tiers.isPublished(id) {
+            answer.request.meter?.end("failed", status: 0)
+            return unpublished(id, "\(error.message)")
+        }
         leave(id)
         settle(answer)
         counters.update { if error.status < 500 { $0.refused += 1 } else { $0.failed += 1 } }
@@ -240,7 +246,7 @@ extension ModelRunner {
     }
 
     func settle(_ answer: Answer) {
-        if stepsOut > 0 { departed[answer.id] = answer.request.tenant }
+        if stepsOut > 0 { departed[answer.id] = (answer.request.tenant, answer.request.meter) }
         guard let grant = answer.grant else { return }
         quotas.settle(
             grant, answer.request.tenant, promptTokens: answer.usage.promptTokens, wasRead: answer.startedAt != nil)

@@ -1,4 +1,5 @@
 // Prefixes beyond the engine: what a runner fetches, saves and publishes. PrefixStore holds them, TransferCost says what pays.
+internal import Ledger
 internal import Platform
 internal import SwiftletABI
 internal import SwiftletWire
@@ -188,12 +189,26 @@ extension ModelRunner {
             options.priority = .batch
             let prompt: GenerationRequest.Prompt =
                 info.can(SWIFTLET_CAN_CHAT) ? .chat([ChatMessage(role: "system", content: text)]) : .text(text)
+            var request = GenerationRequest(tenant: Self.platform, prompt: prompt, options: options)
+            request.meter = counters.usage.map { CallMeter(ownCall, ledger: $0) }
             answers[id] = Answer(
-                id: id, request: GenerationRequest(tenant: Self.platform, prompt: prompt, options: options),
+                id: id, request: request,
                 sink: { _ in }, arrived: .now, assembler: TextAssembler(stops: []))
             prompts.append(id)
         }
         pump()
+    }
+
+    /// What the host asks its model by itself.
+    private var ownCall: UsageRow {
+        var row = UsageRow()
+        row.tenant = Self.platform
+        row.principal = "host"
+        row.kind = .model
+        row.name = spec.name
+        row.version = spec.version
+        row.route = "publish"
+        return row
     }
 
     private func addPublished(_ sequence: SequenceRequest) {

@@ -1,5 +1,6 @@
 // Runs the requests of one loaded model: prompts to tokens, plans to steps, results to text. BatchPlanner decides.
 internal import Core
+internal import Ledger
 internal import Platform
 internal import SwiftletABI
 internal import SwiftletWire
@@ -61,8 +62,8 @@ final class ModelRunner: ModelWork {
     /// What it added to gauges that it shares with other replicas.
     private var countedRunning = 0
     private var countedUse = CacheUse()
-    /// Tenants of requests that ended while a step with them was out.
-    var departed: [GenerationID: String] = [:]
+    /// Requests that ended while a step with them was out: whose they were.
+    var departed: [GenerationID: (tenant: String, meter: CallMeter?)] = [:]
 
     init(_ model: LoadedModel, prefixes: PrefixStore?) {
         self.model = model
@@ -133,6 +134,7 @@ final class ModelRunner: ModelWork {
             settle(answer)
             answer.sink(.failed(error))
         }
+        departed = [:]
         return Array(lost.keys)
     }
 
@@ -253,6 +255,7 @@ final class ModelRunner: ModelWork {
         stepBegan = now
         if stepsOut == 0 { resultAt = now }
         stepped(plan, took: now.since(began), status, payload)
+        if stepsOut == 0 { departed = [:] }
         pump()
         resultAt = nil
         let events = untold

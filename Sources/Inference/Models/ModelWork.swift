@@ -1,4 +1,5 @@
 // What may be asked of a model, whichever kind it is, and what serves it while the model is loaded.
+internal import Ledger
 
 /// One request for a model.
 package enum ModelRequest: Sendable {
@@ -13,6 +14,33 @@ package enum ModelRequest: Sendable {
         case .embedding(let request): request.tenant
         case .tokens(let request): request.tenant
         case .inference(let request): request.tenant
+        }
+    }
+
+    var meter: CallMeter? {
+        switch self {
+        case .generation(let request): request.meter
+        case .embedding(let request): request.meter
+        case .tokens(let request): request.meter
+        case .inference(let request): request.meter
+        }
+    }
+
+    /// The same, told to somebody what it takes.
+    func metered(by meter: CallMeter?) -> ModelRequest {
+        switch self {
+        case .generation(var request):
+            request.meter = meter
+            return .generation(request)
+        case .embedding(var request):
+            request.meter = meter
+            return .embedding(request)
+        case .tokens(var request):
+            request.meter = meter
+            return .tokens(request)
+        case .inference(var request):
+            request.meter = meter
+            return .inference(request)
         }
     }
 }
@@ -32,6 +60,17 @@ extension ModelWork {
     var info: ModelInfo { model.info }
     var counters: ModelCounters { model.counters }
     var quotas: QuotaKeeper { model.quotas }
+    /// Counts what a tenant got: for /metrics and in the row of the call, here and nowhere else.
+    func book(_ got: TenantTotals.Totals, _ tenant: String, _ meter: CallMeter?) {
+        counters.update { $0.tenants.add(tenant) { $0.add(got) } }
+        meter?.add {
+            $0.tokensIn += got.promptTokens
+            $0.tokensCached += got.cachedTokens
+            $0.tokensOut += got.completionTokens
+            $0.deviceNanoseconds += got.deviceNanoseconds
+        }
+    }
+
     func started(_ id: GenerationID) { model.started(id) }
     func ended(_ id: GenerationID) { model.ended(id) }
 }

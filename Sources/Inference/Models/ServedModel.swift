@@ -1,4 +1,5 @@
 // One replica of a model: does what ModelLifecycle decides, and gives the loaded model its ModelWork.
+internal import Ledger
 internal import Platform
 internal import Workers
 
@@ -88,6 +89,7 @@ final class ServedModel {
             return sink(.failed(error))
         }
         waiters[id] = Waiter(request: request, sink: sink, arrived: .now)
+        if work == nil { request.meter?.add { $0.isCold = true } }
         if work == nil { sink(.queued(loading: true)) } else { sink(.queued(loading: false)) }
         handle(.request(id))
     }

@@ -1,4 +1,5 @@
 // What is asked of a model on tensors and what comes back, as values that cross threads.
+package import Ledger
 
 package struct TensorRequest: Sendable {
     package enum Work: Sendable {
@@ -10,6 +11,8 @@ package struct TensorRequest: Sendable {
 
     package var tenant: String
     package var work: Work
+    /// Told what it takes.
+    package var meter: CallMeter?
 
     package init(tenant: String, work: Work) {
         self.tenant = tenant

@@ -1,6 +1,7 @@
 // Runs the requests of one loaded model on tensors: joins what TensorBatcher says, sends it, takes the outputs apart.
 internal import Core
 internal import FoundationEssentials
+internal import Ledger
 internal import Platform
 internal import SwiftletABI
 internal import SwiftletWire
@@ -11,6 +12,7 @@ final class TensorRunner: ModelWork {
     private struct Answer {
         let tenant: String
         let sink: GenerationSink
+        let meter: CallMeter?
         let arrived: MonotonicTime
         let load: UInt64
         var inputs: [Tensor] = []
@@ -30,6 +32,7 @@ final class TensorRunner: ModelWork {
     private struct Part {
         let id: GenerationID
         let tenant: String
+        let meter: CallMeter?
         let rows: Int
     }
 
@@ -66,7 +69,8 @@ final class TensorRunner: ModelWork {
                     .modelCannot(spec.name, "chat or continue text: it works on tensors, at /v2/models/\(spec.name)")))
             return ended(id)
         }
-        answers[id] = Answer(tenant: request.tenant, sink: sink, arrived: .now, load: loadNanoseconds)
+        answers[id] = Answer(
+            tenant: request.tenant, sink: sink, meter: request.meter, arrived: .now, load: loadNanoseconds)
         guard let signature else { return early.append((id, request.work)) }
         begin(id, request.work, signature)
         pump()
@@ -158,7 +162,10 @@ final class TensorRunner: ModelWork {
             answers[id]?.queue = now.since(arrived)
         }
         let payload = TensorPayload.infer(Self.join(batch))
-        let parts = ids.map { Part(id: $0, tenant: answers[$0]?.tenant ?? "", rows: answers[$0]?.rows ?? 0) }
+        let parts = ids.map {
+            Part(
+                id: $0, tenant: answers[$0]?.tenant ?? "", meter: answers[$0]?.meter, rows: answers[$0]?.rows ?? 0)
+        }
         let took = MonotonicTime.now.since(now)
         counters.update {
             $0.running = ids.count
@@ -246,7 +253,7 @@ final class TensorRunner: ModelWork {
             let isLast = index == parts.count - 1
             let share = isLast ? left : min(left, nanoseconds / UInt64(max(1, rows)) * UInt64(part.rows))
             left -= share
-            counters.update { $0.tenants.add(part.tenant) { $0.deviceNanoseconds += share } }
+            book(TenantTotals.Totals(device: share), part.tenant, part.meter)
             _ = quotas.useDevice(share, part.tenant)
         }
     }
@@ -266,7 +273,8 @@ final class TensorRunner: ModelWork {
 
     private func finish(_ id: GenerationID, _ result: TensorResult) {
         guard let answer = answers.removeValue(forKey: id) else { return }
-        if case .outputs = result {
+        if case .outputs(_, let timings) = result {
+            answer.meter?.add { $0.add(timings) }
             let took = MonotonicTime.now.since(answer.arrived)
             counters.update {
                 $0.tensors.succeeded.add(took)
