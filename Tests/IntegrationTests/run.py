@@ -216,7 +216,7 @@ class MainJob(unittest.TestCase):
         text = self.host.request("GET", "/metrics")[1].decode()
         self.assertRegex(text, r'(?m)^swiftlet_invocations_total\{outcome="success"\} [1-9]')
         for line in text.splitlines():
-            self.assertRegex(line, r'^(# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"]+"\})? [0-9.]+)$')
+            self.assertRegex(line, r'^(# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"]+"(,\w+="[^"]+")*\})? [0-9.]+)$')
 
     def test_every_answer_says_where_its_time_went(self):
         for path, status in [("/fn/default/hello-c/", 200), ("/fn/default/nobody/", 404), ("/nowhere", 404), ("/healthz", 200)]:
