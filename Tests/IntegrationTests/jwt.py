@@ -12,6 +12,10 @@ import unittest
 
 from run import SWIFTLET, Host, make_work, wait_for
 
+# Of all keys; gone when the program ends.
+FOLDER = tempfile.TemporaryDirectory()
+unittest.addModuleCleanup(FOLDER.cleanup)
+
 ECHO = r"""
 #include <string.h>
 #include "swiftlet_handler.h"
@@ -50,8 +54,8 @@ class Key:
 
     def __init__(self, kid, algorithm="ES256"):
         self.kid, self.algorithm = kid, algorithm
-        self.folder = tempfile.TemporaryDirectory()
-        self.file = pathlib.Path(self.folder.name) / "key.pem"
+        self.folder = pathlib.Path(tempfile.mkdtemp(dir=FOLDER.name))
+        self.file = self.folder / "key.pem"
         openssl("genpkey", *self.OPTIONS[algorithm], "-out", str(self.file))
 
     def jwk(self):
@@ -67,7 +71,7 @@ class Key:
 
     def sign(self, data):
         if self.algorithm == "EdDSA":
-            file = pathlib.Path(self.folder.name) / "data"
+            file = self.folder / "data"
             file.write_bytes(data)
             return openssl("pkeyutl", "-sign", "-rawin", "-inkey", str(self.file), "-in", str(file))
         signature = openssl("dgst", "-sha256", "-sign", str(self.file), data=data)
