@@ -1,6 +1,6 @@
 # The words of this house; `make help` lists them.
 PREFIX := .build/swiftlet
-.PHONY: help setup build run demo test test-vm fuzz check attack cycles bench fmt clean
+.PHONY: help setup build run demo test test-vm fuzz check attack cycles bench sbom fmt clean
 
 help: ## list these words
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -37,6 +37,9 @@ cycles: build ## load and unload models 1,000 times, and compare what the host h
 
 bench: build ## measure against baselines; ONLY=cold runs a part
 	@Bench/run.py $(PREFIX) $(ONLY)
+
+sbom: build ## write what Swiftlet consists of to .build/sbom.cdx.json, as CycloneDX
+	@scripts/sbom $(PREFIX) .build/sbom.cdx.json
 
 fmt: ## put the Swift sources into the house format
 	@scripts/format

@@ -223,7 +223,9 @@ class Swiftlet:
         line = self.process.stdout.readline()
         if not line:
             raise CouldNotRun("the host did not start: " + (self.work / "host.log").read_text())
-        self.url = json.loads(line)["url"]
+        ready = json.loads(line)
+        self.url = ready["url"]
+        self.key = ready.get("admin_key")
         self.client = Client(self.url)
         while self.client.get("/readyz")[0] != 200:
             if time.perf_counter() > begin + 20:
@@ -233,9 +235,10 @@ class Swiftlet:
     def cli(self, *words):
         done = subprocess.run(
             [self.command, *words], capture_output=True, text=True, timeout=120,
-            env={"SWIFTLET_HOST": self.url} | environment())
+            env={"SWIFTLET_HOST": self.url, "SWIFTLET_KEY": self.key or ""} | environment())
         if done.returncode != 0:
             raise CouldNotRun(f"swiftlet {' '.join(map(str, words))}: {done.stderr}")
+        return done.stdout
 
     def workers(self):
         """Live workers, as `swiftlet ps` lists them."""
@@ -366,16 +369,16 @@ def echo_front(program, loops, processes):
 class Nginx:
     """nginx with `return 200`, a worker a core, on a free port; timed from exec to its first answer."""
 
-    def __init__(self, workers, port):
+    def __init__(self, workers, port, answer="hello\\n", type="text/plain"):
         program = tool("nginx")
         self.work = pathlib.Path(tempfile.mkdtemp(prefix="swiftlet-bench-"))
         (self.work / "nginx.conf").write_text(f"""
             daemon off; pid {self.work}/pid; error_log {self.work}/error.log; worker_processes {workers};
             events {{ worker_connections 4096; }}
-            http {{ access_log off; keepalive_requests 100000000; default_type text/plain;
+            http {{ access_log off; keepalive_requests 100000000; default_type {type};
                 client_body_temp_path {self.work}; proxy_temp_path {self.work}; fastcgi_temp_path {self.work};
                 uwsgi_temp_path {self.work}; scgi_temp_path {self.work};
-                server {{ listen 127.0.0.1:{port} reuseport; location / {{ return 200 "hello\\n"; }} }} }}
+                server {{ listen 127.0.0.1:{port} reuseport; location / {{ return 200 '{answer}'; }} }} }}
             """)
         self.url = f"http://127.0.0.1:{port}"
         begin = time.perf_counter()
@@ -409,11 +412,18 @@ def free_port():
         return one.getsockname()[1]
 
 
-def load(url, connections, seconds):
-    """A closed loop of GETs: requests a second, and the p50 and p99 of their times in microseconds."""
-    done = subprocess.run(
-        [tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url], capture_output=True, text=True,
-        timeout=seconds + 30)
+def load(url, connections, seconds, headers={}, body=None):
+    """A closed loop of GETs, or POSTs of a body: requests a second, and the p50 and p99 of their times in microseconds."""
+    words = [tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
+    for name, value in headers.items():
+        words += ["-H", f"{name}: {value}"]
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        if body is not None:
+            # ASCII of JSON means the same in Lua. The request is made once, not each time.
+            script.write(f'wrk.method = "POST"\nwrk.body = {json.dumps(body)}\n')
+            script.flush()
+            words += ["-s", script.name]
+        done = subprocess.run([*words, url], capture_output=True, text=True, timeout=seconds + 30)
     text = done.stdout
     if "Non-2xx" in text or "Socket errors" in text:
         raise CouldNotRun(f"wrk against {url} met errors: {text}")

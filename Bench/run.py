@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 
+import door
 import llm
 from measure import (
     ORDER, Caller, CouldNotRun, Nginx, Paced, Spawner, Swiftlet, anonymous_bytes, compiled, echo_front, free_port, group_bytes,
@@ -256,7 +257,7 @@ def bytes_a_connection(url, pids):
 
 BENCHMARKS = {
     "cold": cold, "fresh": fresh, "density": density, "warm.ipc": warm_ipc, "warm.http": warm_http, "host": idle_host,
-    **llm.BENCHMARKS}
+    **door.BENCHMARKS, **llm.BENCHMARKS}
 
 
 def main():

@@ -57,6 +57,15 @@ replace() {
 # sum_of FILE…: one short key for the content of files.
 sum_of() { cat "$@" | sha256sum | cut -c1-16; }
 
+# python_version: as in 3.11.
+python_version() { python3 -c 'import sys; print(*sys.version_info[:2], sep=".")'; }
+
+# make_venv FOLDER: venvs can't be moved, so a stamp and not a rename says that one is complete.
+make_venv() {
+    rm -rf "$1"
+    NEXT="install python3-venv, then run this again" run "python3 -m venv" python3 -m venv "$1"
+}
+
 # enter_deps FOLDER: where results go (DEPS), and a folder there to build in (BUILD) for one script at a time.
 enter_deps() {
     STEP_NAME=start

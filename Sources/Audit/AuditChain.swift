@@ -16,14 +16,15 @@ struct AuditChain {
 
     /// - Parameters:
     ///   - floor: the log's anchor before the files were read.
-    ///   - ceiling: the anchor after: a host may have written meanwhile.
+    ///   - latest: reads the anchor again: a host may write meanwhile, and announces before it does.
     ///   - expected: what somebody kept elsewhere.
-    func check(floor: AuditHead, ceiling: AuditHead, expected: AuditPoint?) throws -> AuditReport {
+    func check(floor: AuditHead, latest: @escaping () throws -> AuditHead, expected: AuditPoint?) throws -> AuditReport
+    {
         if let expected, expected.count < floor.start.count {
             throw AuditDamage(
                 kind: .cutOut, number: expected.count, detail: "it was archived; look there for what you expect")
         }
-        var walk = Walk(at: floor.start, floor: floor, ceiling: ceiling, expected: expected)
+        var walk = Walk(at: floor.start, floor: floor, ceiling: floor, latest: latest, expected: expected)
         for (index, first) in segments.enumerated() where first > floor.start.count {
             let bytes = try load(first)
             let isLast = index == segments.count - 1
@@ -46,7 +47,7 @@ struct AuditChain {
                     throw AuditDamage(
                         kind: isLast ? .tailCut : .cutOut, number: walk.at.count + 1, detail: "its bytes end before it")
                 default:
-                    guard walk.at.count < ceiling.announced.count else {
+                    guard try walk.mayGoOn() else {
                         throw AuditDamage(
                             kind: .inserted, number: walk.at.count + 1, detail: "there are bytes behind the last entry")
                     }
@@ -86,39 +87,48 @@ struct AuditChain {
 private struct Walk {
     var at: AuditPoint
     let floor: AuditHead
-    let ceiling: AuditHead
+    /// The newest anchor that was looked at.
+    var ceiling: AuditHead
+    let latest: () throws -> AuditHead
     let expected: AuditPoint?
 
     /// Everything that must be there was seen.
     var mayEndHere: Bool { at.count >= floor.settled.count }
 
-    mutating func add(_ entry: AuditEntry) throws(AuditDamage) {
+    /// Something was announced that follows.
+    mutating func mayGoOn() throws -> Bool {
+        if at.count >= ceiling.announced.count { ceiling = try latest() }
+        return at.count < ceiling.announced.count
+    }
+
+    mutating func add(_ entry: AuditEntry) throws {
         guard entry.previous == at.hash else {
             throw AuditDamage(
                 kind: .changed, number: entry.number,
                 detail: "it doesn't follow entry \(at.count) as that is now: one of the two was rewritten")
         }
-        guard entry.number <= ceiling.announced.count else {
+        guard try mayGoOn() else {
             throw AuditDamage(
                 kind: .inserted, number: entry.number, detail: "the anchor knows \(ceiling.announced.count) entries")
         }
         at = AuditPoint(count: entry.number, hash: entry.hash)
-        try compare()
+        try compare(floor.settled, "the anchor")
+        if let expected { try compare(expected, "what you expect") }
     }
 
-    func compare() throws(AuditDamage) {
-        for (point, name) in [
-            (floor.settled, "the anchor"), (floor.announced, "the anchor"), (ceiling.settled, "the anchor"),
-            (ceiling.announced, "the anchor"), (expected ?? at, "what you expect"),
-        ] where point.count == at.count && point.hash != at.hash {
-            throw AuditDamage(
-                kind: .changed, number: at.count, detail: "\(name) says \(point.hash), and the entry is \(at.hash)")
-        }
+    private func compare(_ point: AuditPoint, _ name: String) throws(AuditDamage) {
+        guard point.count == at.count, point.hash != at.hash else { return }
+        throw AuditDamage(
+            kind: .changed, number: at.count, detail: "\(name) says \(point.hash), and the entry is \(at.hash)")
     }
 
-    func finish(unfinishedBytes: Int) throws(AuditDamage) -> AuditReport {
+    mutating func finish(unfinishedBytes: Int) throws -> AuditReport {
+        // What was announced a moment ago may have failed, and something else have its number.
+        if at.count == ceiling.announced.count, at.hash != ceiling.announced.hash { ceiling = try latest() }
+        try compare(ceiling.announced, "the anchor")
         // A log without entries was never compared.
-        try compare()
+        try compare(floor.settled, "the anchor")
+        if let expected { try compare(expected, "what you expect") }
         guard mayEndHere else {
             throw AuditDamage(
                 kind: .tailCut, number: at.count + 1,

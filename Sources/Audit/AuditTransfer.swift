@@ -45,7 +45,7 @@ package enum AuditTransfer {
             try AuditPlace.make(place.directory)
             let head = AuditHead(start: start, settled: end, announced: end)
             let chain = AuditChain(segments: try place.segments()) { try AuditPlace.read(place.segment($0)) ?? [] }
-            _ = try chain.check(floor: head, ceiling: head, expected: end)
+            _ = try chain.check(floor: head, latest: { head }, expected: end)
             let key = AuditKey.random()
             try AuditPlace.create(place.head, head.sealed(by: key))
             try AuditPlace.create(place.key, key.bytes)

@@ -14,7 +14,7 @@ package enum AuditVerification {
                     try AuditPlace.read(place.segment(first)) ?? []
                 }
                 let report = Result {
-                    try chain.check(floor: floor, ceiling: try readHead(place, key), expected: expected)
+                    try chain.check(floor: floor, latest: { try readHead(place, key) }, expected: expected)
                 }
                 // An archive went away under our eyes: then what was read means nothing.
                 guard try readHead(place, key).start == floor.start else { continue }

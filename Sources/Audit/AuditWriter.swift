@@ -200,7 +200,7 @@ extension AuditWriter {
                 count: first - 1, hash: first == head.settled.count + 1 ? head.settled.hash : begin.previous),
             settled: head.settled, announced: head.announced)
         let chain = AuditChain(segments: [first]) { _ in bytes }
-        let report = try chain.check(floor: floor, ceiling: floor, expected: nil)
+        let report = try chain.check(floor: floor, latest: { floor }, expected: nil)
         if report.end.count == head.announced.count {
             return (bytes.count - report.unfinishedBytes, report.end, begin.milliseconds)
         }

@@ -70,7 +70,7 @@ package enum Backup {
         let archive = try ArchiveWriter(part)
         var contents = BackupContents(version: version, createdAt: WallClock.milliseconds)
         let sources = databases.map { ($0, "\(work)/\($0)") } + artefacts.map { ($0, "\(state)/\($0)") }
-        guard try addAll(sources, to: archive, &contents) else { return nil }
+        guard try addAll(sources, to: archive, &contents), try keysAreTheSame(state, work) else { return nil }
         var head: AuditPoint?
         if unsafe access("\(state)/audit/head", F_OK) == 0 {
             let log = try AuditTransfer.files(of: state)
@@ -86,6 +86,14 @@ package enum Backup {
         return BackupSummary(
             files: contents.files.count, bytes: contents.files.reduce(0) { $0 + $1.bytes }, audit: head,
             leftOut: contents.leftOut)
+    }
+
+    /// False when the tenants' keys changed since they were copied: an artefact may be sealed with one that the copy doesn't know.
+    private static func keysAreTheSame(_ state: String, _ work: String) throws -> Bool {
+        let (copied, now) = ("\(work)/vault.db", "\(work)/vault.now")
+        guard unsafe access(copied, F_OK) == 0 else { return true }
+        try Database(path: "\(state)/vault.db").run("VACUUM INTO ?1", [now])
+        return FileManager.default.contentsEqual(atPath: copied, andPath: now)
     }
 
     /// False when a file is gone.
@@ -149,10 +157,9 @@ package enum Backup {
     private static func vanished(_ state: String) -> RuntimeError {
         RuntimeError(
             .unavailable, step: "back up \(state)",
-            cause: "files of deployments that the registry names are missing, \(tries) times in a row",
-            next:
-                "try again while less is deployed; if it stays, deploy what `swiftlet doctor` or the host's log names again"
-        )
+            cause:
+                "files of deployments went, or keys and secrets changed, while they were copied, \(tries) times in a row",
+            next: "try again while less is deployed; if it stays, look into artefacts/ for what `swiftlet ls` lists")
     }
 }
 

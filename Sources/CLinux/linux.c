@@ -290,6 +290,10 @@ void clinux_reset_on_close(int fd) {
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
+int clinux_exchange(const char *one, const char *other) {
+    return renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE) == 0 ? 0 : -errno;
+}
+
 int clinux_reserve(int fd, off_t from, off_t size) {
     int result;
     do result = fallocate(fd, FALLOC_FL_KEEP_SIZE, from, size); while (result == -1 && errno == EINTR);

@@ -15,10 +15,12 @@ package final class Deployment: Sendable, Equatable {
     package let createdAt: Int64
     /// What it consists of, by name.
     package let files: [ArtefactFile]
+    /// The trusted key that signed it, when it was deployed; nil: none did.
+    package let signer: String?
 
     package init(
         tenant: String, name: String, kind: PluginKind, digest: String, manifest: Manifest, createdAt: Int64,
-        files: [ArtefactFile] = []
+        files: [ArtefactFile] = [], signer: String? = nil
     ) {
         self.tenant = tenant
         self.name = name
@@ -27,18 +29,19 @@ package final class Deployment: Sendable, Equatable {
         self.manifest = manifest
         self.createdAt = createdAt
         self.files = files
+        self.signer = signer
     }
 
     /// The same with what is known of its files.
     package func with(_ files: [ArtefactFile]) -> Deployment {
         Deployment(
             tenant: tenant, name: name, kind: kind, digest: digest, manifest: manifest, createdAt: createdAt,
-            files: files)
+            files: files, signer: signer)
     }
 
     package static func == (a: Deployment, b: Deployment) -> Bool {
         a.tenant == b.tenant && a.name == b.name && a.kind == b.kind && a.digest == b.digest
-            && a.manifest == b.manifest && a.createdAt == b.createdAt && a.files == b.files
+            && a.manifest == b.manifest && a.createdAt == b.createdAt && a.files == b.files && a.signer == b.signer
     }
 
     package var key: FunctionKey { FunctionKey(tenant: tenant, name: name) }

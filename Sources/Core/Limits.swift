@@ -25,6 +25,8 @@ package struct Limits: Sendable, Equatable {
     package var bodyBytes: UInt64
     /// The largest response body.
     package var responseBytes: UInt64
+    /// Requests to it; nil: not bounded.
+    package var rate: RequestRate?
 
     /// What a manifest that says nothing gets.
     package init(defaultsFor kind: PluginKind) {

@@ -191,7 +191,7 @@ extension Manifest {
 extension Manifest {
     private static let limitKeys = [
         "memory_mb", "device_memory_mb", "timeout_ms", "concurrency", "queue", "queue_timeout_ms", "cpu_percent",
-        "cpu_weight", "threads", "files", "body_mb", "response_mb", "step_ms",
+        "cpu_weight", "threads", "files", "body_mb", "response_mb", "step_ms", "requests_per_second", "burst",
     ]
 
     private mutating func readLimits(_ reader: ManifestReader) throws(RuntimeError) {
@@ -217,6 +217,13 @@ extension Manifest {
         if let n = try asked.integer("body_mb", in: Range.bodyMebibytes) { limits.bodyBytes = UInt64(n) << 20 }
         if let n = try asked.integer("response_mb", in: Range.responseMebibytes) {
             limits.responseBytes = UInt64(n) << 20
+        }
+        limits.rate = try RequestRate(asked)
+        guard kind == .handler || limits.rate == nil else {
+            throw RuntimeError(
+                .manifestInvalid, step: reader.step,
+                cause: "'limits.requests_per_second' is for handlers: models are called by many tenants",
+                next: "remove it; a tenant's quotas bound its calls of models (docs/quotas.md)")
         }
         if let n = try asked.integer("step_ms", in: Range.stepMilliseconds) {
             guard kind == .backend else {

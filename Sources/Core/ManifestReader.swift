@@ -4,7 +4,7 @@
 package struct ManifestReader {
     package let step: String
     /// "limits." for the members of `limits`.
-    let prefix: String
+    package let prefix: String
     package let members: [String: JSONValue]
     private let docs: String
 

@@ -59,6 +59,10 @@ extension Manifest {
             "body_mb": .integer(Int64(limits.bodyBytes >> 20)),
             "response_mb": .integer(Int64(limits.responseBytes >> 20)),
         ]
+        if let rate = limits.rate {
+            members["requests_per_second"] = .number(rate.perSecond)
+            members["burst"] = .integer(Int64(rate.burst))
+        }
         if kind == .backend { members["step_ms"] = .integer(Int64(limits.stepMilliseconds)) }
         if limits.deviceMemoryBytes > 0 {
             members["device_memory_mb"] = .integer(Int64(limits.deviceMemoryBytes >> 20))

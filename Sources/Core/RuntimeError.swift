@@ -8,8 +8,11 @@ package struct RuntimeError: Error, Sendable, Equatable, CustomStringConvertible
     package let cause: String
     /// What the reader can do now.
     package let next: String
+    /// The limit that refused it, when one did.
+    package var limit: LimitHit?
 
-    package init(_ code: Code, step: String, cause: String, next: String) {
+    package init(_ code: Code, step: String, cause: String, next: String, limit: LimitHit? = nil) {
+        self.limit = limit
         self.code = code
         self.step = step
         self.cause = cause

@@ -4,6 +4,7 @@ internal import HTTP
 internal import Platform
 internal import Registry
 internal import Scheduler
+internal import Signing
 internal import Vault
 internal import Workers
 
@@ -51,6 +52,14 @@ extension Gateway {
         case .deploy: deploy(exchange, tenant: tenant, name: nil, requestID: requestID)
         case .deployNamed: deploy(exchange, tenant: tenant, name: key.name, requestID: requestID)
         case .removeFunction: remove(exchange, key, requestID: requestID)
+        case .readBillOfMaterials: billOfMaterials(exchange, key, requestID: requestID)
+        case .listTrustedKeys, .listPlatformTrustedKeys:
+            listTrustedKeys(exchange, TrustScope(match.tenant), requestID: requestID)
+        case .trustKey, .trustPlatformKey:
+            trustKey(exchange, match.names["keyid"] ?? "", TrustScope(match.tenant), requestID: requestID)
+        case .distrustKey, .distrustPlatformKey:
+            distrustKey(exchange, match.names["keyid"] ?? "", TrustScope(match.tenant), requestID: requestID)
+        case .setUnsigned: setUnsigned(exchange, of: tenant, requestID: requestID)
         case .listAudit, .listTenantAudit: listAudit(exchange, of: match.tenant, requestID: requestID)
         case .showAuditHead: showAuditHead(exchange, requestID: requestID)
         case .verifyAudit: verifyAudit(exchange, requestID: requestID)
@@ -70,7 +79,8 @@ extension Gateway {
         case .setSecret, .setFunctionSecret: setSecret(exchange, match.secret, requestID: requestID)
         case .removeSecret, .removeFunctionSecret: removeSecret(exchange, match.secret, requestID: requestID)
         case .rotateDataKey: rotateDataKey(exchange, of: tenant, requestID: requestID)
-        case .health, .ready, .function, .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize,
+        case .health, .ready, .openAPI, .function, .chatCompletions, .completions, .embeddings, .rerank, .tokenize,
+            .detokenize,
             .messages, .countTokens, .otherMessages, .responses, .otherResponses, .models, .tensors, .metrics:
             preconditionFailure("\(match.route) is served elsewhere")
         }
@@ -152,6 +162,7 @@ extension Deployment {
         if let model = files.first(where: { $0.name == manifest.model }) {
             members["model_sha256"] = .string(model.sha256)
         }
+        members["signed_by"] = signer.map(JSONValue.string) ?? .null
         if kind == .handler { members["access"] = .string(manifest.access.rawValue) }
         return .object(members)
     }

@@ -33,11 +33,21 @@ extension Gateway {
     func noteDenied(_ exchange: HTTPExchange, _ match: RouteMatch, _ error: RuntimeError, requestID: String) {
         let principal = (exchange.context as? Caller)?.principal ?? .anonymous
         // A stranger's try concerns whom it was aimed at; what a tenant tries elsewhere is told to nobody there.
-        let tenant = principal.isAnonymous ? match.tenant : principal.tenant
+        let tenant =
+            principal.isAnonymous ? match.tenant ?? Self.owner(match.route, exchange.request.path) : principal.tenant
         let denied = event(
             exchange, principal, tenant: tenant, act: AuditAct.denied,
             target: "\(match.route.rawValue) \(exchange.request.path)", requestID: requestID)
         shared.audit.deny(denied.answered(error.httpStatus, tenant: nil, detail: error.cause))
+    }
+
+    /// The tenant whose function a path names.
+    private static func owner(_ route: Route, _ path: String) -> String? {
+        guard route == .function, let name = path.split(separator: "/").dropFirst().first, Names.isValid(String(name))
+        else {
+            return nil
+        }
+        return String(name)
     }
 
     private func event(

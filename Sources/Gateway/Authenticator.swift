@@ -34,7 +34,7 @@ package final class Authenticator: Sendable {
         let isLocal = trustsLoopback && Loopback.isOwn(request)
         guard let shown else { return .success(operatorPrincipal(of: request) ?? (isLocal ? .local : .anonymous)) }
         if APIKey.looksLikeOne(shown) { return issued(shown, request) }
-        if let tokens { return checked(shown, tokens, request) }
+        if let tokens, !isLocal || JWTAuthority.looksLikeToken(shown) { return checked(shown, tokens, request) }
         // Clients of the OpenAI routes can't be without a key: on this machine they may send any word.
         if isLocal { return .success(.local) }
         return .failure(failed(AuthenticationFault(.invalid, "it is no key of this host", isOurs: false), request))
@@ -57,6 +57,12 @@ package final class Authenticator: Sendable {
         return .success(found.principal)
     }
 
+    /// False when the request came by a host name of another tenant: there only that one's things are.
+    func finds(_ tenant: String, by request: HTTPRequest) -> Bool {
+        guard let tls, request.serverName != nil, let owner = tls.tenant(of: request) else { return true }
+        return owner == tenant
+    }
+
     /// Who is known by a certificate alone. A key that is shown with it says more exactly who asks.
     private func operatorPrincipal(of request: HTTPRequest) -> Principal? {
         guard let certificate = request.clientCertificate, let name = tls?.role(of: request),
@@ -68,7 +74,16 @@ package final class Authenticator: Sendable {
     private func checked(_ token: String, _ tokens: any TokenAuthority, _ request: HTTPRequest)
         -> Result<Principal, AuthenticationFault>
     {
-        tokens.authenticate(token, now: WallClock.milliseconds).mapError { failed($0, request) }
+        switch tokens.authenticate(token, now: WallClock.milliseconds) {
+        case .failure(let fault): return .failure(failed(fault, request))
+        case .success(let principal):
+            // An issuer knows names, not who was made here, or deleted.
+            if let tenant = principal.tenant, registry.snapshot.tenants[tenant] == nil {
+                return .failure(
+                    failed(AuthenticationFault(.invalid, "the tenant of the token is not one of this host"), request))
+            }
+            return .success(principal)
+        }
     }
 
     /// Takes a wrong credential down against its address.

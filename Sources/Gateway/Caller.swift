@@ -6,11 +6,42 @@ final class Caller {
     let route: Route
     let requestID: String
     let principal: Principal
+    /// Where it is counted, while it is.
+    var limits: LimitPath?
+    private var isQueued = false
 
     init(route: Route, requestID: String, principal: Principal) {
         self.route = route
         self.requestID = requestID
         self.principal = principal
+    }
+
+    // Whatever was not told to end is counted out here: nothing holds a caller that is no longer served.
+    deinit { leave() }
+
+    /// It is over, as far as limits count; once more does no harm.
+    func leave() {
+        guard let path = limits.take() else { return }
+        if isQueued { path.leaveQueue() }
+        isQueued = false
+        path.leave()
+    }
+
+    /// The tighter of a route's own bound and of the limits'.
+    func bodyLimit(_ own: Int) -> Int { min(own, limits?.body.map { Int(clamping: $0.most) } ?? .max) }
+
+    /// A place in the queues, if they are bounded. Returns who has none left.
+    func enterQueue() -> LimitHit? {
+        guard let limits, !isQueued else { return nil }
+        let hit = limits.enterQueue()
+        isQueued = hit == nil
+        return hit
+    }
+
+    func leaveQueue() {
+        guard isQueued else { return }
+        isQueued = false
+        limits?.leaveQueue()
     }
 }
 

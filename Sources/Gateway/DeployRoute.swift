@@ -8,6 +8,7 @@ internal import Platform
 internal import PluginHost
 internal import Registry
 internal import Scheduler
+internal import Signing
 internal import Workers
 
 extension Gateway {
@@ -18,12 +19,15 @@ extension Gateway {
                 ? refuse(exchange, match, refusal, requestID: requestID)
                 : answer(exchange, refusal, requestID: requestID)
         }
+        let limit = PluginAdmission.largestArchive(of: tenant)
+        if let length = exchange.request.contentLength, length > limit {
+            return answer(exchange, Self.tooLarge(limit), requestID: requestID)
+        }
         let path = shared.store.uploadPath(named: "upload-\(shared.requestIDs.number()).tar", tenant: tenant)
         do {
             let upload = Upload(try FileDescriptor.open(path, flags: O_WRONLY | O_CREAT | O_EXCL), path: path)
             exchange.onClose = { upload.discard() }
             let own = LoopBound((self, exchange), on: loop)
-            let limit = PluginAdmission.largestArchive(of: tenant)
             var received: UInt64 = 0
             exchange.onBody = { bytes, isEnd in
                 let (gateway, exchange) = own.value
@@ -48,6 +52,7 @@ extension Gateway {
             if tenant != Deployment.platform { try Tenant.validate(tenant) }
             guard shared.registry.snapshot.isServed(tenant) else { throw Self.isSuspended(tenant) }
             let principal = exchange.caller.principal
+            try checkUpload(exchange, tenant, name)
             // A key for some functions says which one it brings.
             guard name.map(principal.mayTouch) ?? (principal.functions == nil) else {
                 throw Authorization.forbidden(.deploy, principal, tenant)
@@ -72,22 +77,67 @@ extension Gateway {
 
     /// Blocks: files are written and a worker is asked.
     private static func publish(_ path: String, tenant: String, name: String?, _ shared: GatewayShared)
-        throws(RuntimeError) -> Deployment
+        throws(RuntimeError) -> Admission
     {
         let probe = PluginProbe(host: shared.host)
         let inUse = shared.registry.snapshot.digests[tenant] ?? []
-        let deployment = try PluginAdmission(store: shared.store).admit(
-            archive: path, tenant: tenant, name: name, inUse: inUse.contains
+        let admission = try PluginAdmission(store: shared.store).admit(
+            archive: path, tenant: tenant, name: name, trust: shared.trust.trust(of: tenant), inUse: inUse.contains
         ) { (deployment, root) throws(RuntimeError) in
             // Said now, not to whoever calls the model first. The probe itself gets no device.
             _ = try deployment.manifest.device?.nodes(for: deployment.key)
             try checkBudget(deployment, shared)
             try probe.check(deployment, root: root)
         }
+        let deployment = admission.deployment
+        do throws(RuntimeError) {
+            try checkStorage(deployment, shared)
+        } catch {
+            if !inUse.contains(deployment.digest) { shared.store.remove(tenant: tenant, digest: deployment.digest) }
+            throw error
+        }
+        if let warning = admission.warning {
+            Log.error(
+                "an artefact without a trusted signature was deployed",
+                [("function", "\(deployment.key)"), ("digest", deployment.digest), ("cause", warning)])
+        }
         try shared.registry.publish(deployment)
         shared.refreshModels()
         shared.dispatcher.outdate { $0.key == deployment.key && $0.directory != deployment.directoryName }
-        return deployment
+        return admission
+    }
+
+    private static func checkStorage(_ deployment: Deployment, _ shared: GatewayShared) throws(RuntimeError) {
+        guard let room = shared.limits.storageLeft(of: deployment.tenant, without: deployment.key),
+            deployment.storedBytes > room.left
+        else { return }
+        throw noRoom(deployment.storedBytes, deployment.tenant, room, shared)
+    }
+
+    /// What can't fit, whatever it replaces, is not taken in.
+    private func checkUpload(_ exchange: HTTPExchange, _ tenant: String, _ name: String?) throws(RuntimeError) {
+        guard let length = exchange.request.contentLength,
+            let room = shared.limits.storageLeft(
+                of: tenant, without: name.map { FunctionKey(tenant: tenant, name: $0) })
+        else { return }
+        // Heads and padding of an archive are not stored.
+        let padding: UInt64 = 1 << 20
+        guard length > (name == nil ? room.most : room.left) + padding else { return }
+        throw Self.noRoom(length, tenant, room, shared)
+    }
+
+    private static func noRoom(
+        _ bytes: UInt64, _ tenant: String, _ room: (level: LimitLevel, most: UInt64, left: UInt64),
+        _ shared: GatewayShared
+    ) -> RuntimeError {
+        let hit = LimitHit(room.level, .storage)
+        shared.limits.count(hit)
+        return RuntimeError(
+            .insufficientStorage, step: "limit storage_mb",
+            cause:
+                "it takes \(mebibytes(bytes)) MiB, and \(mebibytes(room.left)) of the \(mebibytes(room.most)) MiB that the "
+                + (room.level == .tenant ? "tenant \(tenant)" : "platform") + " may store are left",
+            next: "remove functions with `swiftlet rm`, or ask \(owner(room.level)) for more", limit: hit)
     }
 
     private static func checkBudget(_ deployment: Deployment, _ shared: GatewayShared) throws(RuntimeError) {

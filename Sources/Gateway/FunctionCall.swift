@@ -34,6 +34,10 @@ final class FunctionCall: InvocationSink {
     private var openCalls: [UInt32: () -> Void] = [:]
     /// Nanoseconds inside calls of models; calls that overlap count each.
     private var modelTime: UInt64 = 0
+    /// Between asking for a worker and the answer to that.
+    private var isWaiting = false
+    /// Set where its CPU time is bounded.
+    private var meter: CPUMeter?
     /// Of the answer; 0: it has none yet.
     private var status = 0
     private var bytesOut: UInt64 = 0
@@ -58,7 +62,7 @@ final class FunctionCall: InvocationSink {
     func begin() {
         // The exchange lets go of what it calls when it is over.
         exchange.onClose = { [self] in callerLeft() }
-        let limit = deployment.manifest.limits.bodyBytes
+        let limit = bodyLimit
         if let length = exchange.request.contentLength {
             if length > limit { return refuse(tooLarge()) }
             if length == 0 { return acquire(body: [], complete: true) }
@@ -73,21 +77,41 @@ final class FunctionCall: InvocationSink {
         acquire(body: [], complete: false)
     }
 
+    /// The tighter of what the function takes and what its caller may send.
+    private var bodyLimit: UInt64 {
+        min(deployment.manifest.limits.bodyBytes, exchange.caller.limits?.body?.most ?? .max)
+    }
+
     private func acquire(body: [UInt8], complete: Bool, again: Bool = false) {
         isAcquiring = true
         let own = LoopBound(self, on: gateway.loop)
+        isWaiting = true
+        let full = again ? nil : exchange.caller.enterQueue()
         gateway.shared.dispatcher.acquire(
             spec, idleMilliseconds: UInt64(deployment.manifest.idleTimeoutMilliseconds),
-            mayGoAhead: complete && body.count <= Self.oneFrame, again: again, on: gateway.loop
-        ) { _, result, place in own.value.leased(result, place, body: body, complete: complete) }
+            mayGoAhead: complete && body.count <= Self.oneFrame, mayWait: full == nil, again: again, on: gateway.loop
+        ) { _, result, place in
+            let call = own.value
+            if let full, case .failure(let error) = result, error.code == .queueFull {
+                call.isWaiting = false
+                call.gateway.shared.limits.count(full)
+                return call.refuse(Gateway.queueIsFull(full, call.deployment.key))
+            }
+            call.leased(result, place, body: body, complete: complete)
+        }
     }
 
     private func leased(_ result: Result<Lease, RuntimeError>, _ place: Place, body: [UInt8], complete: Bool) {
+        isWaiting = false
+        exchange.caller.leaveQueue()
         switch result {
-        case .failure(let error): refuse(error)
+        case .failure(let error):
+            if let hit = error.limit { gateway.shared.limits.count(hit) }
+            refuse(error)
         case .success(let lease):
             isCold = lease.isCold
             if clientGone {
+                exchange.caller.leave()
                 record("cancelled", status: 0)
                 let channel: WorkerChannel?
                 switch place {
@@ -122,6 +146,7 @@ final class FunctionCall: InvocationSink {
             queued: MonotonicTime.now.since(askedAt), sink: self)
         if case .behind = place { goAgain = { [unowned self] in acquire(body: body, complete: true, again: true) } }
         self.run = run
+        if exchange.caller.limits?.boundsCPU == true { meter = CPUMeter(lease.worker, place, isCold: lease.isCold) }
         guard !complete else { return }
         run.drained = { [exchange] in exchange.resumeBody() }
         exchange.onBody = { [self] bytes, isEnd in forward(bytes, isEnd: isEnd) }
@@ -129,7 +154,7 @@ final class FunctionCall: InvocationSink {
 
     private func forward(_ bytes: RawSpan, isEnd: Bool) {
         received += UInt64(bytes.byteCount)
-        guard received <= deployment.manifest.limits.bodyBytes else {
+        guard received <= bodyLimit else {
             let error = tooLarge()
             refusal = error
             gateway.answer(exchange, error, requestID: requestID)
@@ -141,18 +166,27 @@ final class FunctionCall: InvocationSink {
 
     private func callerLeft() {
         clientGone = true
+        // Who waits still is counted out when its turn comes, and who runs when its worker is done.
+        if !isWaiting, run == nil { exchange.caller.leave() }
         run?.cancel()
         // Nobody asks for a worker before the body is there.
         if !isAcquiring { record("cancelled", status: 0) }
     }
 
     private func refuse(_ error: RuntimeError) {
+        // While it runs in a worker it is counted.
+        if run == nil { exchange.caller.leave() }
         record(clientGone ? "cancelled" : UsageRow.refused, status: clientGone ? 0 : error.httpStatus)
         gateway.answer(exchange, error, requestID: requestID)
     }
 
     private func tooLarge() -> RuntimeError {
-        RuntimeError(
+        if let body = exchange.caller.limits?.body, body.most < deployment.manifest.limits.bodyBytes {
+            let hit = LimitHit(body.level, .body)
+            gateway.shared.limits.count(hit)
+            return Gateway.tooLarge(hit, body.most)
+        }
+        return RuntimeError(
             .payloadTooLarge, step: "read the body for \(deployment.key)",
             cause: "it is larger than \(deployment.manifest.limits.bodyBytes) bytes",
             next: "send less, or raise limits.body_mb in the manifest")
@@ -222,6 +256,9 @@ final class FunctionCall: InvocationSink {
     }
 
     func ended(_ outcome: Outcome, timings: InvocationTimings) {
+        if let meter { exchange.caller.limits?.useCPU(meter.used(), now: WallClock.milliseconds) }
+        // Before the answer: whoever has read it finds the place free.
+        exchange.caller.leave()
         if !openCalls.isEmpty {
             for giveUp in openCalls.values { giveUp() }
             openCalls = [:]

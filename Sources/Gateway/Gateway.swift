@@ -12,6 +12,7 @@ package final class Gateway: HTTPService {
     package let loop: EventLoop
     let packets = PacketBuffer()
     var parser = JSONParser()
+    var limitPaths: LimitPaths
     /// What is deployed, and what to start for the functions of it that were called.
     private var snapshot: RegistrySnapshot
     private var specs: [FunctionKey: (deployment: Deployment, worker: WorkerSpec)] = [:]
@@ -20,6 +21,7 @@ package final class Gateway: HTTPService {
         self.shared = shared
         self.loop = loop
         snapshot = shared.registry.snapshot
+        limitPaths = LimitPaths(shared.limits, snapshot)
     }
 
     package func begin(_ exchange: HTTPExchange) {
@@ -57,6 +59,7 @@ package final class Gateway: HTTPService {
         case "/healthz": .health
         case "/readyz": .ready
         case "/metrics": .metrics
+        case "/openapi.json": .openAPI
         case _ where path.hasPrefix("/v1/messages/"): .otherMessages
         case _ where path.hasPrefix("/v1/responses/"): .otherResponses
         case _ where path == "/v2" || path.hasPrefix("/v2/"): .tensors
@@ -78,6 +81,11 @@ package final class Gateway: HTTPService {
         exchange.context = Caller(route: match.route, requestID: requestID, principal: principal)
         if let refusal = Authorization.refusal(match.route, principal, tenant: match.tenant)
             ?? suspended(match, principal)
+        {
+            return refuse(exchange, match, refusal, requestID: requestID)
+        }
+        if let tenant = limitedTenant(exchange, match.route, principal),
+            let refusal = enter(exchange, tenant: tenant)
         {
             return refuse(exchange, match, refusal, requestID: requestID)
         }
@@ -104,6 +112,7 @@ package final class Gateway: HTTPService {
             let ready = shared.host.layers != nil && !shared.isDraining
             text(exchange, ready ? 200 : 503, ready ? "ready\n" : "starting or draining\n", requestID)
         case .metrics: metrics(exchange, requestID: requestID)
+        case .openAPI: openAPI(exchange, requestID: requestID)
         default: serveAdmin(exchange, match, requestID: requestID)
         }
     }
@@ -111,6 +120,9 @@ package final class Gateway: HTTPService {
     private func callFunction(_ exchange: HTTPExchange, number: UInt64, requestID: String) {
         guard let path = FunctionPath(exchange.request.path) else {
             return answer(exchange, Self.noFunction(exchange.request.path), requestID: requestID)
+        }
+        guard shared.authenticator.finds(path.key.tenant, by: exchange.request) else {
+            return answer(exchange, Self.noFunction("\(path.key)"), requestID: requestID)
         }
         let match = RouteMatch(route: .function, names: [:])
         let found = function(path.key)
@@ -135,6 +147,9 @@ package final class Gateway: HTTPService {
             return refuse(exchange, match, Self.isSuspended(path.key.tenant), requestID: requestID)
         }
         guard isReady else { return unseal(deployment, exchange, number: number, requestID: requestID) }
+        if let refusal = enter(exchange, tenant: path.key.tenant, function: deployment) {
+            return refuse(exchange, match, refusal, requestID: requestID)
+        }
         let call = FunctionCall(
             exchange, gateway: self, deployment: deployment, spec: spec, path: path.below, number: number,
             requestID: requestID)
@@ -183,26 +198,6 @@ package final class Gateway: HTTPService {
     }
 
     // MARK: answers
-
-    /// Answers with an error as JSON: `{"error":{"code","step","cause","next","request_id"}}`.
-    func answer(
-        _ exchange: HTTPExchange, _ error: RuntimeError, requestID: String, adding more: [(String, String)] = []
-    ) {
-        var body: [UInt8] = Array(#"{"error":{"code":"#.utf8)
-        for (label, value) in [
-            ("", error.code.name), (#","step":"#, error.step), (#","cause":"#, error.cause), (#","next":"#, error.next),
-            (#","request_id":"#, requestID),
-        ] {
-            body.append(contentsOf: label.utf8)
-            appendJSON(value, to: &body)
-        }
-        body.append(contentsOf: "}}\n".utf8)
-        var headers = standardHeaders(exchange, "application/json", requestID)
-        if [.queueFull, .unavailable, .crashLoop].contains(error.code) { _ = headers.append("retry-after", "1") }
-        if error.code == .unauthorized { _ = headers.append("www-authenticate", "Bearer realm=\"swiftlet\"") }
-        for (name, value) in more { _ = headers.append(name, value) }
-        exchange.respond(status: error.httpStatus, headers: headers, body: body)
-    }
 
     func text(_ exchange: HTTPExchange, _ status: Int, _ body: String, _ requestID: String, type: String = "text/plain")
     {

@@ -6,6 +6,7 @@ package import Ledger
 package import PluginHost
 package import Registry
 package import Scheduler
+package import Signing
 internal import Synchronization
 package import Vault
 package import Workers
@@ -20,11 +21,13 @@ package final class GatewayShared: Sendable {
     package let host: WorkerHost
     package let dispatcher: Dispatcher
     package let store: ArtefactStore
+    package let trust: TrustStore
     package let inference: InferenceService
     /// Every call that is over goes there, and nothing else counts calls.
     package let usage: UsageLedger
     package let vault: Vault
     package let authenticator: Authenticator
+    package let limits: LimitControl
     /// Every act and each denied access.
     package let audit: AuditLog
     /// What is erased with a tenant, in this order.
@@ -41,11 +44,13 @@ package final class GatewayShared: Sendable {
     private let draining = Atomic<Bool>(false)
 
     package init(
-        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, inference: InferenceService,
-        usage: UsageLedger, background: BackgroundQueue, files: BackgroundQueue, vault: Vault,
-        authenticator: Authenticator, audit: AuditLog, tenantData: [any TenantData],
+        registry: Registry, host: WorkerHost, dispatcher: Dispatcher, store: ArtefactStore, trust: TrustStore,
+        inference: InferenceService, usage: UsageLedger,
+        background: BackgroundQueue, files: BackgroundQueue, vault: Vault, authenticator: Authenticator,
+        audit: AuditLog, limits: LimitControl, tenantData: [any TenantData],
         refreshPolicies: @escaping @Sendable () -> Void
     ) {
+        self.limits = limits
         self.files = files
         self.vault = vault
         self.tenantData = tenantData
@@ -58,6 +63,7 @@ package final class GatewayShared: Sendable {
         self.host = host
         self.dispatcher = dispatcher
         self.store = store
+        self.trust = trust
         self.background = background
         refreshModels()
     }

@@ -17,6 +17,7 @@ extension Gateway {
         if let role = principal.role { members["role"] = .string(role.rawValue) }
         if let functions = principal.functions { members["functions"] = .array(functions.map { .string("\($0)") }) }
         if let models = principal.models { members["models"] = .array(models.map { .string("\($0)") }) }
+        if let limits = principal.limits { members["limits"] = limits.value }
         answer(exchange, .object(members), requestID)
     }
 
@@ -31,9 +32,8 @@ extension Gateway {
 
     /// POST: what `KeyRecord` reads. The answer is the only place where the key's text ever is.
     func createKey(_ exchange: HTTPExchange, for tenant: String?, requestID: String) {
-        let known = ["role", "scopes", "functions", "models", "comment", "expires_in_s"]
         let maker = exchange.caller.principal
-        readObject(exchange, known: known, requestID) { gateway, members in
+        readObject(exchange, known: KeyRecord.members, requestID) { gateway, members in
             gateway.change(exchange, requestID, status: 201) { shared throws(RuntimeError) in
                 let text = try APIKey(kind: tenant == nil ? .platform : .tenant)
                 let record = try KeyRecord(

@@ -1,5 +1,6 @@
 // Renders the counters under our names; MetricsCompat.swift under those of others.
 internal import Audit
+internal import Core
 internal import HTTP
 internal import Inference
 internal import Ledger
@@ -44,6 +45,10 @@ extension Gateway {
         text.begin("swiftlet_invocations_total", .counter, "Invocations that ended, by outcome.")
         for (outcome, count) in invoked.byOutcome.sorted(by: { $0.key < $1.key }) where outcome != UsageRow.refused {
             text.sample(label: "outcome", outcome, "\(count)")
+        }
+        text.begin("swiftlet_limit_refusals_total", .counter, "Requests that a limit refused, by level and limit.")
+        for row in shared.limits.refused {
+            text.sample([("level", row.level.rawValue), ("limit", row.kind.rawValue)], "\(row.count)")
         }
         add(usage, to: &text)
         let models = shared.inference.metrics

@@ -43,7 +43,7 @@ extension Gateway {
             return answer(
                 exchange, OpenAIError(status: 405, type: "invalid_request_error", message: "use POST"), requestID)
         }
-        exchange.collectBody(limit: Self.requestLimit) { [weak self] result in
+        exchange.collectBody(limit: exchange.caller.bodyLimit(Self.requestLimit)) { [weak self] result in
             guard let self else { return }
             switch result {
             case .failure(.interrupted): return
@@ -168,6 +168,7 @@ extension Gateway {
             _ = headers.append("retry-after", "\((wait + 999) / 1000)")
             _ = headers.append("retry-after-ms", "\(wait)")
         }
+        if error.status == 401 { _ = headers.append("www-authenticate", Self.challenge(exchange.request)) }
         // What no waiting mends is not to be tried again, whatever the status says to a client.
         if error.code == "insufficient_quota" { _ = headers.append("x-should-retry", "false") }
         let dialect = Dialect(exchange)

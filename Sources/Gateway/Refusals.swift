@@ -33,20 +33,28 @@ extension Gateway {
             requestID: requestID, retryAfterMilliseconds: fault.retryAfterMilliseconds)
     }
 
+    /// What a 401 says in `www-authenticate` (RFC 6750): whether something was shown that is no good.
+    static func challenge(_ request: HTTPRequest) -> String {
+        let isShown = request.headers.contains("authorization") || request.headers.contains("x-api-key")
+        return "Bearer realm=\"swiftlet\"" + (isShown ? ", error=\"invalid_token\"" : "")
+    }
+
     /// A caller who may not, or not now.
     func refuse(
         _ exchange: HTTPExchange, _ match: RouteMatch, _ error: RuntimeError, requestID: String,
         retryAfterMilliseconds: UInt64? = nil
     ) {
-        noteDenied(exchange, match, error, requestID: requestID)
+        let wait = retryAfterMilliseconds ?? error.limit?.retryAfterMilliseconds
+        // Who asks too much, and may have it, is counted and not denied access.
+        if error.limit == nil { noteDenied(exchange, match, error, requestID: requestID) }
         switch match.route {
         case .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize, .messages, .countTokens,
             .otherMessages, .responses, .otherResponses, .models:
-            answer(exchange, OpenAIError.refused(error, retryAfterMilliseconds), requestID)
-        case .tensors: fail(exchange, OpenAIError.refused(error, retryAfterMilliseconds), requestID)
+            answer(exchange, OpenAIError.refused(error, wait), requestID)
+        case .tensors: fail(exchange, OpenAIError.refused(error, wait), requestID)
         default:
-            let wait = retryAfterMilliseconds.map { [("retry-after", "\(($0 + 999) / 1000)")] } ?? []
-            answer(exchange, error, requestID: requestID, adding: wait)
+            let fields = wait.map { [("retry-after", "\(($0 + 999) / 1000)"), ("retry-after-ms", "\($0)")] } ?? []
+            answer(exchange, error, requestID: requestID, adding: fields)
         }
     }
 }
@@ -60,6 +68,7 @@ extension OpenAIError {
             case .forbidden: ("permission_error", "insufficient_permissions")
             case .rateLimited: ("rate_limit_error", "rate_limit_exceeded")
             case .unavailable: ("server_error", error.code.name)
+            case .payloadTooLarge: ("invalid_request_error", "request_too_large")
             default: ("permission_error", error.code.name)
             }
         return OpenAIError(

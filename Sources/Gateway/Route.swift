@@ -4,7 +4,7 @@ internal import Core
 /// What a request asks for. A new route gets a row here, and the switches that follow don't compile without it.
 enum Route: String, CaseIterable {
     // Anybody
-    case health, ready
+    case health, ready, openAPI
     // Functions and models
     case function, chatCompletions, completions, embeddings, rerank, tokenize, detokenize, messages, countTokens
     case otherMessages, responses, otherResponses, models, tensors
@@ -12,6 +12,7 @@ enum Route: String, CaseIterable {
     case whoAmI, listFunctions, deploy, deployNamed, removeFunction, readLog
     case showUsage
     case showTenant, listKeys, createKey, rotateKey, revokeKey
+    case listTrustedKeys, trustKey, distrustKey, setUnsigned, readBillOfMaterials
     case listSecrets, setSecret, removeSecret, listFunctionSecrets, setFunctionSecret, removeFunctionSecret,
         rotateDataKey
     // The platform's
@@ -19,6 +20,7 @@ enum Route: String, CaseIterable {
     case listTenants, createTenant, changeTenant, deleteTenant
     case listAudit, showAuditHead, verifyAudit, listTenantAudit
     case listPlatformKeys, createPlatformKey, rotatePlatformKey, revokePlatformKey
+    case listPlatformTrustedKeys, trustPlatformKey, distrustPlatformKey
 }
 
 extension Route {
@@ -34,7 +36,7 @@ extension Route {
 
     var access: Access {
         switch self {
-        case .health, .ready: .everybody
+        case .health, .ready, .openAPI: .everybody
         case .whoAmI: .known
         case .function: .function
         case .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize, .messages, .countTokens,
@@ -49,6 +51,10 @@ extension Route {
         case .listAudit, .showAuditHead, .verifyAudit: .permission(.readPlatform)
         case .deploy, .deployNamed, .removeFunction: .permission(.deploy)
         case .createKey, .rotateKey, .revokeKey: .permission(.manageTenant)
+        case .listTrustedKeys, .readBillOfMaterials: .permission(.read)
+        case .trustKey, .distrustKey, .setUnsigned: .permission(.manageTenant)
+        case .listPlatformTrustedKeys: .permission(.readPlatform)
+        case .trustPlatformKey, .distrustPlatformKey: .permission(.administer)
         case .metrics, .listWorkers, .describeHost, .listModels, .listTenants, .listPlatformKeys:
             .permission(.readPlatform)
         case .setAlias, .removeAlias, .changeTenant: .permission(.operate)
@@ -72,6 +78,7 @@ extension Route {
         switch self {
         case .health: (nil, "/healthz")
         case .ready: (nil, "/readyz")
+        case .openAPI: ("GET", "/openapi.json")
         case .function: (nil, "/fn/{tenant}/{function}")
         case .chatCompletions: ("POST", "/v1/chat/completions")
         case .completions: ("POST", "/v1/completions")
@@ -108,6 +115,14 @@ extension Route {
         case .createKey: ("POST", "/admin/v1/tenants/{tenant}/keys")
         case .rotateKey: ("POST", "/admin/v1/tenants/{tenant}/keys/{key}/rotate")
         case .revokeKey: ("DELETE", "/admin/v1/tenants/{tenant}/keys/{key}")
+        case .listTrustedKeys: ("GET", "/admin/v1/tenants/{tenant}/trusted-keys")
+        case .trustKey: ("PUT", "/admin/v1/tenants/{tenant}/trusted-keys/{keyid}")
+        case .distrustKey: ("DELETE", "/admin/v1/tenants/{tenant}/trusted-keys/{keyid}")
+        case .setUnsigned: ("PUT", "/admin/v1/tenants/{tenant}/unsigned")
+        case .readBillOfMaterials: ("GET", "/admin/v1/functions/{tenant}/{function}/sbom")
+        case .listPlatformTrustedKeys: ("GET", "/admin/v1/trusted-keys")
+        case .trustPlatformKey: ("PUT", "/admin/v1/trusted-keys/{keyid}")
+        case .distrustPlatformKey: ("DELETE", "/admin/v1/trusted-keys/{keyid}")
         case .listAudit: ("GET", "/admin/v1/audit")
         case .showAuditHead: ("GET", "/admin/v1/audit/head")
         case .verifyAudit: ("GET", "/admin/v1/audit/verify")

@@ -75,6 +75,7 @@ extension Gateway {
     func fail(_ exchange: HTTPExchange, _ error: OpenAIError, _ requestID: String) {
         var headers = standardHeaders(exchange, "application/json", requestID)
         if let wait = error.retryAfterMilliseconds { _ = headers.append("retry-after", "\((wait + 999) / 1000)") }
+        if error.status == 401 { _ = headers.append("www-authenticate", Self.challenge(exchange.request)) }
         exchange.respond(status: error.status, headers: headers, body: InferWriter.failure(error))
     }
 
@@ -161,7 +162,7 @@ extension Gateway {
                     message: "Content-Encoding: '\(coding.prefix(40))' is not offered; send the body as it is"),
                 requestID)
         }
-        let limit = Int(min(spec.worker.limits.bodyBytes, Self.largestBody))
+        let limit = exchange.caller.bodyLimit(Int(min(spec.worker.limits.bodyBytes, Self.largestBody)))
         exchange.collectBody(limit: limit) { [weak self] result in
             guard let self else { return }
             switch result {

@@ -52,7 +52,7 @@ struct HTTP2Calm {
     /// A DATA frame went out.
     mutating func earnOpenings() { openings.earn(8) }
 
-    /// PING, SETTINGS, PRIORITY, GOAWAY, empty DATA, streams beyond the limit, what is of no known type or of no open stream.
+    /// PING, SETTINGS, PRIORITY, GOAWAY, empty DATA, streams beyond the limit, heads for streams that are over.
     mutating func allowsIdleFrame(_ now: MonotonicTime) -> Bool { idleFrames.take(now) }
 }
 

@@ -169,14 +169,13 @@ internal import Platform
         if !isBearable { breach = NGHTTP2_ENHANCE_YOUR_CALM }
     }
 
-    /// A frame begins that nghttp2 may ignore without a word: of no known type, or of a stream that isn't open.
+    /// A frame begins that nghttp2 may ignore without a word.
     func begins(_ type: UInt32, stream id: Int32) {
         switch type {
         case NGHTTP2_HEADERS.rawValue where streams[id] == nil && id <= identifiers.last:
             // RFC 9113, 5.1.1; a stream that was open is another thing: its reset may cross its trailers.
             if identifiers.isSkipped(id) { breach = NGHTTP2_PROTOCOL_ERROR } else { bear(calm.allowsIdleFrame(now)) }
-        case NGHTTP2_DATA.rawValue where streams[id] == nil: bear(calm.allowsIdleFrame(now))
-        case NGHTTP2_GOAWAY.rawValue, (NGHTTP2_CONTINUATION.rawValue + 1)...: bear(calm.allowsIdleFrame(now))
+        case NGHTTP2_GOAWAY.rawValue: bear(calm.allowsIdleFrame(now))
         default: break
         }
     }

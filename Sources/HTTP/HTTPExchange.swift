@@ -113,6 +113,9 @@ package final class HTTPExchange {
         guard answer == .none, let carrier else { return }
         answer = .finished
         answered(status)
+        let headers = adorned(headers)
+        onSent?(body.count)
+        ended()
         unsafe body.withUnsafeBytes {
             unsafe carrier.sendWhole(self, status: Self.final(status), headers: headers, body: $0)
         }
@@ -124,7 +127,20 @@ package final class HTTPExchange {
         guard answer == .none, let carrier else { return }
         answer = .started
         answered(status)
-        carrier.sendHead(self, status: Self.final(status), headers: headers, contentLength: contentLength)
+        carrier.sendHead(
+            self, status: Self.final(status), headers: adorned(headers), contentLength: contentLength)
+    }
+
+    private func adorned(_ headers: HTTPHeaders) -> HTTPHeaders {
+        guard let adorn = adorn.take() else { return headers }
+        var more = headers
+        adorn(&more)
+        return more
+    }
+
+    private func ended() {
+        guard let told = onEnd.take() else { return }
+        told()
     }
 
     private func answered(_ status: Int) {
@@ -138,12 +154,14 @@ package final class HTTPExchange {
     @discardableResult
     package func write(_ bytes: RawSpan) -> Bool {
         guard answer == .started, let carrier else { return true }
+        onSent?(bytes.byteCount)
         return unsafe bytes.withUnsafeBytes { unsafe carrier.sendBody(self, $0) }
     }
 
     @discardableResult
     package func write(_ bytes: [UInt8]) -> Bool {
         guard answer == .started, let carrier else { return true }
+        onSent?(bytes.count)
         return unsafe bytes.withUnsafeBytes { unsafe carrier.sendBody(self, $0) }
     }
 
@@ -151,6 +169,7 @@ package final class HTTPExchange {
     package func finish() {
         guard answer == .started, let carrier else { return }
         answer = .finished
+        ended()
         carrier.sendEnd(self)
         release()
     }
@@ -170,6 +189,16 @@ package final class HTTPExchange {
 
     /// Called once with the status, before the answer's head is sent.
     package var onAnswer: ((_ status: Int) -> Void)?
+
+    /// Adds to the head of whatever answer comes; called once.
+    package var adorn: ((inout HTTPHeaders) -> Void)?
+
+    /// Called with how many bytes of the answer's body are about to be sent.
+    package var onSent: ((Int) -> Void)?
+
+    /// Called once when the exchange is over, however it ends; before the last bytes of a whole answer are sent, so that
+    /// whoever reads them finds done what is done here.
+    package var onEnd: (() -> Void)?
 
     // MARK: for the carrier
 
@@ -221,6 +250,9 @@ package final class HTTPExchange {
 
     private func release() {
         carrier = nil
+        ended()
+        adorn = nil
+        onSent = nil
         bodyHandler = nil
         bodyInterrupted = nil
         onDrain = nil

@@ -1,5 +1,6 @@
 // Is a deployment's file still what was deployed: its description each time it is loaded, its bytes when that has changed.
 package import Core
+internal import FoundationEssentials
 internal import Glibc
 internal import Platform
 
@@ -35,8 +36,11 @@ package enum ArtefactCheck {
         }
     }
 
+    /// Whether these are the files there, and no others.
     static func holds(_ directory: String, _ digests: [(name: String, sha256: String)]) -> Bool {
-        digests.allSatisfy { sha256(of: "\(directory)/\($0.name)") == $0.sha256 }
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+        return names.sorted() == digests.map(\.name).sorted()
+            && digests.allSatisfy { sha256(of: "\(directory)/\($0.name)") == $0.sha256 }
     }
 
     private static func stamp(of path: String) -> FileStamp? {
@@ -48,7 +52,8 @@ package enum ArtefactCheck {
             inode: UInt64(info.st_ino))
     }
 
-    private static func sha256(of path: String) -> String? {
+    /// Nil when it can't be read.
+    package static func sha256(of path: String) -> String? {
         guard let file = try? FileDescriptor.open(path, flags: O_RDONLY | O_NOFOLLOW) else { return nil }
         var digest = Digest()
         var buffer = [UInt8](repeating: 0, count: 1 << 20)

@@ -1,19 +1,32 @@
 // The files of deployments: staged, then renamed into place under their digest; what is there never changes.
+internal import CLinux
 package import Core
 internal import FoundationEssentials
 internal import Glibc
 internal import Platform
 
 package struct ArtefactStore: Sendable {
+    /// What is on the disk between two of these must be a state that a start goes on from.
+    package enum Step: Sendable { case unpacked, synced, moved, opened, exchanged, sealed }
+
     private let state: String
+    private let reached: @Sendable (Step) -> Void
     /// Nil: everything lies plain, as the platform's does.
     package let sealed: SealedArtefacts?
 
     /// Makes the directories, and removes what an interrupted deployment left.
-    package init(stateDirectory: String, sealed: SealedArtefacts? = nil) throws(RuntimeError) {
+    ///
+    /// - Parameter reached: told of each step; tests look at the disk there.
+    package init(
+        stateDirectory: String, sealed: SealedArtefacts? = nil,
+        reached: @escaping @Sendable (Step) -> Void = { _ in }
+    ) throws(RuntimeError) {
         state = stateDirectory
         self.sealed = sealed
-        try? FileManager.default.removeItem(atPath: "\(state)/staging")
+        self.reached = reached
+        for left in (try? FileManager.default.contentsOfDirectory(atPath: "\(state)/staging")) ?? [] {
+            discard("\(state)/staging/\(left)")
+        }
         for name in ["staging", "artefacts"] { try make("\(state)/\(name)") }
     }
 
@@ -30,15 +43,16 @@ package struct ArtefactStore: Sendable {
     }
 
     /// Unpacks an archive beside the others. Returns the directory and the digest of the set.
-    func stage(_ archive: String, limit: UInt64) throws(RuntimeError) -> (
+    func stage(_ archive: String, limit: UInt64, files: Int = 64) throws(RuntimeError) -> (
         directory: String, digest: String, files: [String], digests: [(name: String, sha256: String)]
     ) {
         let directory = "\(archive).d"
         try make(directory)
         do throws(RuntimeError) {
-            let entries = try TarReader.unpack(archive, into: directory, bounds: .init(files: 64, bytes: limit))
+            let entries = try TarReader.unpack(archive, into: directory, bounds: .init(files: files, bytes: limit))
             var digest = Digest()
             for entry in entries.sorted(by: { $0.name < $1.name }) { digest.add("\(entry.name) \(entry.digest)\n") }
+            reached(.unpacked)
             return (directory, digest.finish(), entries.map(\.name), entries.map { ($0.name, $0.digest) })
         } catch {
             discard(directory)
@@ -50,30 +64,76 @@ package struct ArtefactStore: Sendable {
     ///
     /// - Parameter digests: of the files that it must hold.
     func commit(
-        _ directory: String, tenant: String, digest: String, digests: [(name: String, sha256: String)] = []
+        _ directory: String, tenant: String, digest: String, digests: [(name: String, sha256: String)]
     ) throws(RuntimeError) {
-        try sealing(tenant)?.store(directory, tenant: tenant, digest: digest)
-        try make(root(of: tenant))
-        let place = "\(root(of: tenant))/\(digest)"
-        if unsafe rename(directory, place) == 0 { return }
-        var code = errno
-        if code == EEXIST || code == ENOTEMPTY {
-            if ArtefactCheck.holds(place, digests) { return discard(directory) }
-            // Who has the old files open keeps them.
-            let old = "\(directory).old"
-            defer { discard(old) }
-            if unsafe rename(place, old) == 0, unsafe rename(directory, place) == 0 { return }
-            code = errno
+        let root = root(of: tenant)
+        let place = "\(root)/\(digest)"
+        do {
+            try sealing(tenant)?.store(directory, tenant: tenant, digest: digest)
+            try make(root)
+            try Self.sync(directory)
+            reached(.synced)
+            let code = unsafe rename(directory, place) == 0 ? 0 : errno
+            if code == EEXIST || code == ENOTEMPTY {
+                if !ArtefactCheck.holds(place, digests) { try exchange(directory, place) }
+                discard(directory)
+            } else if code != 0 {
+                throw SystemError(call: "rename", code: code)
+            }
+            reached(.moved)
+            // Not before: a folder that moves must be writable. A copy in memory goes when its tenant does, and stays so.
+            if sealing(tenant) == nil { try libc("chmod") { unsafe chmod(place, 0o555) } }
+            try Self.sync(root)
+            reached(.sealed)
+        } catch let error as RuntimeError {
+            throw error
+        } catch {
+            discard(directory)
+            throw RuntimeError(
+                .insufficientStorage, step: "store \(place)", cause: "\(error)", next: "check the state directory")
         }
-        discard(directory)
-        throw RuntimeError(
-            .insufficientStorage, step: "store \(place)", cause: SystemError.text(of: code),
-            next: "check the state directory")
+    }
+
+    /// Puts a good copy in the place of a damaged one, with no moment between. Who has the old files open keeps them.
+    private func exchange(_ directory: String, _ place: String) throws {
+        try libc("chmod") { unsafe chmod(place, 0o755) }
+        reached(.opened)
+        try check(unsafe clinux_exchange(directory, place), "exchange")
+        reached(.exchanged)
+    }
+
+    /// Makes the names in a directory survive power loss.
+    static func sync(_ directory: String) throws {
+        let opened = try FileDescriptor.open(directory, flags: O_RDONLY | O_DIRECTORY)
+        try libc("fsync(\(directory))") { fsync(opened.raw) }
     }
 
     /// The files of an artefact that was committed, as they are on the disk.
     func files(tenant: String, digest: String, _ digests: [(name: String, sha256: String)]) -> [ArtefactFile] {
         ArtefactCheck.files(in: "\(root(of: tenant))/\(digest)", digests)
+    }
+
+    /// The bytes of a file of a deployment, plain; nil: there is none, or it is larger. Blocks.
+    package func read(_ name: String, of deployment: Deployment, most: Int) throws(RuntimeError) -> [UInt8]? {
+        try sealing(deployment.tenant)?.unseal(deployment)
+        return Self.read("\(root(of: deployment.tenant))/\(deployment.digest)/\(name)", most: most)
+    }
+
+    static func read(_ path: String, most: Int) -> [UInt8]? {
+        guard let file = try? FileDescriptor.open(path, flags: O_RDONLY | O_NOFOLLOW) else { return nil }
+        var info = stat()
+        guard unsafe fstat(file.raw, &info) == 0, info.st_size <= most else { return nil }
+        var bytes = [UInt8](repeating: 0, count: Int(info.st_size))
+        var have = 0
+        while have < bytes.count {
+            let count = unsafe bytes.withUnsafeMutableBytes { room in
+                unsafe Glibc.read(file.raw, room.baseAddress?.advanced(by: have), room.count - have)
+            }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { return nil }
+            have += count
+        }
+        return bytes
     }
 
     /// Removes an artefact that nothing refers to.
@@ -85,6 +145,7 @@ package struct ArtefactStore: Sendable {
     /// Removes every artefact of a tenant. Returns how many there were.
     package func removeAll(of tenant: String) -> Int {
         let digests = (try? FileManager.default.contentsOfDirectory(atPath: diskRoot(of: tenant))) ?? []
+        for digest in digests { remove(tenant: tenant, digest: digest) }
         sealing(tenant)?.remove(tenant: tenant)
         discard(diskRoot(of: tenant))
         return digests.count
@@ -96,14 +157,21 @@ package struct ArtefactStore: Sendable {
         let files = FileManager.default
         for tenant in (try? files.contentsOfDirectory(atPath: "\(state)/artefacts")) ?? [] {
             let kept = digests[tenant] ?? []
-            for digest in (try? files.contentsOfDirectory(atPath: diskRoot(of: tenant))) ?? [] where !kept.contains(digest)
-            {
-                remove(tenant: tenant, digest: digest)
+            for digest in (try? files.contentsOfDirectory(atPath: diskRoot(of: tenant))) ?? [] {
+                if !kept.contains(digest) {
+                    remove(tenant: tenant, digest: digest)
+                } else if sealing(tenant) == nil {
+                    _ = unsafe chmod("\(diskRoot(of: tenant))/\(digest)", 0o555)
+                }
             }
         }
     }
 
-    func discard(_ directory: String) { try? FileManager.default.removeItem(atPath: directory) }
+    func discard(_ directory: String) {
+        // One that was sealed lets nobody remove its files.
+        _ = unsafe chmod(directory, 0o755)
+        try? FileManager.default.removeItem(atPath: directory)
+    }
 
     private func make(_ directory: String) throws(RuntimeError) {
         guard unsafe mkdir(directory, 0o755) != 0, errno != EEXIST else { return }

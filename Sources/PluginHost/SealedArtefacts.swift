@@ -1,4 +1,5 @@
 // Tenants' artefacts: sealed on the disk, plain in memory only, from their first use until they go.
+internal import CLinux
 package import Core
 internal import FoundationEssentials
 internal import Glibc
@@ -52,11 +53,20 @@ package final class SealedArtefacts: Sendable {
             }
             try make(sealedRoot(of: tenant))
             let place = "\(sealedRoot(of: tenant))/\(digest)"
-            let old = "\(state)/staging/\(digest).old"
-            discard(old)
-            defer { discard(old) }
-            _ = unsafe rename(place, old)
-            guard unsafe rename(new, place) == 0 else { throw full("store \(place)", errno) }
+            do {
+                try ArtefactStore.sync(new)
+                if unsafe rename(new, place) != 0 {
+                    // The old one is in its place until the new one is: a crash leaves one of them.
+                    let code = errno
+                    guard code == EEXIST || code == ENOTEMPTY else { throw SystemError(call: "rename", code: code) }
+                    try check(unsafe clinux_exchange(new, place), "exchange")
+                }
+                try ArtefactStore.sync(sealedRoot(of: tenant))
+            } catch let error as SystemError {
+                throw full("store \(place)", error.code)
+            } catch {
+                throw full("store \(place)", EIO)
+            }
         }
     }
 
@@ -159,7 +169,10 @@ package final class SealedArtefacts: Sendable {
     package func remove(tenant: String) {
         working.withLock { _ in
             discard(sealedRoot(of: tenant))
-            discard(plainRoot(of: tenant))
+            // Not the directory itself: a zygote of the tenant that has not left yet sees that one, and no other of its name.
+            for digest in (try? names(in: plainRoot(of: tenant))) ?? [] {
+                discard("\(plainRoot(of: tenant))/\(digest)")
+            }
         }
     }
 

@@ -68,30 +68,46 @@ package enum TarWriter {
     }
 }
 
-enum TarReader {
-    struct Bounds {
+package enum TarReader {
+    private static let longestEnd = 1 << 20
+
+    package struct Bounds {
         let files: Int
         let bytes: UInt64
+
+        package init(files: Int, bytes: UInt64) {
+            self.files = files
+            self.bytes = bytes
+        }
     }
 
-    struct Entry {
-        let name: String
-        let digest: String
+    package struct Entry {
+        package let name: String
+        package let digest: String
     }
 
     /// Unpacks into an empty directory. On failure what it wrote stays there, for the caller to remove.
-    static func unpack(_ archive: String, into directory: String, bounds: Bounds) throws(RuntimeError) -> [Entry] {
+    package static func unpack(_ archive: String, into directory: String, bounds: Bounds) throws(RuntimeError)
+        -> [Entry]
+    {
         do {
             let input = try FileDescriptor.open(archive, flags: O_RDONLY)
             var entries: [Entry] = []
             var total: UInt64 = 0
             while let block = try readBlock(input.raw) {
-                if block.allSatisfy({ $0 == 0 }) { return entries }
+                if block.allSatisfy({ $0 == 0 }) {
+                    try checkEnd(input.raw)
+                    return entries
+                }
                 let (name, size) = try check(block)
                 total += size
                 guard entries.count < bounds.files else { throw refusal("it holds more than \(bounds.files) files") }
                 guard total <= bounds.bytes else { throw refusal("it holds more than \(bounds.bytes) bytes") }
                 guard !entries.contains(where: { $0.name == name }) else { throw refusal("it holds \(name) twice") }
+                // Unpacked elsewhere they would be one file.
+                if let other = entries.first(where: { $0.name.lowercased() == name.lowercased() }) {
+                    throw refusal("it holds \(other.name) and \(name), which differ in case only")
+                }
                 entries.append(try extract(input.raw, name: name, size: size, directory))
             }
             throw refusal("it is cut: the end is missing")
@@ -115,7 +131,27 @@ enum TarReader {
             throw refusal("the name \"\(name)\" is not plain")
         }
         guard let size = octal(block[124..<136]) else { throw refusal("the size of \(name) can't be read") }
+        // What a reader of another dialect would take for a longer name, a folder or a map of holes.
+        guard block[name.utf8.count..<100].allSatisfy({ $0 == 0 }), block[345...].allSatisfy({ $0 == 0 }) else {
+            throw refusal("the header of \(name) says more than a plain name")
+        }
         return (name, size)
+    }
+
+    /// Nothing but zeros may follow, and no more of them than programs write to fill a tape's record.
+    private static func checkEnd(_ input: CInt) throws {
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        var rest = longestEnd
+        while true {
+            let count = try libc("read") {
+                unsafe buffer.withUnsafeMutableBytes { unsafe read(input, $0.baseAddress, $0.count) }
+            }
+            guard count > 0 else { return }
+            rest -= count
+            guard rest >= 0, buffer[..<count].allSatisfy({ $0 == 0 }) else {
+                throw refusal("something follows its end")
+            }
+        }
     }
 
     private static func checksum(_ block: [UInt8]) -> UInt64 {
@@ -125,7 +161,9 @@ enum TarReader {
     private static func octal(_ field: ArraySlice<UInt8>) -> UInt64? {
         let digits = field.prefix { $0 != 0 && $0 != 0x20 }
         // A sign is no digit, though UInt64 would take it.
-        guard let first = digits.first, first >= UInt8(ascii: "0") else { return nil }
+        guard let first = digits.first, first >= UInt8(ascii: "0"),
+            field.dropFirst(digits.count).allSatisfy({ $0 == 0 || $0 == 0x20 })
+        else { return nil }
         return UInt64(String(decoding: digits, as: UTF8.self), radix: 8)
     }
 

@@ -37,6 +37,7 @@ package final class Registry: Sendable {
             hash TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL, grant TEXT NOT NULL, created_at INTEGER NOT NULL,
             expires_at INTEGER NOT NULL) STRICT
         """,
+        "ALTER TABLE deployment ADD COLUMN signer TEXT NOT NULL DEFAULT ''",
     ]
 
     private let database: Database
@@ -73,8 +74,8 @@ package final class Registry: Sendable {
                 "UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3",
                 [d.tenant, d.name, d.kind.rawValue])
             try database.run(
-                "INSERT OR REPLACE INTO deployment VALUES (?1,?2,?3,?4,?5,CAST(?6 AS INTEGER),1,?7)",
-                [d.tenant, d.name, d.kind.rawValue, d.digest, manifest, String(d.createdAt), files])
+                "INSERT OR REPLACE INTO deployment VALUES (?1,?2,?3,?4,?5,CAST(?6 AS INTEGER),1,?7,?8)",
+                [d.tenant, d.name, d.kind.rawValue, d.digest, manifest, String(d.createdAt), files, d.signer ?? ""])
         }
     }
 
@@ -195,12 +196,12 @@ package final class Registry: Sendable {
                 tenants: try loadTenants(database), keys: try loadKeys(database)))
     }
 
-    static var columns: String { "tenant,name,kind,deployment.digest,manifest,created_at,files" }
+    static var columns: String { "tenant,name,kind,deployment.digest,manifest,created_at,files,signer" }
 
     static func read(_ row: [String]) throws(RuntimeError) -> Deployment {
         Deployment(
             tenant: row[0], name: row[1], kind: PluginKind(rawValue: row[2]) ?? .handler, digest: row[3],
             manifest: try Manifest.decode(json5: Array(row[4].utf8), file: "registry"), createdAt: Int64(row[5]) ?? 0,
-            files: try [ArtefactFile](json: row[6]))
+            files: try [ArtefactFile](json: row[6]), signer: row[7].isEmpty ? nil : row[7])
     }
 }

@@ -52,15 +52,23 @@ package final class Dispatcher: Sendable {
     private final class Function {
         var queue: FunctionQueue<Ticket>
         var workers: [UInt32: Worker] = [:]
+        /// Of the function for which it was made; those that share its workers are of the same tenant.
+        let key: FunctionKey
+        let memoryBytes: UInt64
 
-        init(_ queue: FunctionQueue<Ticket>) { self.queue = queue }
+        init(_ queue: FunctionQueue<Ticket>, _ spec: WorkerSpec) {
+            self.queue = queue
+            key = spec.key
+            memoryBytes = spec.limits.memoryBytes
+        }
 
         func arrive(
-            _ ticket: Ticket, again: Bool, now: MonotonicTime
+            _ ticket: Ticket, mayWait: Bool, again: Bool, now: MonotonicTime
         ) -> (FunctionQueue<Ticket>.Arrival, due: MonotonicTime?) {
             // One access to the queue for all: each by itself would copy it.
             func arrive(in queue: inout FunctionQueue<Ticket>) -> (FunctionQueue<Ticket>.Arrival, MonotonicTime?) {
-                let arrival = again ? queue.comeBack(ticket, now: now) : queue.arrive(ticket, now: now)
+                let arrival =
+                    again ? queue.comeBack(ticket, now: now) : queue.arrive(ticket, mayWait: mayWait, now: now)
                 guard case .wait = arrival else { return (arrival, nil) }
                 return (arrival, queue.nextDue)
             }
@@ -112,9 +120,28 @@ package final class Dispatcher: Sendable {
             if let known = functions[spec.pool] { return known }
             let new = Function(
                 FunctionQueue(
-                    limits: spec.limits, idleMilliseconds: idleMilliseconds, fresh: spec.purpose == .fresh))
+                    limits: spec.limits, idleMilliseconds: idleMilliseconds, fresh: spec.purpose == .fresh), spec)
             functions[spec.pool] = new
             return new
+        }
+
+        /// Whether all that counts fits; if not, idle workers that are to end for it, as many as are needed.
+        mutating func makeRoom(_ bound: MemoryBound, ending: Bool, now: MonotonicTime) -> (fits: Bool, ended: [Worker])
+        {
+            let counted = functions.values.filter { bound.counts($0.key) }
+            var held = counted.reduce(0) { $0 + UInt64($1.queue.staying) * $1.memoryBytes }
+            var chosen: [(function: Function, worker: UInt32)] = []
+            for function in counted where ending {
+                for worker in function.queue.idleWorkers where held > bound.bytes {
+                    chosen.append((function, worker))
+                    held -= function.memoryBytes
+                }
+            }
+            guard held <= bound.bytes else { return (false, []) }
+            let ended = chosen.compactMap { function, worker in
+                function.queue.outdate([worker], now: now).isEmpty ? nil : function.workers[worker]
+            }
+            return (true, ended)
         }
 
         /// When the timer must be set anew for what is due then; nil when it fires early enough.
@@ -128,11 +155,17 @@ package final class Dispatcher: Sendable {
     private let host: WorkerHost
     private let control: LoopRemote
     private let state: Mutex<State>
+    private let memoryBounds: @Sendable (_ tenant: String) -> [MemoryBound]
 
     /// - Parameters:
     ///   - control: the loop that keeps the timers.
     ///   - restartRate: workers a second that may replace dead ones, for each function; 0 is no bound.
-    package init(host: WorkerHost, control: LoopRemote, restartRate: Double) {
+    ///   - memoryBounds: what holds for a tenant's workers now.
+    package init(
+        host: WorkerHost, control: LoopRemote, restartRate: Double,
+        memoryBounds: @escaping @Sendable (_ tenant: String) -> [MemoryBound] = { _ in [] }
+    ) {
+        self.memoryBounds = memoryBounds
         self.host = host
         self.control = control
         state = Mutex(State(restarts: RestartBudget(rate: restartRate)))
@@ -142,9 +175,11 @@ package final class Dispatcher: Sendable {
     ///
     /// - Parameters:
     ///   - mayGoAhead: true when one frame holds all of it, so that it may be sent to a worker that serves another still.
+    ///   - mayWait: false: no worker at once is an answer, `queue_full`.
     ///   - again: true when it was, and the worker ended before its turn.
     package func acquire(
-        _ spec: WorkerSpec, idleMilliseconds: UInt64, mayGoAhead: Bool = false, again: Bool = false,
+        _ spec: WorkerSpec, idleMilliseconds: UInt64, mayGoAhead: Bool = false, mayWait: Bool = true,
+        again: Bool = false,
         on loop: EventLoop, answer: @escaping Answer
     ) {
         let ticket = Ticket(loop: loop.remote, spec: spec, mayGoAhead: mayGoAhead, answer: answer)
@@ -153,7 +188,7 @@ package final class Dispatcher: Sendable {
             state -> (FunctionQueue<Ticket>.Arrival, Worker?, MonotonicTime?) in
             guard !state.closing || again else { return (.refuse, nil, nil) }
             let function = state.function(of: spec, idleMilliseconds: idleMilliseconds)
-            let (arrival, due) = function.arrive(ticket, again: again, now: now)
+            let (arrival, due) = function.arrive(ticket, mayWait: mayWait, again: again, now: now)
             guard case .lease(let number) = arrival else { return (arrival, nil, state.rearm(for: due)) }
             return (arrival, function.workers[number], nil)
         }
@@ -163,6 +198,7 @@ package final class Dispatcher: Sendable {
             answer(loop, .success(Lease(worker: worker, isCold: false)), .first)
         case .start:
             let result = start(spec)
+            if Self.isOverMemory(result), wait(ticket, mayWait: mayWait, now: now) { return }
             answer(loop, result, .first)
             if case .failure = result { return replace(spec.pool, ended: nil) }
             prepareSpares(spec)
@@ -255,7 +291,7 @@ package final class Dispatcher: Sendable {
                 return state.functions[spec.pool]?.queue.spares(now: loop.now) ?? 0
             }
             for _ in 0..<count {
-                guard let worker = try? host.start(spec) else {
+                guard makeRoom(for: spec, ending: false) == nil, let worker = try? host.start(spec) else {
                     state.withLock { $0.functions[spec.pool]?.queue.spareFailed() }
                     continue
                 }
@@ -310,6 +346,7 @@ package final class Dispatcher: Sendable {
             return wait
         }
         if let wait { return .failure(Self.crashLoop(spec, wait)) }
+        if let refusal = makeRoom(for: spec, ending: true) { return .failure(refusal) }
         do {
             let worker = try host.start(spec)
             state.withLock { $0.functions[spec.pool]?.workers[worker.number] = worker }
@@ -318,6 +355,37 @@ package final class Dispatcher: Sendable {
         } catch {
             return .failure(error)
         }
+    }
+
+    /// Sees to it that a worker, which counts as live already, fits into what its tenant may have.
+    ///
+    /// - Parameter ending: true: idle workers of other functions end for it.
+    private func makeRoom(for spec: WorkerSpec, ending: Bool) -> RuntimeError? {
+        let now = MonotonicTime.now
+        for bound in memoryBounds(spec.key.tenant) {
+            let (fits, ended) = state.withLock { $0.makeRoom(bound, ending: ending, now: now) }
+            for worker in ended { host.retire(worker) }
+            if !ended.isEmpty { control.submit { [self] _ in armTimer() } }
+            if !fits { return bound.refusal(spec.key, spec.limits) }
+        }
+        return nil
+    }
+
+    private static func isOverMemory(_ result: Result<Lease, RuntimeError>) -> Bool {
+        guard case .failure(let error) = result else { return false }
+        return error.limit?.kind == .memory
+    }
+
+    /// Where no worker may start, one that lives already will do. False: there is none.
+    private func wait(_ ticket: Ticket, mayWait: Bool, now: MonotonicTime) -> Bool {
+        let (waits, due) = state.withLock { state -> (Bool, MonotonicTime?) in
+            guard let function = state.functions[ticket.spec.pool],
+                function.queue.waitInstead(ticket, mayWait: mayWait, now: now)
+            else { return (false, nil) }
+            return (true, state.rearm(for: function.queue.nextDue))
+        }
+        if let due { wake(at: due) }
+        return waits
     }
 
     private func noteEnd(_ worker: Worker, _ exit: WorkerExit) {
@@ -351,6 +419,7 @@ package final class Dispatcher: Sendable {
         case nil: return true
         case .start(let ticket):
             let result = start(ticket.spec)
+            if Self.isOverMemory(result), wait(ticket, mayWait: true, now: .now) { return true }
             ticket.loop.submit { loop in ticket.answer(loop, result, .first) }
             if case .failure = result { return false }
         case .lease(let ticket, let number):

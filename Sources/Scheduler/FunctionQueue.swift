@@ -76,6 +76,10 @@ package struct FunctionQueue<Ticket> {
 
     package var waitingCount: Int { waiting.count }
     package var idleCount: Int { idle.count }
+    /// Those that rested longest first.
+    package var idleWorkers: [UInt32] { idle.map(\.worker) }
+    /// Live ones that were not asked to end.
+    package var staying: Int { live - leaving.count }
     /// True when forgetting this value loses nothing.
     package var isEmpty: Bool { live == 0 && waiting.isEmpty }
 
@@ -83,7 +87,9 @@ package struct FunctionQueue<Ticket> {
     private var processLimit: Int { fresh ? 2 * concurrency + 4 : concurrency }
 
     /// An invocation came. `.wait` stores the ticket until `release`, `ended`, `prepared` or `expire` hands it back.
-    package mutating func arrive(_ ticket: Ticket, now: MonotonicTime) -> Arrival {
+    ///
+    /// - Parameter mayWait: false: it is refused instead.
+    package mutating func arrive(_ ticket: Ticket, mayWait: Bool = true, now: MonotonicTime) -> Arrival {
         lastUse = now
         if !fresh || running < concurrency {
             if let worker = takeIdle() { return .lease(worker: worker) }
@@ -93,7 +99,7 @@ package struct FunctionQueue<Ticket> {
                 return .start
             }
         }
-        guard waiting.count < bound else { return .refuse }
+        guard mayWait, waiting.count < bound else { return .refuse }
         waiting.append(Waiting(ticket: ticket, deadline: now.adding(milliseconds: patience)))
         return .wait
     }
@@ -107,6 +113,16 @@ package struct FunctionQueue<Ticket> {
         }
         waiting.insert(Waiting(ticket: ticket, deadline: now.adding(milliseconds: patience)), at: 0)
         return .wait
+    }
+
+    /// A start that `arrive` or `next` asked for is not allowed: the invocation waits for a worker that is there. False: there is
+    /// none, or too many wait; then `ended` follows.
+    package mutating func waitInstead(_ ticket: Ticket, mayWait: Bool, now: MonotonicTime) -> Bool {
+        guard staying > 1, mayWait, waiting.count < bound else { return false }
+        live -= 1
+        if fresh { running -= 1 }
+        waiting.append(Waiting(ticket: ticket, deadline: now.adding(milliseconds: patience)))
+        return true
     }
 
     private mutating func takeIdle() -> UInt32? {

@@ -77,5 +77,7 @@ internal import Platform
         return true
     }
 
-    package var gathered: SecretBytes { unsafe SecretBytes(copying: UnsafeRawBufferPointer(rebasing: room[..<count]).bytes) }
+    package var gathered: SecretBytes {
+        unsafe SecretBytes(copying: UnsafeRawBufferPointer(rebasing: room[..<count]).bytes)
+    }
 }

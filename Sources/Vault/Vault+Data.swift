@@ -39,7 +39,9 @@ extension Vault {
         "swiftlet data \(tenant)/\(purpose)"
     }
 
-    private func failure(_ purpose: String, _ tenant: String, _ code: RuntimeError.Code, _ cause: String) -> RuntimeError {
+    private func failure(_ purpose: String, _ tenant: String, _ code: RuntimeError.Code, _ cause: String)
+        -> RuntimeError
+    {
         RuntimeError(
             code, step: "open \(purpose) of \(tenant)", cause: cause,
             next: "restore it and vault.db from one backup, or deploy it again")

@@ -24,7 +24,9 @@ extension Vault {
     /// - Returns: how many had an older one.
     package func resealSecrets(of tenant: String) throws(RuntimeError) -> Int {
         try change { database throws(RuntimeError) in
-            guard let newest = keyVersions(of: tenant).last, let key = key(of: tenant, version: newest) else { return 0 }
+            guard let newest = keyVersions(of: tenant).last, let key = key(of: tenant, version: newest) else {
+                return 0
+            }
             var renewed: [SecretPlace: SealedSecret] = [:]
             for (place, secret) in state.withLock({ $0.secrets })
             where place.tenant == tenant && secret.keyVersion != newest {
@@ -85,7 +87,8 @@ extension Vault {
         guard try opens(proof, old) else {
             throw RuntimeError(
                 .forbidden, step: "rotate the master key",
-                cause: "\(database.path) was sealed under the master key \(name), the old one that is given is \(old.name)",
+                cause:
+                    "\(database.path) was sealed under the master key \(name), the old one that is given is \(old.name)",
                 next: "give the key that is in use by --old-key; nothing was written")
         }
         let keys = try database.keys()

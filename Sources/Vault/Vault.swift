@@ -44,7 +44,8 @@ package final class Vault: Sendable {
             guard let open = try wrapper.unwrap(key.wrapped, purpose: Self.purpose(key.tenant, key.version)) else {
                 throw RuntimeError(
                     .internalError, step: "open \(database.path)",
-                    cause: "the key \(key.version) of tenant \(key.tenant) was changed: it does not open under its master key",
+                    cause:
+                        "the key \(key.version) of tenant \(key.tenant) was changed: it does not open under its master key",
                     next: "restore the file from a backup; nothing was written to it")
             }
             state.keys[key.tenant, default: [:]][key.version] = open
@@ -52,6 +53,11 @@ package final class Vault: Sendable {
         state.secrets = try database.secrets()
         self.state = Mutex(state)
         writing = Mutex(database)
+    }
+
+    /// Puts all of it into `vault.db` itself, so that a copy of that one file is whole. For a host that ends.
+    package func settle() throws(RuntimeError) {
+        try change { database throws(RuntimeError) in try database.forgetOldPages() }
     }
 
     /// The name of the master key in use, for logs.
@@ -99,7 +105,9 @@ package final class Vault: Sendable {
     }
 
     /// The tenant's newest key; its first one is made when it has none. Called by whoever holds the database.
-    func newestKey(of tenant: String, _ database: VaultDatabase) throws(RuntimeError) -> (version: Int, key: SecretBytes) {
+    func newestKey(of tenant: String, _ database: VaultDatabase) throws(RuntimeError) -> (
+        version: Int, key: SecretBytes
+    ) {
         let newest = state.withLock { state in state.keys[tenant]?.max { $0.key < $1.key } }
         if let newest { return (newest.key, newest.value) }
         return try addKey(to: tenant, version: 1, database)

@@ -56,7 +56,8 @@ struct VaultDatabase {
         guard version <= Self.migrations.count else {
             throw RuntimeError(
                 .conflict, step: "open \(path)",
-                cause: "its schema is version \(version), and this program knows versions up to \(Self.migrations.count)",
+                cause:
+                    "its schema is version \(version), and this program knows versions up to \(Self.migrations.count)",
                 next: "run a newer swiftlet, or choose another directory with --state")
         }
         for number in version..<Self.migrations.count {

@@ -47,6 +47,8 @@ package final class Worker: Sendable {
         var pid: Int32 = 0
         var ready = false
         var exit: WorkerExit?
+        /// Nanoseconds of CPU time that are accounted for.
+        var cpuTaken: UInt64 = 0
         var observers: [@Sendable (WorkerExit) -> Void] = []
     }
 
@@ -82,6 +84,19 @@ package final class Worker: Sendable {
     package func noteReady() { state.withLock { $0.ready = true } }
 
     package var exit: WorkerExit? { state.withLock(\.exit) }
+
+    /// CPU time that it used until now is accounted for.
+    package func markCPU() { _ = takeCPU() }
+
+    /// The CPU time since it was last asked, in nanoseconds; nil when it is gone and nobody knows.
+    package func takeCPU() -> UInt64? {
+        state.withLock { state in
+            let total = state.exit.map { $0.cpuMicroseconds &* 1000 } ?? ProcessCPU.nanoseconds(of: state.pid)
+            guard total > 0 else { return nil }
+            defer { state.cpuTaken = max(state.cpuTaken, total) }
+            return total > state.cpuTaken ? total - state.cpuTaken : 0
+        }
+    }
 
     /// Calls `observe` once the process is gone: at once when it is, else on the control loop's thread.
     package func whenExited(_ observe: @escaping @Sendable (WorkerExit) -> Void) {

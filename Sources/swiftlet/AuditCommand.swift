@@ -27,7 +27,7 @@ enum AuditCommand {
     }
 
     private static func list(_ arguments: Arguments) throws -> Int32 {
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let wanted = try arguments.number("--limit", in: 1...1_000_000) ?? 100
         var fields: [String] = []
         if let act = arguments.value("--act") { fields.append("act=\(act)") }
@@ -102,7 +102,7 @@ enum AuditCommand {
     }
 
     private static func verifyHost(_ arguments: Arguments, _ expected: AuditPoint?) throws -> Int32 {
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let query = expected.map { "?expect=\($0)" } ?? ""
         let verdict = try client.decode(Verdict.self, try client.expect("GET", "/admin/v1/audit/verify" + query))
         guard verdict.verified else {
@@ -148,7 +148,7 @@ enum AuditCommand {
             }
         }
         struct Head: Decodable { let head: String }
-        let client = Client(arguments)
+        let client = try Client(arguments)
         Output.line(try client.decode(Head.self, try client.expect("GET", "/admin/v1/audit/head")).head)
         return 0
     }

@@ -55,7 +55,8 @@ struct Client {
         let digest = pin.dropFirst(8)
         guard pin.hasPrefix("sha256//"), digest.utf8.count == 44, Data(base64Encoded: String(digest)) != nil else {
             throw UsageError(
-                text: "--fingerprint and SWIFTLET_FINGERPRINT take sha256//…, as `swiftlet serve` prints it, not \(pin)")
+                text: "--fingerprint and SWIFTLET_FINGERPRINT take sha256//…, as `swiftlet serve` prints it, not \(pin)"
+            )
         }
         guard base.hasPrefix("https://") else {
             throw UsageError(text: "--fingerprint is for https, and the host is named as \(base)")
@@ -113,11 +114,8 @@ struct Client {
     func expect(_ method: String, _ path: String, body: [UInt8]? = nil, upload: String? = nil) throws -> Answer {
         let answer = try send(method, path, body: body, upload: upload)
         guard answer.status >= 400 else { return answer }
-        struct Refusal: Decodable {
-            struct Words: Decodable { let step, cause, next: String }
-            let error: Words
-        }
-        guard let words = try? JSONDecoder().decode(Refusal.self, from: Data(answer.body)).error else {
+        struct Problem: Decodable { let step, cause, next: String }
+        guard let words = try? JSONDecoder().decode(Problem.self, from: Data(answer.body)) else {
             throw RuntimeError(
                 .internalError, step: "\(method) \(path)", cause: "status \(answer.status): \(answer.text)",
                 next: "see the host's log")

@@ -1,55 +1,35 @@
-// swiftlet deploy: builds when there is something to build, packs the folder, sends it.
+// swiftlet deploy: builds when there is something to build, signs when there is a key, packs, sends.
 internal import Core
-internal import FoundationEssentials
-internal import Glibc
 internal import PluginHost
 
 enum DeployCommand {
     private struct Published: Decodable {
         let tenant, name, kind, version, digest: String
+        let signed_by: String?
+        let warnings: [String]?
     }
 
     static func run(_ arguments: Arguments) throws -> Int32 {
-        let directory = try arguments.only("folder")
-        let manifest = try BuildCommand.readManifest(directory)
-        let scratch = try makeScratch()
-        defer { try? FileManager.default.removeItem(atPath: scratch) }
-        var files = [("swiftlet.json5", "\(directory)/swiftlet.json5")]
-        if manifest.language != nil {
-            files.append(
-                ("plugin.so", try BuildCommand.build(manifest, directory: directory, output: "\(scratch)/plugin.so")))
-        } else {
-            files += try otherFiles(directory)
+        var bundle = try Bundle(try arguments.only("folder or archive"))
+        defer { bundle.remove() }
+        if let key = arguments.value("-s") {
+            _ = try bundle.sign(by: KeyFiles.secret(key), comment: arguments.value("-t"))
         }
-        let archive = "\(scratch)/artefact.tar"
-        try TarWriter.write(files.map { (name: $0.0, path: $0.1) }, to: archive)
-        let tenant = manifest.kind == .backend ? Deployment.platform : Client.tenant(arguments)
+        let archive = try bundle.archive()
+        let tenant = bundle.manifest.kind == .backend ? Deployment.platform : Client.tenant(arguments)
         let client = try Client(arguments)
         let name = arguments.value("--name").map { "/\($0)" } ?? ""
         let answer = try client.expect("POST", "/admin/v1/deployments/\(tenant)\(name)", upload: archive)
         let published = try client.decode(Published.self, answer)
+        for warning in published.warnings ?? [] { Output.error("swiftlet: warning: \(warning)") }
         if arguments.has("--json") {
             Output.bytes(answer.body)
         } else {
+            let signer = published.signed_by.map { ", signed by \($0)" } ?? ""
             Output.line(
-                "deployed \(published.kind) \(published.tenant)/\(published.name) \(published.version) (\(published.digest.prefix(12)))"
+                "deployed \(published.kind) \(published.tenant)/\(published.name) \(published.version) (\(published.digest.prefix(12)))\(signer)"
             )
         }
         return 0
-    }
-
-    private static func otherFiles(_ directory: String) throws -> [(String, String)] {
-        try FileManager.default.contentsOfDirectory(atPath: directory).sorted()
-            .filter { $0 != "swiftlet.json5" && $0 != "README.md" && !$0.hasPrefix(".") }
-            .map { ($0, "\(directory)/\($0)") }
-    }
-
-    private static func makeScratch() throws -> String {
-        var template = Array("/tmp/swiftlet-deploy-XXXXXX".utf8CString)
-        guard unsafe mkdtemp(&template) != nil else {
-            throw RuntimeError(
-                .insufficientStorage, step: "make a folder in /tmp", cause: String(errno), next: "free space there")
-        }
-        return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }

@@ -19,12 +19,13 @@ enum Help {
                 usage: swiftlet serve [--listen HOST:PORT] [--state DIR] [--loops N]
                                       [--tls auto|self|off] [--tls-cert FILE --tls-key FILE] [--tls-hosts FILE]
                                       [--tls-client-ca FILE [--tls-client-crl FILE] [--tls-operators FILE]] [--tls-hsts S]
-                                      [--loopback trusted|key] [--tenants FILE] [--models-memory-mb N]
-                                      [--models-device-memory-mb N]
+                                      [--loopback trusted|key] [--tenants FILE] [--limits FILE] [--jwt FILE]
+                                      [--models-memory-mb N] [--models-device-memory-mb N]
                                       [--prefix-memory-mb N] [--prefix-disk-mb N] [--prefix-salt-hours N]
                                       [--master-key-file FILE]
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
+                                      [--unsigned allow|warn|refuse]
                                       [--audit-days N] [--usage-days N]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
@@ -51,6 +52,10 @@ enum Help {
                                       the platform's admin (docs/identity.md)
                   --tenants FILE      JSON5 with each tenant's weight and quotas of the models (docs/quotas.md); SIGHUP reads
                                       it again
+                  --limits FILE       JSON5 with limits of the platform, of each tenant and of each key (docs/limits.md); SIGHUP
+                                      reads it again
+                  --jwt FILE          JSON5 with the issuers whose tokens (JWT, OIDC) are good here, their keys, and how claims
+                                      become tenant and role (docs/jwt.md); SIGHUP reads it again
                   --models-memory-mb N    what limits.memory_mb of the models that are loaded may add up to; an idle model
                                       goes for one that is asked for, a busy one never (default: no bound; docs/models.md)
                   --models-device-memory-mb N   the same for limits.device_memory_mb, on each device
@@ -74,6 +79,8 @@ enum Help {
                                       function whose workers die faster answers 503 crash_loop; 0: no bound (default 10)
                   --uid N             user and group that the host becomes when started as root (default 59990)
                   --json              print one line of JSON with the address when ready
+                  --unsigned POLICY   what becomes of artefacts that no trusted key signed: allow, warn (deployed, with a warning),
+                                      or refuse; a tenant may be stricter (docs/artefacts.md; default allow)
                   --require-layers all|LAYER[,LAYER]
                                       refuse to start when one of these layers of the sandbox is missing here
                   --sandbox-without LAYER[,LAYER]
@@ -81,10 +88,12 @@ enum Help {
                 """,
             options: [
                 "--listen", "--state", "--loopback", "--loops", "--zygotes", "--zygote-life",
-                "--restart-rate", "--uid", "--tenants", "--models-memory-mb", "--models-device-memory-mb",
+                "--restart-rate", "--uid", "--tenants", "--limits", "--jwt", "--models-memory-mb",
+                "--models-device-memory-mb",
                 "--master-key-file",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
                 "--response-cache-mb", "--response-cache-ttl", "--audit-days", "--usage-days",
+                "--unsigned",
                 "--require-layers", "--sandbox-without",
             ] + TLSOptions.names,
             flags: ["--json", "--log-answers"], run: ServeCommand.run),
@@ -99,13 +108,60 @@ enum Help {
         Command(
             name: "deploy", summary: "build and publish a folder",
             help: """
-                usage: swiftlet deploy DIR [--tenant NAME] [--name NAME] [--host URL] [--json]
+                usage: swiftlet deploy DIR|FILE.tar [-s KEY [-t COMMENT]] [--tenant NAME] [--name NAME] [--host URL] [--json]
 
                 Builds a handler that has a `language`, sends the folder to the host, which checks it in a jailed worker and
-                publishes it. Backends belong to the tenant `platform`; handlers to --tenant (default `default`).
+                publishes it. Backends belong to the tenant `platform`; handlers to --tenant (default `default`). An archive that
+                `swiftlet sign` made is sent as it is.
+                  -s KEY       sign it first, with a secret key of minisign's or of `swiftlet keygen` (docs/artefacts.md)
+                  -t COMMENT   one line that is signed with it
                   --name NAME  what to call it, in place of the manifest's name
                 """,
-            options: ["--tenant", "--name", "--host"], flags: ["--json"], run: DeployCommand.run),
+            options: ["--tenant", "--name", "--host", "-s", "-t"], flags: ["--json"], run: DeployCommand.run),
+        Command(
+            name: "keygen", summary: "make a pair of keys that sign",
+            help: """
+                usage: swiftlet keygen [-p PUBLIC] [-s SECRET] [-W] [-f] [--json]
+
+                Makes minisign key files: PUBLIC (default minisign.pub) for everybody, SECRET (default ~/.minisign/minisign.key)
+                for nobody else, encrypted with a password that is asked for twice.
+                  -W  without a password
+                  -f  replace files that are there
+                """,
+            options: ["-p", "-s"], flags: ["-W", "-f", "--json"], run: KeygenCommand.run),
+        Command(
+            name: "sign", summary: "sign a folder or an archive",
+            help: """
+                usage: swiftlet sign DIR|FILE.tar [-s KEY] [-t COMMENT] [-o FILE.tar]
+
+                Writes SHA256SUMS, the list of all files, and SHA256SUMS.minisig, its signature, into the folder or archive;
+                `minisign -Vm SHA256SUMS` and `sha256sum -c SHA256SUMS` check them.
+                  -s KEY       secret key of minisign's or of `swiftlet keygen` (default ~/.minisign/minisign.key)
+                  -t COMMENT   one line that is signed with it, in place of the time
+                  -o FILE.tar  write an archive that `swiftlet deploy` takes; a handler with a `language` is built for it
+                """,
+            options: ["-s", "-t", "-o"], flags: [], run: SignCommand.run),
+        Command(
+            name: "trust", summary: "whose signatures count",
+            help: """
+                usage: swiftlet trust add PUBLIC [--tenant NAME|--platform] [--comment TEXT] [--host URL] [--json]
+                       swiftlet trust ls [--tenant NAME|--platform] [--host URL] [--json]
+                       swiftlet trust rm KEYID [--tenant NAME|--platform] [--host URL] [--json]
+                       swiftlet trust unsigned allow|warn|refuse|default [--tenant NAME] [--host URL] [--json]
+
+                PUBLIC is a public key file of minisign's or the key itself. Keys of --platform sign for every tenant, those of a
+                tenant (default `default`) for that one. `unsigned` says what becomes of a tenant's artefacts that no trusted key
+                signed; the stricter of this and `serve --unsigned` counts. A signature that is wrong is always refused.
+                """,
+            options: ["--tenant", "--comment", "--host"], flags: ["--platform", "--json"], run: TrustCommand.run),
+        Command(
+            name: "sbom", summary: "print the bill of materials of a function or model",
+            help: """
+                usage: swiftlet sbom NAME [--tenant NAME|--platform] [--host URL]
+
+                Prints the sbom.json that was deployed with a function, or with a model (--platform).
+                """,
+            options: ["--tenant", "--host"], flags: ["--platform"], run: SbomCommand.run),
         Command(
             name: "invoke", summary: "call a function and print its answer",
             help: """
@@ -181,7 +237,7 @@ enum Help {
                        swiftlet tenant set NAME --settings FILE [--host URL]
                        swiftlet tenant delete NAME --confirm NAME [--host URL]
 
-                  --settings FILE  JSON5: which models it may call, its weight and quotas (docs/tenants.md)
+                  --settings FILE  JSON5: which models it may call, its weight, quotas and limits (docs/tenants.md, docs/limits.md)
                 A suspended tenant is not served; what it runs goes on to its end, and everything of it is kept. Deleting erases
                 all of it: functions, keys, files.
                 """,
@@ -190,7 +246,7 @@ enum Help {
             name: "key", summary: "make, list, rotate and revoke API keys",
             help: """
                 usage: swiftlet key create [--tenant NAME | --platform] [--role ROLE] [--scopes S,S] [--functions P,P]
-                                    [--models P,P] [--expires SECONDS] [--comment TEXT] [--host URL] [--json]
+                                    [--models P,P] [--expires SECONDS] [--limits FILE] [--comment TEXT] [--host URL] [--json]
                        swiftlet key ls [--tenant NAME | --platform] [--host URL] [--json]
                        swiftlet key rotate ID [--overlap SECONDS] [--tenant NAME | --platform] [--host URL] [--json]
                        swiftlet key revoke ID [--tenant NAME | --platform] [--host URL] [--json]
@@ -199,12 +255,13 @@ enum Help {
                                  platform_operator or platform_viewer
                   --scopes       narrow the role to some of invoke, deploy, read, admin
                   --functions    the functions that it may touch: names, or beginnings of names and `*`; --models the same
+                  --limits FILE  JSON5: what bounds its requests, beside its tenant's limits (docs/limits.md)
                   --overlap      how long the old key goes on beside the new one (default 86400)
                 The key's text is printed once; the host keeps only its hash. A revoked key fails at once.
                 """,
             options: [
-                "--tenant", "--role", "--scopes", "--functions", "--models", "--expires", "--comment", "--overlap",
-                "--host",
+                "--tenant", "--role", "--scopes", "--functions", "--models", "--expires", "--limits", "--comment",
+                "--overlap", "--host",
             ],
             flags: ["--platform", "--json"], run: KeyCommand.run),
         Command(

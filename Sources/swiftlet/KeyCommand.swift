@@ -62,6 +62,7 @@ enum KeyCommand {
             guard let list = arguments.value(option) else { continue }
             members[member] = .array(list.split(separator: ",").map { .string(String($0)) })
         }
+        if let limits = try TenantCommand.json5(arguments, "--limits") { members["limits"] = limits }
         if let comment = arguments.value("--comment") { members["comment"] = .string(comment) }
         if let seconds = try arguments.number("--expires", in: 1...3_153_600_000) {
             members["expires_in_s"] = .integer(Int64(seconds))

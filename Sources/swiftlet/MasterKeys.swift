@@ -15,7 +15,8 @@ enum MasterKeys {
     /// - Parameter options: of a host that holds the registry's lock.
     static func openVault(_ options: ServeOptions) throws -> Vault {
         let source = try MasterKeySource(
-            file: options.masterKeyFile, environment: unsafe environment.take(), state: options.state, owner: options.uid,
+            file: options.masterKeyFile, environment: unsafe environment.take(), state: options.state,
+            owner: options.uid,
             mayMake: !(try Vault.isInUse(stateDirectory: options.state)))
         let vault = try Vault(stateDirectory: options.state, keys: source.keys)
         if source.isOwn {

@@ -24,7 +24,8 @@ enum PlainRoom {
     /// Removes it; a host that was killed leaves that to the next one of the same state directory.
     static func remove(_ room: String) {
         let isShared = room.hasPrefix("/dev/shm/")
-        try? FileManager.default.removeItem(atPath: isShared ? String(room[..<(room.lastIndex(of: "/") ?? room.endIndex)]) : room)
+        try? FileManager.default.removeItem(
+            atPath: isShared ? String(room[..<(room.lastIndex(of: "/") ?? room.endIndex)]) : room)
     }
 
     /// A directory of /dev/shm with a name that nobody can guess, if plugins may be loaded from there.

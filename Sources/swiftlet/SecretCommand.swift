@@ -46,7 +46,8 @@ enum SecretCommand {
                 ? try set(arguments, "\(path)/\(words[1])", name: words[1])
                 : try remove(arguments, "\(path)/\(words[1])", name: words[1])
         case ("set", 3...):
-            throw UsageError(text: "a value on the command line is seen by everybody: give it on stdin or by --from-file")
+            throw UsageError(
+                text: "a value on the command line is seen by everybody: give it on stdin or by --from-file")
         default: throw UsageError(text: "`secret` takes `set NAME`, `ls` or `rm NAME`")
         }
     }
@@ -61,7 +62,8 @@ enum SecretCommand {
 
     private static func read(_ file: String?) throws -> [UInt8] {
         guard file != nil || isatty(0) == 0 else {
-            throw UsageError(text: "a secret's value comes from stdin or --from-file, not from a terminal that shows it")
+            throw UsageError(
+                text: "a secret's value comes from stdin or --from-file, not from a terminal that shows it")
         }
         let input = try file.map { try FileDescriptor.open($0, flags: O_RDONLY) } ?? FileDescriptor(owning: dup(0))
         // One byte more than may be, so that the host and not a cut decides.
@@ -81,7 +83,7 @@ enum SecretCommand {
     }
 
     private static func list(_ arguments: Arguments, _ path: String) throws -> Int32 {
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let answer = try client.expect("GET", path)
         guard !arguments.has("--json") else {
             Output.bytes(answer.body)

@@ -6,10 +6,13 @@ internal import Glibc
 internal import HTTP
 internal import Inference
 internal import Ledger
+internal import Limits
 internal import Platform
 internal import PluginHost
 internal import Registry
 internal import Scheduler
+internal import Vault
+internal import Signing
 internal import Workers
 
 enum ServeCommand {
@@ -29,6 +32,7 @@ enum ServeCommand {
         let firstKey = try FirstKey.make(registry)
         let auditing = try Auditing(options, firstLoop: options.loops + 3)
         let quotas = try Quotas(options, registry)
+        let bounds = LimitControl(registry: registry, try LimitsFile.read(options.limits))
         let usage = try UsageLedger(stateDirectory: options.state, options: options.usage)
         let room = try PlainRoom.make(options)
         defer { PlainRoom.remove(room) }
@@ -36,6 +40,7 @@ enum ServeCommand {
             stateDirectory: options.state,
             sealed: SealedArtefacts(vault: vault, stateDirectory: options.state, room: room))
         store.sweep(keeping: registry.snapshot.digests)
+        let trust = try TrustStore(stateDirectory: options.state, unsigned: options.unsigned)
         store.sealed?.sealEverything()
         try restamp(registry, store)
         let prefixFiles = try PrefixFiles(stateDirectory: options.state)
@@ -45,6 +50,7 @@ enum ServeCommand {
         try dropPrivileges(options)
         // The change of user decides anew who may look.
         try MasterKeys.hideMemory()
+        let tokens = try Tokens(options)
 
         let loops = try (0..<options.loops).map { index in try EventLoop(index: index) }
         let background = try EventLoop(index: options.loops)
@@ -72,15 +78,18 @@ enum ServeCommand {
         let shared = GatewayShared(
             registry: registry, host: host,
             dispatcher: Dispatcher(
-                host: host, control: loops[0].remote, restartRate: Double(options.restartRate)), store: store,
-            inference: inference, usage: usage, background: BackgroundQueue(background.remote),
-            files: BackgroundQueue(disk.remote), vault: vault,
-            authenticator: Authenticator(registry: registry, trustsLoopback: options.trustsLoopback, tls: tls?.context),
-            audit: auditing.log,
-            tenantData: [SealedData(vault, inference), UsageData(usage)],
+                host: host, control: loops[0].remote, restartRate: Double(options.restartRate),
+                memoryBounds: { bounds.memoryBounds(of: $0) }),
+            store: store, trust: trust, inference: inference, usage: usage,
+            background: BackgroundQueue(background.remote), files: BackgroundQueue(disk.remote), vault: vault,
+            authenticator: Authenticator(
+                registry: registry, trustsLoopback: options.trustsLoopback, tokens: tokens?.authority, tls: tls?.context
+            ),
+            audit: auditing.log, limits: bounds,
+            tenantData: [SealedData(vault, inference), trust, UsageData(usage)],
             refreshPolicies: { quotas.apply(to: inference) })
         // Of its own, because a slow disk must hold nobody up but the ledger.
-        let writing = try EventLoop(index: options.loops + 5)
+        let writing = try EventLoop(index: options.loops + 6)
         usage.start(on: writing)
         host.whenZygoteAges { [dispatcher = shared.dispatcher] workers in dispatcher.outdate(workers) }
         let drain = Drain(waiting: options.loops)
@@ -101,6 +110,8 @@ enum ServeCommand {
         let watcher = SignalWatcher(signals.raw) { signal in
             if signal == SIGHUP {
                 tls?.reload()
+                LimitsFile.reload(options.limits, bounds)
+                tokens?.reload()
                 return quotas.reload(inference)
             }
             beginDrain(shared, bound, loops.map(\.remote), drain)
@@ -115,10 +126,13 @@ enum ServeCommand {
         threads.append(try Runner(background))
         threads.append(try Runner(watching))
         threads.append(try Runner(disk))
+        if let tokens { threads.append(try Runner(tokens.loop)) }
+        let ending = tokens?.ending
         threads.append(try Runner(writing))
         let remotes = loops.map(\.remote) + [background.remote, watching.remote, disk.remote, writing.remote]
         drain.onDone = {
             inference.close()
+            ending?()
             for remote in remotes { remote.submit { $0.stop() } }
         }
         loops[0].run()
@@ -126,6 +140,7 @@ enum ServeCommand {
         usage.close()
         auditing.finish()
         host.close()
+        try vault.settle()
         return 0
     }
 

@@ -6,6 +6,7 @@ internal import HTTP
 internal import Inference
 internal import Ledger
 internal import Platform
+internal import Signing
 internal import Synchronization
 
 struct ServeOptions {
@@ -27,10 +28,16 @@ struct ServeOptions {
     let modelBudget: ModelBudget.Limits
     /// The file of tenants' quotas and weights.
     let tenants: String?
+    /// The file of the platform's limits.
+    let limits: String?
     let masterKeyFile: String?
+    /// The file of issuers whose tokens are good here.
+    let jwt: String?
     let prefixes: PrefixStore.Options
     let responses: ResponseCacheLimits
     let logsAnswers: Bool
+    /// What becomes of artefacts without a trusted signature.
+    let unsigned: UnsignedPolicy
     /// Days after which entries of the audit log go to its archive; nil: never.
     let auditDays: Int?
     /// False: callers on this machine need a key like everybody else.
@@ -61,6 +68,7 @@ struct ServeOptions {
         responses.milliseconds = UInt64(try arguments.number("--response-cache-ttl", in: 1...86_400) ?? 300) * 1000
         self.responses = responses
         logsAnswers = arguments.has("--log-answers")
+        unsigned = try UnsignedPolicy(argument: arguments.value("--unsigned") ?? "allow", of: "--unsigned")
         var usage = UsageLedger.Options()
         usage.rowDays = try arguments.number("--usage-days", in: 1...3650) ?? usage.rowDays
         self.usage = usage
@@ -71,7 +79,9 @@ struct ServeOptions {
         case let other: throw UsageError(text: "--loopback takes trusted or key, not \(other)")
         }
         tenants = try arguments.value("--tenants").map(Self.absolute)
+        limits = try arguments.value("--limits").map(Self.absolute)
         masterKeyFile = try arguments.value("--master-key-file").map(Self.absolute)
+        jwt = try arguments.value("--jwt").map(Self.absolute)
         prefixes = try Self.prefixes(arguments)
         tls = try TLSOptions(arguments, listen: host)
     }
@@ -98,7 +108,9 @@ struct ServeOptions {
     }
 
     private static func absolute(_ path: String) throws -> String {
-        guard !path.isEmpty else { throw UsageError(text: "--state, --tenants and --master-key-file take a path") }
+        guard !path.isEmpty else {
+            throw UsageError(text: "--state, --tenants, --limits, --jwt and --master-key-file take a path")
+        }
         guard !path.hasPrefix("/") else { return path }
         guard let here = unsafe getcwd(nil, 0) else { throw SystemError(call: "getcwd", code: errno) }
         defer { unsafe free(here) }

@@ -61,9 +61,14 @@ enum TenantCommand {
     }
 
     private static func settings(_ arguments: Arguments) throws -> JSONValue? {
-        guard let file = arguments.value("--settings") else { return nil }
+        try json5(arguments, "--settings")
+    }
+
+    /// What stands in the file that an option names.
+    static func json5(_ arguments: Arguments, _ option: String) throws -> JSONValue? {
+        guard let file = arguments.value(option) else { return nil }
         guard let data = try? Data(contentsOf: URL(filePath: file)) else {
-            throw UsageError(text: "--settings \(file): the file can't be read")
+            throw UsageError(text: "\(option) \(file): the file can't be read")
         }
         return try JSON5.decode(Array(data), step: "read \(file)")
     }

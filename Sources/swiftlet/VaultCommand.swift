@@ -46,7 +46,8 @@ enum VaultCommand {
         let new = try MasterKeySource.read(given ?? next, owner: owner)
         let count = try Vault.rotateMaster(stateDirectory: state, from: old, to: new)
         if given == nil { try MasterKeySource.put(next, at: path) }
-        let words = count.map { "\($0) keys are wrapped by the master key \(new.name)" } ?? "it was done: \(new.name) is in use"
+        let words =
+            count.map { "\($0) keys are wrapped by the master key \(new.name)" } ?? "it was done: \(new.name) is in use"
         if arguments.has("--json") {
             Output.line("{\"master\":\"\(new.name)\",\"rewrapped\":\(count ?? 0)}")
         } else {
@@ -74,7 +75,7 @@ enum VaultCommand {
     private static func rotateKey(_ arguments: Arguments) throws -> Int32 {
         let tenant = Client.tenant(arguments)
         try Names.validate(tenant, as: "tenant")
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let query = arguments.has("--reseal") ? "?reseal=true" : ""
         let answer = try client.expect("POST", "/admin/v1/tenants/\(tenant)/data-key/rotate\(query)")
         if arguments.has("--json") {

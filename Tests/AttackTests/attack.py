@@ -223,7 +223,7 @@ def judge(act, port, path):
         words = body.decode(errors="replace").split()
         number = int(words[1]) if len(words) == 2 and words[0] == act.name and words[1].lstrip("-").isdigit() else 0
         return errno.errorcode.get(number, str(number)) if number else "works"
-    cause = json.loads(body)["error"]["cause"]
+    cause = json.loads(body)["cause"]
     for found, word in OUTCOMES:
         if found in cause:
             return word

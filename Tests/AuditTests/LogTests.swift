@@ -44,6 +44,12 @@ private final class Jobs: Sendable {
                 }
             }
         }
+        // Looked at while it is written, it is never taken for damaged.
+        while done.withLock({ $0.count }) < 200 {
+            let report = try AuditVerification.run(state: scratch.path)
+            let files = try AuditTransfer.files(of: scratch.path)
+            #expect(report.end.count <= 200 && files.end.count >= report.start.count)
+        }
         for thread in threads { thread.join() }
         while done.withLock({ $0.count }) < 200 { usleep(1000) }
         jobs.finish()

@@ -36,6 +36,22 @@ write("tar", "above", archive([("../above", b"x")]))
 write("tar", "link", archive([("link", b"")], type=tarfile.SYMTYPE, linkname="/etc/passwd"))
 write("tar", "twice", archive([("same", b"1"), ("same", b"2")]))
 
+# ---- minisig: a public key, signatures of both kinds, a secret key without a password, a list of files
+
+KEY = "RWS5qAP/ooxWF1GBYmftVRvLEfdsGtAq8lzkjxGcAOeHCPBGrlGRfwIn"
+SECRET = ("RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAuagD/6KMVhc68xOhRMzhkYsv6RuD/1FL9XcyEVMyDORnTIGL6bE5"
+          "1lGBYmftVRvLEfdsGtAq8lzkjxGcAOeHCPBGrlGRfwInAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+PREHASHED = ("RUS5qAP/ooxWF6T6rXsNXVgic8iyichnB9MtL0RL2nfxtPQrZodgSaFRhVJ3H94QJngXIeS1sMKTU1mMX2WyeTCsxkOqo1lRyAA=",
+             "timestamp:1795821880\tfile:m\thashed", "LV6sL3OeNHMnPS1MKRiZwqJmmphC7BhOxJLl+Yl1vweb9pkSEsEKlswgrOQ0+FxrF2kvaddZPFUF4F/El8r1AQ==")
+LEGACY = ("RWS5qAP/ooxWF/1HYLc5jjkPWZ0DHdb5LfMOaobZXZM2CvKToiOnZ6VE54aaHLLxKH8c/IwkyVZNXvv5VmOKCQXFDERYOX50dgg=",
+          "timestamp:1795821881\tfile:m", "xb4cI6mJgu2R+iR85Orm1YgULVHg2uUrIOLQLBakhBlDr0rtGmAYLTWWhi2tCYDSztTF5uwTdiw5F//lijMGBQ==")
+write("minisig", "public", f"untrusted comment: minisign public key 17568CA2FF03A8B9\n{KEY}\n".encode())
+write("minisig", "key-alone", KEY.encode())
+write("minisig", "secret", f"untrusted comment: minisign encrypted secret key\n{SECRET}\n".encode())
+for name, (first, comment, second) in {"prehashed": PREHASHED, "legacy": LEGACY}.items():
+    write("minisig", name, f"untrusted comment: x\n{first}\ntrusted comment: {comment}\n{second}\n".encode())
+write("minisig", "list", f"{'a' * 64}  a\n{'b' * 64} *plugin.so\n".encode())
+
 # ---- http2: a 0 byte, then frames of type, flags, stream, size, payload (Targets/HTTP.swift)
 
 
@@ -133,6 +149,17 @@ write("job", "backend", job(2, b"dir", b"llama.so", b"m.gguf", b'{"a":1}'))
 write("job", "device", job(2, b"dir", b"llama.so", b"m.gguf", b"{}", 3, 8 << 30))
 write("job", "handler-device", job(1, b"d", b"plugin.so", b"", b"{}", 1, 1))
 write("job", "above", job(3, b"../x", b"a/../b", b"", b""))
+
+# ---- tokens: a byte that says which, then a token, a header's size with header and claims, a key set, or JSON (Targets/Tokens.swift)
+
+HEAD = b'{"alg":"EdDSA","kid":"a"}'
+CLAIMS = b'{"iss":"i","aud":["a"],"sub":"s","exp":1767225700,"nbf":1.5e9,"iat":1767225600,"t":"acme","r":["x"],"f":["c-*"]}'
+write("tokens", "token", b"\0eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UifQ.AAAA")
+write("tokens", "claims", b"\1" + bytes([len(HEAD)]) + HEAD + CLAIMS)
+write("tokens", "keys", b"\2" + b'{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a","use":"sig"},'
+      b'{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"},'
+      b'{"kty":"RSA","e":"AQAB","n":"' + b"_" * 342 + b'","alg":"RS256"}]}')
+write("tokens", "json", b"\3" + b'{"a":[1,-0.5e3,"\\u00e9\\ud83d\\ude00",true,null,{}]}')
 
 # ---- elf: small libraries of this machine
 

@@ -17,13 +17,16 @@ private let operators: Set<Role> = [.platformAdmin, .platformOperator]
 private let admins: Set<Role> = [.platformAdmin]
 
 private let matrix: [Route: Set<Role>] = [
-    .health: everyRole, .ready: everyRole, .whoAmI: everyRole,
+    .health: everyRole, .ready: everyRole, .openAPI: everyRole, .whoAmI: everyRole,
     .chatCompletions: callers, .completions: callers, .embeddings: callers, .rerank: callers, .tokenize: callers,
     .detokenize: callers, .messages: callers, .countTokens: callers, .otherMessages: callers, .responses: callers,
     .otherResponses: callers, .models: callers, .tensors: callers, .function: callers,
     .listFunctions: readers, .showTenant: readers, .listKeys: readers, .readLog: logReaders, .showUsage: readers,
     .deploy: deployers, .deployNamed: deployers, .removeFunction: deployers,
     .createKey: tenantManagers, .rotateKey: tenantManagers, .revokeKey: tenantManagers,
+    .listTrustedKeys: readers, .readBillOfMaterials: readers, .trustKey: tenantManagers, .distrustKey: tenantManagers,
+    .setUnsigned: tenantManagers, .listPlatformTrustedKeys: platformRoles, .trustPlatformKey: admins,
+    .distrustPlatformKey: admins,
     .listSecrets: readers, .listFunctionSecrets: readers, .setSecret: deployers, .removeSecret: deployers,
     .setFunctionSecret: deployers, .removeFunctionSecret: deployers, .rotateDataKey: tenantManagers,
     .metrics: platformRoles, .listWorkers: platformRoles, .describeHost: platformRoles, .listModels: platformRoles,
@@ -37,7 +40,8 @@ private let matrix: [Route: Set<Role>] = [
 
 /// Routes that touch nobody's things but the caller's own: a caller of another tenant uses them as well.
 private let own: Set<Route> = [
-    .health, .ready, .whoAmI, .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize, .messages,
+    .health, .ready, .openAPI, .whoAmI, .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize,
+    .messages,
     .countTokens, .otherMessages, .responses, .otherResponses, .models, .tensors, .listFunctions, .showUsage,
 ]
 
@@ -73,7 +77,7 @@ private func refusal(_ route: Route, _ principal: Principal, tenant: String) -> 
 
     @Test(arguments: Route.allCases) func whoIsUnknownIsAskedForAKey(_ route: Route) {
         let code = refusal(route, .anonymous, tenant: "a")?.code
-        #expect(code == ([.health, .ready].contains(route) ? nil : .unauthorized))
+        #expect(code == ([.health, .ready, .openAPI].contains(route) ? nil : .unauthorized))
     }
 
     @Test func noTenantTouchesThePlatformsOwn() {

@@ -171,6 +171,16 @@ class Acts(Log):
         self.assertEqual(self.verify()[0], 0)
 
 
+    def test_who_tries_at_a_tenants_function_is_told_to_that_tenant(self):
+        key = self.tenant("acme")["key"]
+        status, _, _ = self.host.request("GET", "/fn/acme/f/", headers={"authorization": "Bearer swl_t_wrong"})
+        self.assertEqual(status, 401)
+        entries = self.admin("GET", "tenants/acme/audit?act=denied", key=key)[1]["entries"]
+        self.assertEqual([(e["actor"], e["target"], e["status"]) for e in entries], [("anonymous", "function /fn/acme/f/", 401)])
+        metrics = self.host.request("GET", "/metrics")[1].decode()
+        self.assertIn("\nswiftlet_denied_total 1\n", metrics)
+        self.assertIn("\nswiftlet_audit_blocked 0\n", metrics)
+
     def test_a_stop_and_a_kill_are_told_apart(self):
         self.restart()
         self.restart(signal.SIGKILL)

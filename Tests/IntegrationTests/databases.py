@@ -93,7 +93,7 @@ class Locked(Case):
                 self.assertEqual(self.call("f"), (200, b"here"))
             act.join()
             status, text, _ = answers[0]
-            error = json.loads(text)["error"]
+            error = json.loads(text)
             self.assertEqual(status, 503, error)
             self.assertIn(name, error["step"])
             self.assertIn("locked", error["cause"])
@@ -172,7 +172,7 @@ class Corrupt(Case):
         self.stop()
         self.settle()
         artefacts = sorted(os.listdir(self.state / "artefacts/default"))
-        for name in ["registry.db", "quotas.db"]:
+        for name in ["registry.db", "quotas.db", "vault.db"]:
             path = self.state / name
             whole = path.read_bytes()
             page = 4096
@@ -228,9 +228,9 @@ class Backups(Case):
         self.start()
         for number in range(3):
             self.deploy(f"f{number}")
-        (self.state / "master.key").write_bytes(b"secret of the platform")
-        (self.state / "tls").mkdir()
-        (self.state / "tls/key.pem").write_bytes(b"secret of the door")
+        master = (self.state / "master.key").read_bytes()
+        (self.state / "tls").mkdir(exist_ok=True)
+        (self.state / "tls/other.pem").write_bytes(b"secret of the door")
         folder = self.host.work / "f0"
         ends = threading.Event()
         faults = []
@@ -272,7 +272,8 @@ class Backups(Case):
                 names = archive.getnames()
             self.assertEqual(len(names), said["files"] + 1)
             self.assertEqual(names[-1], "MANIFEST.json")
-            self.assertNotIn(b"secret of the", file.read_bytes())
+            for secret in [b"secret of the door", master, (self.state / "audit.key").read_bytes()]:
+                self.assertNotIn(secret, file.read_bytes())
             state = self.host.work / f"r{number}" / "state"
             state.parent.mkdir()
             done = self.restore(file, state)
@@ -281,6 +282,9 @@ class Backups(Case):
             self.assertEqual(subprocess.run([SWIFTLET, "audit", "verify", "--state", state, "--expect", end],
                                             capture_output=True).returncode, 0)
             state.parent.chmod(0o755)
+            # Sealed things open under the key that the backup doesn't hold.
+            (state / "master.key").write_bytes(master)
+            (state / "master.key").chmod(0o600)
             other = Host(work=state.parent)
             try:
                 for name in ["f0", "f1", "f2"]:

@@ -17,10 +17,10 @@ ROLES = {
 }
 EVERYBODY, KNOWN = "everybody", "known"
 PERMISSIONS = {
-    "platform_admin": {"invoke", "infer", "read", "readLogs", "deploy", "manageSecrets", "manageTenant", "readPlatform", "operate", "administer"},
-    "platform_operator": {"read", "readLogs", "readPlatform", "operate"},
-    "platform_viewer": {"read", "readPlatform"},
-    "tenant_admin": {"invoke", "infer", "read", "readLogs", "deploy", "manageSecrets", "manageTenant"},
+    "platform_admin": {"invoke", "infer", "read", "readLogs", "readAudit", "deploy", "manageSecrets", "manageTenant", "readPlatform", "operate", "administer"},
+    "platform_operator": {"read", "readLogs", "readAudit", "readPlatform", "operate"},
+    "platform_viewer": {"read", "readAudit", "readPlatform"},
+    "tenant_admin": {"invoke", "infer", "read", "readLogs", "readAudit", "deploy", "manageSecrets", "manageTenant"},
     "developer": {"invoke", "infer", "read", "readLogs", "deploy", "manageSecrets"},
     "invoker": {"invoke", "infer"},
     "viewer": {"read", "readLogs"},
@@ -264,7 +264,7 @@ class Matrix(Keys, unittest.TestCase):
                 needs = "invoke" if route["needs"] == "function" else route["needs"]
                 allowed = needs in (EVERYBODY, KNOWN) or needs in PERMISSIONS[role]
                 status, body = self.ask(route, key)
-                self.assertEqual(status in (401, 403), not allowed, (route, role, status, body))
+                self.assertEqual(status in (401, 403), not allowed, (route, role, status, str(body)[:300]))
 
     def test_a_stranger_with_any_role_is_kept_out_of_every_route_of_a_tenant(self):
         for route in self.routes:
@@ -326,7 +326,7 @@ class TenantLife(Keys, unittest.TestCase):
             self.host.cli("tenant", "suspend", "acme")
             for key in (self.key, self.host.admin_key):
                 status, body = self.send("POST", "/fn/acme/echo/", key, "x")
-                self.assertEqual((status, body["error"]["code"]), (403, "tenant_suspended"))
+                self.assertEqual((status, body["code"]), (403, "tenant_suspended"))
             self.assertEqual(running.result(), (200, b"x"))
         self.assertEqual(self.send("POST", "/v1/chat/completions", self.key, {"model": "m", "messages": []})[0], 403)
         self.assertEqual(self.send("POST", "/admin/v1/tenants/acme/keys", self.key, {"role": "viewer"})[0], 403)

@@ -128,19 +128,21 @@ class SelfSigned(unittest.TestCase):
         shutil.rmtree(self.work)
 
     def start(self, *words):
+        log = self.work / "host.log"
+        self.logged = log.stat().st_size if log.exists() else 0
         host = Host("--tls", "self", *words, work=self.work)
         self.hosts.append(host)
         return host
 
     def end(self, host):
-        """Stops a host and keeps its directory; returns what it logged."""
+        """Stops a host and keeps its directory; returns what it logged since it started."""
         if host in self.hosts:
             self.hosts.remove(host)
             host.process.send_signal(signal.SIGTERM)
             self.assertEqual(host.process.wait(40), 0)
             host.process.stdout.close()
             host.log.close()
-        return (self.work / "host.log").read_text()
+        return (self.work / "host.log").read_text()[self.logged:]
 
     @property
     def pair(self):
@@ -243,8 +245,9 @@ class Names(unittest.TestCase):
         cls.table = cls.files / "hosts.json5"
         cls.write_table()
         cls.host = Host("--tls-cert", cls.files / "cert.pem", "--tls-key", cls.files / "key.pem", "--tls-hosts", cls.table, "--tls-hsts", "600", authorities=cls.files / "cert.pem")
-        done = cls.host.deploy_c("echo", handler("return echo(call, host);"))
-        assert done.returncode == 0, done.stderr
+        for name, access in [("echo", "key"), ("open", "public")]:
+            done = cls.host.deploy_c(name, handler("return echo(call, host);"), access=access)
+            assert done.returncode == 0, done.stderr
 
     @classmethod
     def write_table(cls, extra=""):
@@ -279,6 +282,13 @@ class Names(unittest.TestCase):
             for name, host, status in [("a.test", "a.test", "200"), ("a.test", f"A.test:{self.host.port}", "200"), ("a.test", "other", "421"), ("a.test", "x.b.test", "421"), ("x.b.test", "a.test", "200"), ("x.b.test", "other", "200")]:
                 with self.subTest((words, name, host)):
                     self.assertEqual(self.ask(name, host, *words), status)
+
+    def test_a_tenants_name_leads_to_its_functions_only(self):
+        for name, status in [("a.test", 404), ("x.b.test", 200), ("unknown.test", 200)]:
+            done = subprocess.run(
+                ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-d", "x", "--resolve", f"{name}:{self.host.port}:127.0.0.1",
+                 f"https://{name}:{self.host.port}/fn/default/open/"], capture_output=True, text=True, timeout=30)
+            self.assertEqual(int(done.stdout), status, name)
 
     def test_a_self_signed_certificate_sends_no_hsts(self):
         self.assertNotIn("strict-transport-security", self.host.request("GET", "/healthz")[2])
@@ -328,6 +338,7 @@ class Operators(unittest.TestCase):
         cls.issue("ada", "ca", "subjectAltName=URI:spiffe://example/ada", "extendedKeyUsage=clientAuth")
         cls.issue("bob", "ca", "subjectAltName=URI:spiffe://example/bob")
         cls.issue("eve", "ca")
+        cls.issue("fay", "ca")
         cls.issue("server", "ca", "extendedKeyUsage=serverAuth")
         cls.issue("mallory", "strangers")
         cls.issue("old", "ca", days="-1")
@@ -392,14 +403,14 @@ class Operators(unittest.TestCase):
 
     def test_changes_hold_after_a_reload(self):
         try:
-            self.write_table({"CN=eve": "platform_viewer"})
+            self.write_table({"CN=fay": "platform_viewer"})
             self.host.process.send_signal(signal.SIGHUP)
-            wait_for(lambda: self.whoami("eve") == "platform_viewer", "the new operator is known")
+            wait_for(lambda: self.whoami("fay") == "platform_viewer", "the new operator is known")
             self.assertEqual(self.whoami("bob"), 401, "and the old one isn't")
-            self.revoke("eve")
+            self.revoke("fay")
             self.host.process.send_signal(signal.SIGHUP)
-            wait_for(lambda: self.whoami("eve") is None, "a revoked certificate is refused")
-            self.write_table({"CN=eve": "tenant_admin"})
+            wait_for(lambda: self.whoami("fay") is None, "a revoked certificate is refused")
+            self.write_table({"CN=fay": "tenant_admin"})
             self.host.process.send_signal(signal.SIGHUP)
             wait_for(lambda: "roles are" in (self.host.work / "host.log").read_text(), "a role that is none is said")
         finally:

@@ -1,6 +1,7 @@
 // Where deployments lie: nothing half-written is seen, and what is there never changes.
 import Core
 import Glibc
+import Signing
 import TestSupport
 import Testing
 
@@ -23,7 +24,7 @@ private func isThere(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
         let staged = try store.stage(try archive(scratch, "one", [("b", "2"), ("a", "1")]), limit: 1000)
         #expect(staged.files == ["b", "a"] && staged.digest.count == 64)
         #expect(try scratch.names(in: "artefacts") == [], "staged is not there yet")
-        try store.commit(staged.directory, tenant: "acme", digest: staged.digest)
+        try store.commit(staged.directory, tenant: "acme", digest: staged.digest, digests: staged.digests)
         #expect(store.root(of: "acme") == scratch.file("artefacts/acme"))
         #expect(try scratch.names(in: "artefacts/acme") == [staged.digest])
         #expect(try scratch.read("artefacts/acme/\(staged.digest)/a") == Array("1".utf8))
@@ -45,15 +46,49 @@ private func isThere(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
     @Test func theSameDigestTwiceKeepsTheFirst() throws {
         let scratch = try Scratch()
         let store = try ArtefactStore(stateDirectory: scratch.path)
+        var inodes: Set<String> = []
         for round in 1...2 {
             let staged = try store.stage(try archive(scratch, "r\(round)", [("a", "same")]), limit: 1000)
-            try store.commit(staged.directory, tenant: "acme", digest: staged.digest)
-            if round == 1 { try scratch.write("artefacts/acme/\(staged.digest)/mark", "first") }
+            try store.commit(staged.directory, tenant: "acme", digest: staged.digest, digests: staged.digests)
+            inodes.insert(try shell("stat -c %i '\(scratch.file("artefacts/acme"))/\(staged.digest)/a'"))
         }
-        let names = try scratch.names(in: "artefacts/acme")
-        #expect(names.count == 1)
-        #expect(try scratch.names(in: "artefacts/acme/\(try #require(names.first))") == ["a", "mark"])
+        #expect(inodes.count == 1)
+        #expect(try scratch.names(in: "artefacts/acme").count == 1)
         #expect(try scratch.names(in: "staging") == [], "the second is not left behind")
+    }
+
+    /// 444 and 555: its owner too must change a mode before it changes a file.
+    @Test func whatIsThereIsSealed() throws {
+        let scratch = try Scratch()
+        let store = try ArtefactStore(stateDirectory: scratch.path)
+        let staged = try store.stage(try archive(scratch, "one", [("a", "1")]), limit: 1000)
+        try store.commit(staged.directory, tenant: "acme", digest: staged.digest, digests: staged.digests)
+        let place = scratch.file("artefacts/acme/\(staged.digest)")
+        #expect(try shell("stat -c %a '\(place)' '\(place)/a'") == "555\n444\n")
+        // A crash just before the last step left it open: the next start closes it.
+        try shell("chmod 755 '\(place)'")
+        try ArtefactStore(stateDirectory: scratch.path).sweep(keeping: ["acme": [staged.digest]])
+        #expect(try shell("stat -c %a '\(place)'") == "555\n")
+        store.remove(tenant: "acme", digest: staged.digest)
+        #expect(try scratch.names(in: "artefacts/acme") == [])
+    }
+
+    /// A changed, a missing and an added file: each time the copy that is deployed again takes the place as a whole.
+    @Test(arguments: ["echo evil > a", "rm a", "echo evil > more", "mv a more"]) func aDamagedCopyIsReplaced(
+        _ damage: String
+    ) throws {
+        let scratch = try Scratch()
+        let store = try ArtefactStore(stateDirectory: scratch.path)
+        for round in 1...2 {
+            let staged = try store.stage(try archive(scratch, "r\(round)", [("a", "1"), ("b", "2")]), limit: 1000)
+            try store.commit(staged.directory, tenant: "acme", digest: staged.digest, digests: staged.digests)
+            let place = "artefacts/acme/\(staged.digest)"
+            #expect(try scratch.names(in: place) == ["a", "b"])
+            #expect(try scratch.read("\(place)/a") == Array("1".utf8))
+            #expect(try shell("stat -c %a '\(scratch.file(place))'") == "555\n")
+            if round == 1 { try shell("cd '\(scratch.file(place))' && chmod 777 . * && \(damage)") }
+        }
+        #expect(try scratch.names(in: "staging") == [])
     }
 
     @Test func whatCantBeUnpackedLeavesNothing() throws {
@@ -118,7 +153,7 @@ private func isThere(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
     /// Admits a folder; `files` overrides and adds to the manifest and the plugin.
     private func admit(
         tenant: String = "acme", manifest: String? = nil, files: [String: [UInt8]] = [:], without: String = "",
-        inUse: Bool = false, probeFails: Bool = false
+        inUse: Bool = false, probeFails: Bool = false, trust: Trust = Trust()
     ) throws -> Result<Deployment, RuntimeError> {
         var all: [String: [UInt8]] = [
             "swiftlet.json5": Array((manifest ?? self.manifest).utf8), "plugin.so": try scratch.read("plugin.so"),
@@ -132,13 +167,14 @@ private func isThere(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
         try TarWriter.write(members, to: scratch.file("upload.tar"))
         let admission = PluginAdmission(store: store)
         do throws(RuntimeError) {
-            return .success(
-                try admission.admit(archive: scratch.file("upload.tar"), tenant: tenant, inUse: { _ in inUse }) {
-                    (deployment, root) throws(RuntimeError) in
-                    guard isThere("\(root)/\(deployment.directoryName)/plugin.so"), !probeFails else {
-                        throw RuntimeError(.pluginInvalid, step: "probe", cause: "it fails", next: "mend it")
-                    }
-                })
+            let admitted = try admission.admit(
+                archive: scratch.file("upload.tar"), tenant: tenant, trust: trust, inUse: { _ in inUse }
+            ) { (deployment, root) throws(RuntimeError) in
+                guard isThere("\(root)/\(deployment.directoryName)/plugin.so"), !probeFails else {
+                    throw RuntimeError(.pluginInvalid, step: "probe", cause: "it fails", next: "mend it")
+                }
+            }
+            return .success(admitted.deployment)
         } catch {
             return .failure(error)
         }
@@ -188,6 +224,56 @@ private func isThere(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
         #expect(try scratch.names(in: "artefacts/acme") == [digest])
         #expect(refusal(try admit(probeFails: true)) != nil)
         #expect(try scratch.names(in: "artefacts/acme") == [])
+    }
+
+    @Test func whoSignedItIsRecordedAndTheListIsCompared() throws {
+        let key = try SecretKey()
+        let id = "\(key.id)"
+        let trust = Trust(keys: [try key.publicKey], unsigned: .refuse)
+        let files = try ["plugin.so": try scratch.read("plugin.so"), "swiftlet.json5": Array(manifest.utf8)].map {
+            name, bytes in
+            let path = try scratch.write("sum", bytes)
+            return (name: name, sha256: String(try shell("sha256sum < '\(path)'").prefix(64)))
+        }
+        let list = Array(SignedList(files).file.utf8)
+        let signature = Array(try Signature(of: list, by: key, trustedComment: "x").file.utf8)
+        let signed = [SignedList.name: list, SignedList.signatureName: signature]
+        #expect(try admit(files: signed, trust: trust).get().signer == id)
+        #expect(try admit(files: signed).get().signer == nil, "nobody is trusted")
+        #expect(refusal(try admit(trust: trust))?.code == .forbidden)
+        let added = refusal(try admit(files: signed.merging(["more": [1]]) { $1 }, trust: Trust()))
+        #expect(added?.step == "check SHA256SUMS" && added?.cause == "it does not list more")
+        let large = [SignedList.name: [UInt8](repeating: 65, count: SignedList.largest + 1)]
+        #expect(refusal(try admit(files: large))?.cause == "it is larger than 65536 bytes")
+    }
+
+    @Test(
+        arguments: [
+            (#"{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}"#, nil),
+            (#"{"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT"}"#, nil),
+            ("", "not a JSON object"), ("[]", "not a JSON object"), ("{", "not JSON"), ("{}", "it says neither"),
+            (#"{"bomFormat": "CycloneDX"}"#, "it says neither"),
+            (#"{"bomFormat": "Cyclone", "specVersion": "1.5"}"#, "it says neither"),
+            (#"{"bomFormat": 1, "specVersion": "1.5"}"#, "not JSON"), (#"{"spdxVersion": "2"}"#, "it says neither"),
+            (#"{"bomFormat": "CycloneDX", "specVersion": "1.5", "spdxVersion": "SPDX-2.3"}"#, "it says neither"),
+            ("{\"spdxVersion\": \"SPDX-2.3\"} x", "not JSON"),
+            (String(repeating: #"{"a":"#, count: 100_000), "not JSON"),
+        ] as [(String, String?)])
+    func aBillOfMaterialsIsWhatItSays(_ text: String, _ words: String?) throws {
+        let error = refusal(try admit(files: [BillOfMaterials.name: Array(text.utf8)]))
+        #expect(
+            error.map { $0.step == "check sbom.json" && $0.cause.contains(words ?? "-") } ?? (words == nil),
+            "\(String(describing: error))")
+    }
+
+    @Test func aBillOfMaterialsIsBounded() throws {
+        let pad = String(repeating: "x", count: BillOfMaterials.largest - 100)
+        let fits = Array(#"{"spdxVersion": "SPDX-2.3", "comment": "\#(pad)"}"#.utf8)
+        #expect(refusal(try admit(files: [BillOfMaterials.name: fits])) == nil)
+        let large = Array(#"{"spdxVersion": "SPDX-2.3", "comment": "\#(pad)\#(pad)"}"#.utf8)
+        #expect(refusal(try admit(files: [BillOfMaterials.name: large]))?.cause == "it is larger than 4194304 bytes")
+        let notText = Array(#"{"spdxVersion": "SPDX-2.3", "x": ""#.utf8) + [0xff] + Array("\"}".utf8)
+        #expect(refusal(try admit(files: [BillOfMaterials.name: notText]))?.cause.contains("UTF-8") == true)
     }
 
     @Test func dataMayBeNamedAsItLikes() throws {

@@ -135,6 +135,57 @@ private func refusal(_ archive: [UInt8]) throws -> String? {
         #expect(try refusal(pax + Member().bytes + end) != nil)
     }
 
+    @Test func namesThatDifferInCaseOnlyAreRefused() throws {
+        let error = try refusal(Member(name: "A.so").bytes + Member(name: "a.so").bytes + end)
+        #expect(error == "it holds A.so and a.so, which differ in case only")
+    }
+
+    @Test func nothingFollowsTheEnd() throws {
+        #expect(try refusal(Member().bytes + end + [1]) == "something follows its end")
+        #expect(try refusal(Member().bytes + end + Member(name: "b").bytes) == "something follows its end")
+        #expect(
+            try refusal(Member().bytes + [UInt8](repeating: 0, count: 513 + 1 << 20)) == "something follows its end")
+        // GNU tar fills a record of 20 blocks.
+        #expect(try refusal(Member().bytes + [UInt8](repeating: 0, count: 9 * 1024)) == nil)
+    }
+
+    /// Each is right by its checksum, and says more to a reader of another dialect.
+    @Test(arguments: [(6, UInt8(ascii: "x")), (99, 1), (346, 1), (499, 1), (511, 1), (386, 0x30)])
+    func hiddenFieldsAreRefused(
+        _ at: Int, _ byte: UInt8
+    ) throws {
+        var block = Array(Member(content: []).bytes[..<512])
+        block[at] = byte
+        for index in 148..<156 { block[index] = 0x20 }
+        let sum = String(block.reduce(0) { $0 + Int($1) }, radix: 8)
+        for (index, digit) in (String(repeating: "0", count: 6 - sum.count) + sum).utf8.enumerated() {
+            block[148 + index] = digit
+        }
+        block[154] = 0
+        #expect(try refusal(block + end) == "the header of a.txt says more than a plain name")
+    }
+
+    /// What the tars of this machine make of folders with tricks in them, in each of their formats.
+    @Test(arguments: ["ustar", "gnu", "pax", "v7", "oldgnu"]) func tarsOwnTricksAreRefused(_ format: String) throws {
+        let scratch = try Scratch()
+        try shell(
+            """
+            cd '\(scratch.path)' && echo x > plain && ln -s /etc/passwd link && mkfifo pipe && mkdir folder && echo y > folder/inside
+            ln plain second && truncate -s 1M holes && echo z >> holes && echo n > \(String(repeating: "n", count: 120))
+            """)
+        for tricks in [
+            "link", "pipe", "folder", "plain second", "../*/plain -P", String(repeating: "n", count: 120), "-S holes",
+        ] {
+            try shell("cd '\(scratch.path)' && rm -f x.tar && tar --format=\(format) -cf x.tar \(tricks) 2>&1 || true")
+            let bytes = try scratch.read("x.tar")
+            // v7 and ustar can't hold some of them: there is nothing to refuse then, or nothing of it in the archive.
+            guard bytes.count > 10_240 || bytes.contains(where: { $0 != 0 }) else { continue }
+            let unpacked = try unpack(bytes, bytes: 10 << 20)
+            #expect(unpacked.error != nil || (tricks == "-S holes" && ["ustar", "v7"].contains(format)), "\(tricks)")
+            #expect(try unpacked.scratch.names() == ["archive.tar", "out"])
+        }
+    }
+
     @Test func everyCutIsNoticed() throws {
         let archive = Member().bytes + Member(name: "b").bytes
         let whole = archive + [UInt8](repeating: 0, count: 512)

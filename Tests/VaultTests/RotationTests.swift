@@ -100,7 +100,8 @@ import Testing
         #expect(fails(.internalError, "changed") { _ = try vault.open(sealed, tenant: "acme", purpose: "b") })
         #expect(fails(.internalError, "changed") { _ = try vault.open(sealed, tenant: "evil", purpose: "a") })
         #expect(fails(.notFound, "key 1") { _ = try vault.open(sealed, tenant: "nobody", purpose: "a") })
-        #expect(fails(.internalError, "sealed") { _ = try vault.open(Array("plain".utf8), tenant: "acme", purpose: "a") })
+        #expect(
+            fails(.internalError, "sealed") { _ = try vault.open(Array("plain".utf8), tenant: "acme", purpose: "a") })
         #expect(fails(.internalError, "sealed") { _ = try vault.open([], tenant: "acme", purpose: "a") })
         for cut in [12, 20, sealed.count - 1] {
             #expect((try? vault.open(Array(sealed[..<cut]), tenant: "acme", purpose: "a")) == nil)

@@ -26,7 +26,9 @@ final class LeavingWrapper: KeyWrapper, @unchecked Sendable {
     }
 
     private func answer() throws(RuntimeError) {
-        guard left > 0 else { throw RuntimeError(.unavailable, step: "ask the key service", cause: "gone", next: "wait") }
+        guard left > 0 else {
+            throw RuntimeError(.unavailable, step: "ask the key service", cause: "gone", next: "wait")
+        }
         left -= 1
     }
 }
@@ -63,6 +65,7 @@ func fails(_ code: RuntimeError.Code, _ words: String, _ body: () throws -> Void
 /// Changes a vault's database behind its back.
 func sql(_ scratch: Scratch, _ statement: String) throws {
     try scratch.write("change.sql", statement)
-    let script = "import sqlite3,sys; d=sqlite3.connect(sys.argv[1]); d.execute(open(sys.argv[2]).read()); d.commit(); d.close()"
+    let script =
+        "import sqlite3,sys; d=sqlite3.connect(sys.argv[1]); d.execute(open(sys.argv[2]).read()); d.commit(); d.close()"
     try shell("python3 -c '\(script)' '\(scratch.file("vault.db"))' '\(scratch.file("change.sql"))'")
 }

@@ -2,6 +2,7 @@
 #ifndef CCURL_H
 #define CCURL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef void (*ccurl_receive)(void *_Nullable context, const void *_Nonnull data, size_t size);
@@ -14,5 +15,14 @@ long ccurl_perform(const char *_Nonnull method, const char *_Nonnull url, const 
                    size_t header_count, const void *_Nullable body, size_t body_size, const char *_Nullable upload,
                    const char *_Nullable authorities, const char *_Nullable pin,
                    ccurl_receive _Nonnull receive, ccurl_receive _Nullable receive_header, void *_Nullable context, char *_Nonnull error);
+
+/// True: the transfer is given up.
+typedef bool (*ccurl_stop)(void *_Nullable context);
+
+/// GETs `url` by https or http, following no redirect, with at most `most` bytes of answer, in `milliseconds`; `stop` is asked
+/// at least once a second. Otherwise like `ccurl_perform`.
+long ccurl_fetch(const char *_Nonnull url, size_t most, long milliseconds, const char *_Nullable authorities,
+                 ccurl_receive _Nonnull receive, ccurl_receive _Nonnull receive_header, ccurl_stop _Nonnull stop,
+                 void *_Nullable context, char *_Nonnull error);
 
 #endif

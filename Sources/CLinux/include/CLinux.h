@@ -77,6 +77,8 @@ uint32_t clinux_minor(dev_t device);
 int clinux_reserve(int fd, off_t from, off_t size);
 /// Exclusive advisory lock without waiting.
 int clinux_try_lock(int fd);
+/// Each of two paths becomes the other, at once.
+int clinux_exchange(const char *_Nonnull one, const char *_Nonnull other);
 
 /// Mounts an empty file system in memory on a directory, seen by this process and its children only. Call it before the first
 /// thread.

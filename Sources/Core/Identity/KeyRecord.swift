@@ -11,6 +11,8 @@ package struct KeyRecord: Equatable, Sendable {
     package let scopes: [Scope]?
     package let functions: [NamePattern]?
     package let models: [NamePattern]?
+    /// What bounds its requests, beside what bounds its tenant's.
+    package let limits: LimitSet?
     /// What its owner wrote about it.
     package let comment: String
     /// Milliseconds since 1970.
@@ -20,8 +22,10 @@ package struct KeyRecord: Equatable, Sendable {
 
     package init(
         hash: KeyHash, tenant: String?, role: Role, scopes: [Scope]? = nil, functions: [NamePattern]? = nil,
-        models: [NamePattern]? = nil, comment: String = "", createdAt: Int64, expiresAt: Int64? = nil
+        models: [NamePattern]? = nil, limits: LimitSet? = nil, comment: String = "", createdAt: Int64,
+        expiresAt: Int64? = nil
     ) {
+        self.limits = limits
         self.hash = hash
         self.tenant = tenant
         self.role = role
@@ -46,14 +50,17 @@ extension KeyRecord {
     /// The most that a comment may have, in UTF-8 bytes.
     static let longestComment = 200
 
-    /// A key that somebody asks for, from JSON: `role`, and if wanted `scopes`, `functions`, `models`, `comment`, `expires_in_s`.
+    /// What may be asked of a key.
+    package static let members = ["role", "scopes", "functions", "models", "limits", "comment", "expires_in_s"]
+
+    /// A key that somebody asks for, from JSON: `role`, and if wanted the others of `members`.
     ///
     /// - Parameters:
     ///   - tenant: nil for the platform's keys, which have the platform's roles.
     ///   - now: milliseconds since 1970.
     package init(_ value: JSONValue, hash: KeyHash, tenant: String?, now: Int64, step: String) throws(RuntimeError) {
         let reader = try ManifestReader(
-            value, known: ["role", "scopes", "functions", "models", "comment", "expires_in_s"], step: step,
+            value, known: Self.members, step: step,
             docs: "docs/identity.md")
         guard let role = try reader.choice("role", Role.self), role.isPlatform == (tenant == nil) else {
             let fitting = Role.allCases.filter { $0.isPlatform == (tenant == nil) }.map { "\"\($0.rawValue)\"" }
@@ -66,6 +73,9 @@ extension KeyRecord {
         self.init(
             hash: hash, tenant: tenant, role: role, scopes: try Self.scopes(reader),
             functions: try Self.patterns("functions", reader), models: try Self.patterns("models", reader),
+            limits: try reader.members["limits"].map { value throws(RuntimeError) in
+                try LimitSet(value, at: .key, name: "limits", step: step)
+            },
             comment: comment ?? "", createdAt: now,
             expiresAt: try reader.integer("expires_in_s", in: 1...3_153_600_000).map { now + $0 * 1000 })
     }
@@ -89,7 +99,7 @@ extension KeyRecord {
         let life = expiresAt.map { $0 - createdAt }
         return KeyRecord(
             hash: hash, tenant: tenant, role: role, scopes: scopes, functions: functions, models: models,
-            comment: comment, createdAt: now, expiresAt: life.map { now + $0 })
+            limits: limits, comment: comment, createdAt: now, expiresAt: life.map { now + $0 })
     }
 
     /// What it may do, in one JSON object; the registry stores it, and answers show it.
@@ -98,6 +108,7 @@ extension KeyRecord {
         if let scopes { members["scopes"] = .array(scopes.map { .string($0.rawValue) }) }
         if let functions { members["functions"] = .array(functions.map { .string("\($0)") }) }
         if let models { members["models"] = .array(models.map { .string("\($0)") }) }
+        if let limits { members["limits"] = limits.value }
         if !comment.isEmpty { members["comment"] = .string(comment) }
         return .object(members)
     }

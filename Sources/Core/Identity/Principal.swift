@@ -34,11 +34,14 @@ package final class Principal: Sendable {
     package let functions: [NamePattern]?
     /// The models that it may call; nil: all that its tenant may.
     package let models: [NamePattern]?
+    /// Of its API key; nil: it has none, or the key is not bounded.
+    package let limits: LimitSet?
 
     package init(
         id: String, tenant: String?, role: Role?, permissions: Permissions, functions: [NamePattern]? = nil,
-        models: [NamePattern]? = nil
+        models: [NamePattern]? = nil, limits: LimitSet? = nil
     ) {
+        self.limits = limits
         self.id = id
         self.tenant = tenant
         self.role = role
@@ -62,6 +65,9 @@ package final class Principal: Sendable {
     package static let local = Principal(id: "local", tenant: nil, role: .platformAdmin)
 
     package var isAnonymous: Bool { role == nil }
+
+    /// True when an API key made it.
+    package var isKey: Bool { id.hasPrefix("key:") }
 
     /// True when the request showed something by which it was known.
     package var hasCredential: Bool { !isAnonymous && self !== Principal.local }

@@ -44,10 +44,12 @@ package struct TenantSettings: Equatable, Sendable {
     package var models: [NamePattern]?
     /// Its weight and quotas of the models; nil: what `serve --tenants` says of it.
     package var policy: TenantPolicy?
+    /// What bounds its requests, its functions and its storage.
+    package var limits: LimitSet?
 
     package init() {}
 
-    static let keys = ["models", "policy"]
+    static let keys = ["models", "policy", "limits"]
 
     /// - Parameter step: opens every error.
     package init(_ value: JSONValue, name: String, step: String) throws(RuntimeError) {
@@ -61,6 +63,9 @@ package struct TenantSettings: Equatable, Sendable {
         if let policy = reader.members["policy"] {
             self.policy = try TenantPolicy(policy, name: name + ".policy", step: step)
         }
+        if let limits = reader.members["limits"] {
+            self.limits = try LimitSet(limits, at: .tenant, name: name + ".limits", step: step)
+        }
     }
 
     /// What `init` reads back to an equal value.
@@ -68,6 +73,7 @@ package struct TenantSettings: Equatable, Sendable {
         var members: [String: JSONValue] = [:]
         if let models { members["models"] = .array(models.map { .string("\($0)") }) }
         if let policy { members["policy"] = policy.value }
+        if let limits { members["limits"] = limits.value }
         return .object(members)
     }
 }
