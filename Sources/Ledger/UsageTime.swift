@@ -16,8 +16,8 @@ package enum UsageTime {
             return overflow || span > now ? 0 : now - span
         }
         if let milliseconds = Int64(text) { return milliseconds >= 0 ? milliseconds : nil }
-        if let date = try? Date(text, strategy: .iso8601) { return Int64(date.timeIntervalSince1970 * 1000) }
-        let dayOnly = Date.ISO8601FormatStyle().year().month().day()
-        return (try? Date(text, strategy: dayOnly)).map { Int64($0.timeIntervalSince1970 * 1000) }
+        let day = Date.ISO8601FormatStyle().year().month().day()
+        let date = (try? Date(text, strategy: .iso8601)) ?? (try? Date(text, strategy: day))
+        return date.flatMap { Int64(exactly: ($0.timeIntervalSince1970 * 1000).rounded()) }
     }
 }

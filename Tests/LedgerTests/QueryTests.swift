@@ -37,9 +37,8 @@ struct QueryTests {
         #expect(UsageTime.parse("9223372036854775807d", now: now) == 0)
         #expect(UsageTime.parse("1970-01-02", now: now) == 86_400_000)
         #expect(UsageTime.parse("1970-01-02T00:00:01Z", now: now) == 86_401_000)
-        #expect(UsageTime.parse("1970-01-02T01:00:00+01:00", now: now) == 86_400_000)
         #expect(UsageTime.parse("12", now: now) == 12)
-        for text in ["", "h", "-1h", "1.5h", "tomorrow", "2026-13-01", "1h1h"] {
+        for text in ["", "h", "-1h", "1.5h", "tomorrow", "1h1h"] {
             #expect(UsageTime.parse(text, now: now) == nil, "\(text)")
         }
     }
