@@ -298,6 +298,7 @@ class Masters(unittest.TestCase):
 
     def host(self, *words, **process):
         """A host of this test's state directory; its work folder goes with the test and not with it."""
+        (self.work / "host.log").unlink(missing_ok=True)
         host = Host(*words, work=self.work, **process)
         self.hosts.append(host)
         return host
