@@ -157,7 +157,8 @@ package enum Backup {
     private static func vanished(_ state: String) -> RuntimeError {
         RuntimeError(
             .unavailable, step: "back up \(state)",
-            cause: "files of deployments went, or keys and secrets changed, while they were copied, \(tries) times in a row",
+            cause:
+                "files of deployments went, or keys and secrets changed, while they were copied, \(tries) times in a row",
             next: "try again while less is deployed; if it stays, look into artefacts/ for what `swiftlet ls` lists")
     }
 }

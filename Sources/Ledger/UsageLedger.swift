@@ -45,7 +45,8 @@ package final class UsageLedger: Sendable {
     /// Opens the ledger of a state directory and counts what an earlier life lost.
     ///
     /// - Parameter stateDirectory: one that `Registry` has claimed.
-    package init(stateDirectory: String, options: Options = Options(), now: Int64 = WallClock.milliseconds) throws(RuntimeError)
+    package init(stateDirectory: String, options: Options = Options(), now: Int64 = WallClock.milliseconds)
+        throws(RuntimeError)
     {
         let path = "\(stateDirectory)/usage.db"
         self.options = options

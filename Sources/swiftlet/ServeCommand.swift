@@ -11,6 +11,7 @@ internal import Platform
 internal import PluginHost
 internal import Registry
 internal import Scheduler
+internal import Vault
 internal import Signing
 internal import Workers
 

@@ -27,7 +27,7 @@ enum UsageCommand {
         guard !arguments.has("--json") || !arguments.has("--csv") else {
             throw UsageError(text: "--json and --csv are two shapes of one answer: choose one")
         }
-        let client = Client(arguments)
+        let client = try Client(arguments)
         let query = query(arguments)
         var lines: [Line] = []
         var (isFirst, lost, after) = (true, Int64(0), Int64(0))
