@@ -52,7 +52,7 @@ extension Registry {
             "SELECT \(columns),alias FROM alias JOIN deployment ON name=model AND kind='backend' "
                 + "AND deployment.digest=alias.digest ORDER BY created_at"
         ) { (row) throws(RuntimeError) in
-            aliases[row[1], default: [:]][row[7]] = try read(row)
+            aliases[row[1], default: [:]][row[8]] = try read(row)
         }
         return aliases
     }

@@ -11,11 +11,12 @@ enum MinisignText {
     /// The lines of a file without their ends; empty ones at the end are left out.
     static func lines(_ file: [UInt8], most: Int, what: String) throws(SigningFault) -> [String] {
         guard file.count <= 16 << 10 else { throw SigningFault("it is too large for a \(what)") }
-        guard !file.contains(where: isControl), let text = String(validating: file, as: UTF8.self) else {
+        guard !file.contains(where: isControl), String(validating: file, as: UTF8.self) != nil else {
             throw SigningFault("it holds bytes that are no text")
         }
-        var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
-            line.hasSuffix("\r") ? String(line.dropLast()) : String(line)
+        // By bytes: a line that ends in two of them is one character to a String.
+        var lines = file.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { line in
+            String(decoding: line.last == UInt8(ascii: "\r") ? line.dropLast() : line, as: UTF8.self)
         }
         while lines.last == "" { lines.removeLast() }
         guard lines.count == most else { throw SigningFault("it has \(lines.count) lines, and a \(what) has \(most)") }

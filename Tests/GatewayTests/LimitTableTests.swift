@@ -41,7 +41,9 @@ private func enter(_ path: LimitPath) -> Bool {
         let table = LimitTable()
         let wide = try limits("{concurrency: 5}")
         let narrow = try limits("{concurrency: 3}")
-        let (inside, most, served) = (Atomic(0), Atomic(0), Atomic(0))
+        let inside = Atomic(0)
+        let most = Atomic(0)
+        let served = Atomic(0)
         try withThreads(8) { index in
             // Half of them pass the key as well.
             let path = path(table, tenant: wide, key: index % 2 == 0 ? narrow : nil)

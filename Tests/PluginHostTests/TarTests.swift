@@ -177,9 +177,8 @@ private func refusal(_ archive: [UInt8]) throws -> String? {
             "link", "pipe", "folder", "plain second", "../*/plain -P", String(repeating: "n", count: 120), "-S holes",
         ] {
             try shell("cd '\(scratch.path)' && rm -f x.tar && tar --format=\(format) -cf x.tar \(tricks) 2>&1 || true")
-            let bytes = try scratch.read("x.tar")
-            // v7 and ustar can't hold some of them: there is nothing to refuse then, or nothing of it in the archive.
-            guard bytes.count > 10_240 || bytes.contains(where: { $0 != 0 }) else { continue }
+            // v7 and ustar can't hold some of them: there is nothing to refuse then.
+            guard let bytes = try? scratch.read("x.tar"), bytes.contains(where: { $0 != 0 }) else { continue }
             let unpacked = try unpack(bytes, bytes: 10 << 20)
             #expect(unpacked.error != nil || (tricks == "-S holes" && ["ustar", "v7"].contains(format)), "\(tricks)")
             #expect(try unpacked.scratch.names() == ["archive.tar", "out"])
