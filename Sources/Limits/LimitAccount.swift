@@ -36,7 +36,7 @@ package struct RateStanding: Equatable, Sendable {
 }
 
 /// Whether one level lets a request in.
-package enum Admission: Equatable, Sendable {
+package enum LimitVerdict: Equatable, Sendable {
     case admitted(RateStanding?)
     case refused(LimitKind, retryAfterMilliseconds: UInt64, RateStanding?)
 }
@@ -54,7 +54,7 @@ package struct LimitAccount: Sendable {
     private static let shortWhile: UInt64 = 1000
 
     /// Counts a request in, or not: then nothing has changed.
-    package mutating func admit(_ limits: LimitSet, at level: LimitLevel, now: LimitTime) -> Admission {
+    package mutating func admit(_ limits: LimitSet, at level: LimitLevel, now: LimitTime) -> LimitVerdict {
         if let (kind, wait) = spent(limits, now.unix) { return .refused(kind, retryAfterMilliseconds: wait, nil) }
         if let most = limits.concurrency, running >= most {
             return .refused(.concurrency, retryAfterMilliseconds: Self.shortWhile, nil)
