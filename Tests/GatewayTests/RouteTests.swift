@@ -41,7 +41,8 @@ private let matrix: [Route: Set<Role>] = [
 /// Routes that touch nobody's things but the caller's own: a caller of another tenant uses them as well.
 private let own: Set<Route> = [
     .health, .ready, .tensorHealth, .openAPI, .whoAmI, .chatCompletions, .completions, .embeddings, .rerank, .tokenize,
-    .detokenize, .messages, .countTokens, .otherMessages, .responses, .otherResponses, .models, .tensors, .listFunctions, .showUsage,
+    .detokenize, .messages, .countTokens, .otherMessages,
+    .responses, .otherResponses, .models, .tensors, .listFunctions, .showUsage,
 ]
 
 private func principal(_ role: Role, of tenant: String) -> Principal {
