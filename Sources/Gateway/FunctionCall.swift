@@ -34,8 +34,6 @@ final class FunctionCall: InvocationSink {
     private var openCalls: [UInt32: () -> Void] = [:]
     /// Nanoseconds inside calls of models; calls that overlap count each.
     private var modelTime: UInt64 = 0
-    /// Between asking for a worker and the answer to that.
-    private var isWaiting = false
     /// Set where its CPU time is bounded.
     private var meter: CPUMeter?
     /// Of the answer; 0: it has none yet.
@@ -85,7 +83,6 @@ final class FunctionCall: InvocationSink {
     private func acquire(body: [UInt8], complete: Bool, again: Bool = false) {
         isAcquiring = true
         let own = LoopBound(self, on: gateway.loop)
-        isWaiting = true
         let full = again ? nil : exchange.caller.enterQueue()
         gateway.shared.dispatcher.acquire(
             spec, idleMilliseconds: UInt64(deployment.manifest.idleTimeoutMilliseconds),
@@ -93,7 +90,6 @@ final class FunctionCall: InvocationSink {
         ) { _, result, place in
             let call = own.value
             if let full, case .failure(let error) = result, error.code == .queueFull {
-                call.isWaiting = false
                 call.gateway.shared.limits.count(full)
                 return call.refuse(Gateway.queueIsFull(full, call.deployment.key))
             }
@@ -102,7 +98,6 @@ final class FunctionCall: InvocationSink {
     }
 
     private func leased(_ result: Result<Lease, RuntimeError>, _ place: Place, body: [UInt8], complete: Bool) {
-        isWaiting = false
         exchange.caller.leaveQueue()
         switch result {
         case .failure(let error):
@@ -166,11 +161,12 @@ final class FunctionCall: InvocationSink {
 
     private func callerLeft() {
         clientGone = true
-        // Who waits still is counted out when its turn comes, and who runs when its worker is done.
-        if !isWaiting, run == nil { exchange.caller.leave() }
         run?.cancel()
-        // Nobody asks for a worker before the body is there.
-        if !isAcquiring { record("cancelled", status: 0) }
+        // Nobody asks for a worker before the body is there. Later, who waits is counted out when its turn comes, and who runs
+        // when its worker is done.
+        guard !isAcquiring else { return }
+        exchange.caller.leave()
+        record("cancelled", status: 0)
     }
 
     private func refuse(_ error: RuntimeError) {

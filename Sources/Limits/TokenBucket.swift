@@ -27,10 +27,12 @@ package struct TokenBucket: Equatable, Sendable {
         units = overflow || brought >= capacity - units ? capacity : units + brought
     }
 
-    /// What was brought until now came at the old rate.
+    /// What was brought until now came at the old rate. One that is raised lets the next request in, since nobody asked at the
+    /// moment of the change.
     package mutating func change(to new: RequestRate, now: UInt64) {
         guard new != rate else { return }
         fill(now)
+        if new.perThousandSeconds > rate.perThousandSeconds { units = max(units, Self.token) }
         rate = new
         units = min(units, capacity)
     }

@@ -34,7 +34,7 @@ package final class Dispatcher: Sendable {
     package typealias Answer = @Sendable (EventLoop, Result<Lease, RuntimeError>, Place) -> Void
 
     /// A class, because the queue moves it about.
-    private final class Ticket: Sendable {
+    final class Ticket: Sendable {
         let loop: LoopRemote
         let spec: WorkerSpec
         let mayGoAhead: Bool
@@ -49,7 +49,7 @@ package final class Dispatcher: Sendable {
     }
 
     /// One entry of the table. A class, so that one look-up serves for all that is asked of it.
-    private final class Function {
+    final class Function {
         var queue: FunctionQueue<Ticket>
         var workers: [UInt32: Worker] = [:]
         /// Of the function for which it was made; those that share its workers are of the same tenant.
@@ -101,14 +101,14 @@ package final class Dispatcher: Sendable {
     }
 
     /// What becomes of a worker that has finished an invocation.
-    private enum Freed {
+    enum Freed {
         case lent(Ticket)
         case idle
         /// It must not serve again.
         case last
     }
 
-    private struct State {
+    struct State {
         // By pool: a new deployment of a function is a function of its own, so that old and new workers never mix.
         var functions: [WorkerSpec.Pool: Function] = [:]
         var timer: MonotonicTime = .distantFuture
@@ -125,25 +125,6 @@ package final class Dispatcher: Sendable {
             return new
         }
 
-        /// Whether all that counts fits; if not, idle workers that are to end for it, as many as are needed.
-        mutating func makeRoom(_ bound: MemoryBound, ending: Bool, now: MonotonicTime) -> (fits: Bool, ended: [Worker])
-        {
-            let counted = functions.values.filter { bound.counts($0.key) }
-            var held = counted.reduce(0) { $0 + UInt64($1.queue.staying) * $1.memoryBytes }
-            var chosen: [(function: Function, worker: UInt32)] = []
-            for function in counted where ending {
-                for worker in function.queue.idleWorkers where held > bound.bytes {
-                    chosen.append((function, worker))
-                    held -= function.memoryBytes
-                }
-            }
-            guard held <= bound.bytes else { return (false, []) }
-            let ended = chosen.compactMap { function, worker in
-                function.queue.outdate([worker], now: now).isEmpty ? nil : function.workers[worker]
-            }
-            return (true, ended)
-        }
-
         /// When the timer must be set anew for what is due then; nil when it fires early enough.
         mutating func rearm(for due: MonotonicTime?) -> MonotonicTime? {
             guard let due, due < timer else { return nil }
@@ -152,10 +133,10 @@ package final class Dispatcher: Sendable {
         }
     }
 
-    private let host: WorkerHost
-    private let control: LoopRemote
-    private let state: Mutex<State>
-    private let memoryBounds: @Sendable (_ tenant: String) -> [MemoryBound]
+    let host: WorkerHost
+    let control: LoopRemote
+    let state: Mutex<State>
+    let memoryBounds: @Sendable (_ tenant: String) -> [MemoryBound]
 
     /// - Parameters:
     ///   - control: the loop that keeps the timers.
@@ -357,37 +338,6 @@ package final class Dispatcher: Sendable {
         }
     }
 
-    /// Sees to it that a worker, which counts as live already, fits into what its tenant may have.
-    ///
-    /// - Parameter ending: true: idle workers of other functions end for it.
-    private func makeRoom(for spec: WorkerSpec, ending: Bool) -> RuntimeError? {
-        let now = MonotonicTime.now
-        for bound in memoryBounds(spec.key.tenant) {
-            let (fits, ended) = state.withLock { $0.makeRoom(bound, ending: ending, now: now) }
-            for worker in ended { host.retire(worker) }
-            if !ended.isEmpty { control.submit { [self] _ in armTimer() } }
-            if !fits { return bound.refusal(spec.key, spec.limits) }
-        }
-        return nil
-    }
-
-    private static func isOverMemory(_ result: Result<Lease, RuntimeError>) -> Bool {
-        guard case .failure(let error) = result else { return false }
-        return error.limit?.kind == .memory
-    }
-
-    /// Where no worker may start, one that lives already will do. False: there is none.
-    private func wait(_ ticket: Ticket, mayWait: Bool, now: MonotonicTime) -> Bool {
-        let (waits, due) = state.withLock { state -> (Bool, MonotonicTime?) in
-            guard let function = state.functions[ticket.spec.pool],
-                function.queue.waitInstead(ticket, mayWait: mayWait, now: now)
-            else { return (false, nil) }
-            return (true, state.rearm(for: function.queue.nextDue))
-        }
-        if let due { wake(at: due) }
-        return waits
-    }
-
     private func noteEnd(_ worker: Worker, _ exit: WorkerExit) {
         state.withLock { state in
             _ = state.functions[worker.spec.pool]?.workers.removeValue(forKey: worker.number)
@@ -432,7 +382,7 @@ package final class Dispatcher: Sendable {
         return true
     }
 
-    private func armTimer(_ pool: WorkerSpec.Pool? = nil) {
+    func armTimer(_ pool: WorkerSpec.Pool? = nil) {
         let due = state.withLock { state in
             state.rearm(
                 for: pool.map { state.functions[$0]?.queue.nextDue }
@@ -441,7 +391,7 @@ package final class Dispatcher: Sendable {
         if let due { wake(at: due) }
     }
 
-    private func wake(at due: MonotonicTime) {
+    func wake(at due: MonotonicTime) {
         control.submit { [self] loop in loop.schedule(at: due) { [self, unowned loop] in tick(now: loop.now) } }
     }
 

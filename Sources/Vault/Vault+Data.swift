@@ -5,7 +5,8 @@ internal import Synchronization
 extension Vault {
     /// Opens everything that is sealed here: what it is, and version 1 of how.
     private static let magic = Array("swlseal1".utf8)
-    private static let head = magic.count + 4
+    /// Bytes by which `keyVersion` tells.
+    package static let sealedHead = magic.count + 4
 
     /// - Parameter purpose: what it is; it opens as that only.
     package func seal(_ data: SecretBytes, tenant: String, purpose: String) throws(RuntimeError) -> [UInt8] {
@@ -24,15 +25,15 @@ extension Vault {
         guard let key = key(of: tenant, version: version) else {
             throw failure(purpose, tenant, .notFound, "the tenant's key \(version) that sealed it is gone")
         }
-        let rest = Array(sealed[Self.head...])
+        let rest = Array(sealed[Self.sealedHead...])
         if let data = Seal.open(rest, key: key, purpose: Self.purpose(tenant, purpose)) { return data }
         throw failure(purpose, tenant, .internalError, "it was changed after it was sealed")
     }
 
     /// Which of its tenant's keys sealed it; nil when it isn't sealed.
     package static func keyVersion(of sealed: [UInt8]) -> Int? {
-        guard sealed.count >= head, sealed.starts(with: magic) else { return nil }
-        return sealed[magic.count..<head].reversed().reduce(0) { $0 << 8 | Int($1) }
+        guard sealed.count >= sealedHead, sealed.starts(with: magic) else { return nil }
+        return sealed[magic.count..<sealedHead].reversed().reduce(0) { $0 << 8 | Int($1) }
     }
 
     private static func purpose(_ tenant: String, _ purpose: String) -> String {

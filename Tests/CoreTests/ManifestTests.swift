@@ -31,6 +31,15 @@ private func refusal(_ text: String) -> RuntimeError? {
         #expect(swift.libraryFile == "plugin.so" && swift.handlerType == "A.B_1")
     }
 
+    @Test func aFunctionMayBoundItsRequests() throws {
+        let read = try manifest(handler("limits: {requests_per_second: 2.5, burst: 10}"))
+        #expect(read.limits.rate == RequestRate(perSecond: 2.5, burst: 10))
+        #expect(try manifest(read.canonicalJSON) == read)
+        #expect(try manifest(handler("limits: {requests_per_second: 3}")).limits.rate?.burst == 3)
+        #expect(refusal(handler("limits: {burst: 3}"))?.cause.contains("'limits.requests_per_second'") == true)
+        #expect(refusal(backend("limits: {requests_per_second: 3}"))?.cause.contains("is for handlers") == true)
+    }
+
     @Test func modelsOnTensorsSayHowTheyAreServed() throws {
         let read = try manifest(backend("jit: true, batch: {max_size: 8, max_delay_us: 2000},"))
         let bounded = try manifest(backend("max_prompt_bytes: 2048,"))

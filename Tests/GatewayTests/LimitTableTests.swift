@@ -28,8 +28,14 @@ private func path(_ table: LimitTable, tenant: LimitSet?, key: LimitSet?, platfo
     }
 }
 
+private var clock: LimitClock { LimitClock(monotonic: .now) }
+
+private func enter(_ path: LimitPath) -> Bool {
+    var standings = RateStandings()
+    return path.enter(clock, &standings) == nil
+}
+
 @Suite struct LimitTableTests {
-    private var clock: LimitClock { LimitClock(monotonic: .now) }
 
     @Test func neverMoreAtOnceThanAllowedFromManyThreads() throws {
         let table = LimitTable()
@@ -40,7 +46,7 @@ private func path(_ table: LimitTable, tenant: LimitSet?, key: LimitSet?, platfo
             // Half of them pass the key as well.
             let path = path(table, tenant: wide, key: index % 2 == 0 ? narrow : nil)
             for _ in 0..<5000 {
-                guard case .admitted = path.enter(clock) else { continue }
+                guard enter(path) else { continue }
                 let now = inside.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue
                 _ = most.max(now, ordering: .relaxed)
                 served.wrappingAdd(1, ordering: .relaxed)
@@ -62,7 +68,7 @@ private func path(_ table: LimitTable, tenant: LimitSet?, key: LimitSet?, platfo
         try withThreads(8) { _ in
             let path = path(table, tenant: bucket, key: nil)
             for _ in 0..<1000 {
-                guard case .admitted = path.enter(clock) else { continue }
+                guard enter(path) else { continue }
                 served.wrappingAdd(1, ordering: .relaxed)
                 path.leave()
             }
@@ -75,15 +81,14 @@ private func path(_ table: LimitTable, tenant: LimitSet?, key: LimitSet?, platfo
         let key = try limits("{requests_per_second: 0.001, burst: 10, concurrency: 10}")
         let path = path(table, tenant: try limits("{requests_per_second: 0.001, burst: 2}"), key: key)
         for _ in 0..<2 {
-            guard case .admitted(let standings) = path.enter(clock) else {
-                Issue.record("refused")
-                return
-            }
+            var standings = RateStandings()
+            #expect(path.enter(clock, &standings) == nil)
             #expect(standings.all.map(\.level) == [.key, .tenant])
             path.leave()
         }
         for _ in 0..<20 {
-            guard case .refused(let hit, _, let standings) = path.enter(clock) else {
+            var standings = RateStandings()
+            guard let hit = path.enter(clock, &standings)?.hit else {
                 Issue.record("admitted")
                 return
             }

@@ -20,8 +20,10 @@ class Hostile(unittest.TestCase):
         if cls is Hostile:
             raise unittest.SkipTest("the base of the others")
         cls.host = Host("--tls", "self") if cls.tls else Host()
-        done = cls.host.deploy_c("echo", handler("return echo(call, host);"))
-        assert done.returncode == 0, done.stderr
+        # Slow clients hold workers of the function that they call; another one is not to notice.
+        for name, limits in [("echo", {}), ("slow", {"concurrency": 48})]:
+            done = cls.host.deploy_c(name, handler("return echo(call, host);"), limits=limits)
+            assert done.returncode == 0, done.stderr
         cls.assert_serves()
 
     @classmethod
@@ -39,10 +41,14 @@ class Hostile(unittest.TestCase):
             assert (status, body) == (200, b"as ever"), (status, body)
 
     def wire(self, **options):
-        return Wire(self.host.port, self.tls, **options)
+        wire = Wire(self.host.port, self.tls, **options)
+        self.addCleanup(wire.socket.close)
+        return wire
 
     def h2(self, **options):
-        return H2(self.host.port, self.tls, **options)
+        wire = H2(self.host.port, self.tls, **options)
+        self.addCleanup(wire.socket.close)
+        return wire
 
     def resident(self):
         with open(f"/proc/{self.host.process.pid}/statm") as file:
@@ -86,6 +92,10 @@ class Bounds:
 def post(*lines, body=b""):
     head = ["POST /fn/default/echo/ HTTP/1.1", "Host: 127.0.0.1", *lines]
     return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def slow_post(*lines, body=b""):
+    return post(*lines, body=body).replace(b"/echo/", b"/slow/", 1)
 
 
 def get(target="/healthz", *lines, version="HTTP/1.1"):
@@ -370,18 +380,18 @@ class Slow(Hostile):
         assert len(refused) > 90, f"{len(refused)} were told"
 
     def bodies(self):
-        wires = [self.wire() for _ in range(50)]
+        wires = [self.wire() for _ in range(12)]
         for wire in wires:
-            wire.send(post("Content-Length: 100000"))
+            wire.send(slow_post("Content-Length: 100000"))
         self.trickle(wires, 35)
 
     def readers(self):
-        """They ask for a lot and take a byte now and then."""
+        """They ask for a lot and read none of it."""
         body = bytes(8 * MEBI)
         wires = [self.wire(receive_buffer=4096) for _ in range(8)]
 
         def ask(wire):
-            wire.send(post(f"Content-Length: {len(body)}", body=body), seconds=65)
+            wire.send(slow_post(f"Content-Length: {len(body)}", body=body), seconds=65)
 
         threads = [threading.Thread(target=ask, args=(wire,), daemon=True) for wire in wires]
         for thread in threads:
@@ -395,9 +405,9 @@ class Slow(Hostile):
             assert wire.closed
 
     def h2_prefaces(self):
-        wires = [Wire(self.host.port, self.tls, "h2") for _ in range(20)]
         if self.tls:  # The handshake said h2 already: then it is an idle connection of HTTP/2, closed as such.
             return
+        wires = [self.wire() for _ in range(20)]
         for wire in wires:
             wire.send(PREFACE[:10])
         began = time.monotonic()
@@ -412,9 +422,9 @@ class Slow(Hostile):
         self.trickle(wires, 25, piece=b"")
 
     def h2_bodies(self):
-        wires = [self.h2() for _ in range(30)]
+        wires = [self.h2() for _ in range(12)]
         for wire in wires:
-            wire.send(frame(HEADERS, END_HEADERS, 1, request("/fn/default/echo/", "POST")))
+            wire.send(frame(HEADERS, END_HEADERS, 1, request("/fn/default/slow/", "POST")))
         began = time.monotonic()
         results = []
         for wire in wires:
@@ -426,7 +436,7 @@ class Slow(Hostile):
         wire = self.h2(settings=struct.pack(">HI", 4, 0))
         count, body = 12, bytes(60_000)
         for stream in range(1, 2 * count, 2):
-            wire.send(frame(HEADERS, END_HEADERS, stream, request("/fn/default/echo/", "POST")))
+            wire.send(frame(HEADERS, END_HEADERS, stream, request("/fn/default/slow/", "POST")))
             for at in range(0, len(body), 15_000):
                 wire.send(frame(DATA, END_STREAM if at + 15_000 == len(body) else 0, stream, body[at:at + 15_000]))
         reset, began = set(), time.monotonic()

@@ -194,8 +194,8 @@ class ByFile(unittest.TestCase):
     def test_a_refusal_has_the_shape_of_its_route_and_never_the_token(self):
         old = self.token(exp=int(time.time()) - 61)
         for path, words in [
-            ("/admin/v1/whoami", lambda e: (e["error"]["code"], e["error"]["cause"])),
-            ("/fn/acme/none/", lambda e: (e["error"]["code"], e["error"]["cause"])),
+            ("/admin/v1/whoami", lambda e: (e["code"], e["cause"])),
+            ("/fn/acme/none/", lambda e: (e["code"], e["cause"])),
             ("/v1/models", lambda e: (e["error"]["code"], e["error"]["message"])),
         ]:
             status, body, headers = self.it.ask(old, path)

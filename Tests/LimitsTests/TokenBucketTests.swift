@@ -81,6 +81,12 @@ private let second: UInt64 = 1_000_000_000
         bucket.change(to: RequestRate(perSecond: 1000, burst: 100), now: 2 * second)
         #expect(bucket.remaining == 2)
         bucket.change(to: RequestRate(perSecond: 1000, burst: 1), now: 2 * second)
+        var empty = TokenBucket(RequestRate(perSecond: 1, burst: 1), now: 0)
+        #expect(empty.take(now: 0) == nil)
+        empty.change(to: RequestRate(perSecond: 0.5, burst: 1), now: 0)
+        #expect(empty.remaining == 0)
+        empty.change(to: RequestRate(perSecond: 2, burst: 1), now: 0)
+        #expect(empty.take(now: 0) == nil && empty.take(now: 0) != nil)
         #expect(bucket.remaining == 1 && bucket.take(now: 2 * second) == nil && bucket.take(now: 2 * second) != nil)
     }
 

@@ -36,15 +36,23 @@ final class LimitPath: Sendable {
         usesWindows = boundsCPU || boundsEgress
     }
 
-    enum Entry {
-        case admitted(RateStandings)
-        case refused(LimitHit, LimitSet, RateStandings)
+    /// A class, so that those who come in don't carry its many words.
+    final class Refusal {
+        let hit: LimitHit
+        /// Of the level that refused.
+        let limits: LimitSet
+
+        init(_ hit: LimitHit, _ limits: LimitSet) {
+            self.hit = hit
+            self.limits = limits
+        }
     }
 
-    /// Counts a request in at each level, or at none.
-    func enter(_ clock: LimitClock) -> Entry {
+    /// Counts a request in at each level, or at none: then says who refused it.
+    ///
+    /// - Parameter standings: how the caller stands with the levels' rates; with the one that refused, when one did.
+    func enter(_ clock: LimitClock, _ standings: inout RateStandings) -> Refusal? {
         let now = clock.now(withDate: usesWindows)
-        var standings = RateStandings()
         for index in nodes.indices {
             let node = nodes[index]
             switch node.cell.account.withLock({ $0.admit(node.limits, at: node.level, now: now) }) {
@@ -53,11 +61,10 @@ final class LimitPath: Sendable {
                 for passed in nodes[..<index] { passed.cell.account.withLock { $0.undo() } }
                 standings = RateStandings()
                 if let standing { standings.append(standing) }
-                return .refused(
-                    LimitHit(node.level, kind, retryAfterMilliseconds: wait), node.limits, standings)
+                return Refusal(LimitHit(node.level, kind, retryAfterMilliseconds: wait), node.limits)
             }
         }
-        return .admitted(standings)
+        return nil
     }
 
     func leave() {

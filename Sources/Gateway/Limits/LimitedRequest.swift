@@ -14,19 +14,17 @@ extension Gateway {
         let path = limitPaths.path(
             shared.registry.snapshot, caller.principal, tenant: tenant, function: function)
         guard let path else { return nil }
-        let entry = path.enter(LimitClock(monotonic: loop.now))
-        switch entry {
-        case .refused(let hit, let limits, let standings):
-            tell(standings, exchange)
-            shared.limits.count(hit)
-            return Self.refused(hit, limits, caller, tenant: tenant, function)
-        case .admitted(let standings):
-            caller.limits = path
-            // A call of a function is over when its worker is done with it.
-            if function == nil { exchange.onEnd = { caller.leave() } }
-            if path.boundsEgress { exchange.onSent = { path.send(UInt64($0), now: WallClock.milliseconds) } }
-            tell(standings, exchange)
+        var standings = RateStandings()
+        let refusal = path.enter(LimitClock(monotonic: loop.now), &standings)
+        tell(standings, exchange)
+        if let refusal {
+            shared.limits.count(refusal.hit)
+            return Self.refused(refusal.hit, refusal.limits, caller, tenant: tenant, function)
         }
+        caller.limits = path
+        // A call of a function is over when its worker is done with it.
+        if function == nil { exchange.onEnd = { caller.leave() } }
+        if path.boundsEgress { exchange.onSent = { path.send(UInt64($0), now: WallClock.milliseconds) } }
         guard let body = path.body, let length = exchange.request.contentLength, length > body.most else { return nil }
         let hit = LimitHit(body.level, .body)
         shared.limits.count(hit)
