@@ -1,4 +1,5 @@
 """What the benchmarks of the door measure: our host as tenants use it, LiteLLM's proxy, and what stands behind the latter."""
+import contextlib
 import json
 import os
 import pathlib
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import time
 
-from measure import Client, CouldNotRun, Nginx, ended, environment, free_port
+from measure import Client, CouldNotRun, Nginx, ended, environment, free_port, processes_below
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PEER = ROOT / ".deps/litellm/bin/litellm"
@@ -53,12 +54,16 @@ class LiteLLM:
         settings = environment() | {
             "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "LITELLM_TELEMETRY_DISABLED": "true", "DISABLE_ADMIN_UI": "true",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"}
-        words = [PEER, "--config", self.work / "config.yaml", "--host", "127.0.0.1", "--port", str(port), "--num_workers", str(workers),
-            "--timeout_worker_healthcheck", "120"]  # each worker imports for longer than the 5 s it is given else
+        # Without the last one a worker that imports for over 5 s is ended, and so is the next in its place.
+        words = [
+            PEER, "--config", self.work / "config.yaml", "--host", "127.0.0.1", "--port", str(port), "--num_workers", str(workers),
+            "--timeout_worker_healthcheck", "120"]
         self.process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=settings, cwd=self.work)
         try:
-            self.await_answer(time.monotonic() + 180)
+            until = time.monotonic() + 300
+            self.await_answer(until)
+            self.await_rest(until)
         except BaseException:
             self.stop()
             raise
@@ -82,6 +87,15 @@ class LiteLLM:
                 raise CouldNotRun("LiteLLM did not start: " + (self.work / "log").read_text(errors="replace")[-600:])
             time.sleep(0.5)
 
+    def await_rest(self, until):
+        """One worker may answer while the others still import: all are ready when none computes."""
+        before = 0.0
+        while (now := processor_seconds([self.process.pid, *processes_below(self.process.pid)])) - before > 0.1:
+            if time.monotonic() > until:
+                raise CouldNotRun("LiteLLM's workers were not ready within 300 s")
+            before = now
+            time.sleep(3)
+
     @property
     def headers(self):
         return {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
@@ -93,6 +107,16 @@ class LiteLLM:
         finally:
             self.log.close()
             shutil.rmtree(self.work)
+
+
+def processor_seconds(pids):
+    """What processes have computed so far."""
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError):
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def install_peer():

@@ -79,9 +79,9 @@ extension Gateway {
         case .setSecret, .setFunctionSecret: setSecret(exchange, match.secret, requestID: requestID)
         case .removeSecret, .removeFunctionSecret: removeSecret(exchange, match.secret, requestID: requestID)
         case .rotateDataKey: rotateDataKey(exchange, of: tenant, requestID: requestID)
-        case .health, .ready, .openAPI, .function, .chatCompletions, .completions, .embeddings, .rerank, .tokenize,
-            .detokenize,
-            .messages, .countTokens, .otherMessages, .responses, .otherResponses, .models, .tensors, .metrics:
+        case .health, .ready, .tensorHealth, .openAPI, .function, .chatCompletions, .completions, .embeddings, .rerank,
+            .tokenize, .detokenize, .messages, .countTokens, .otherMessages, .responses, .otherResponses, .models,
+            .tensors, .metrics:
             preconditionFailure("\(match.route) is served elsewhere")
         }
     }

@@ -62,6 +62,7 @@ package final class Gateway: HTTPService {
         case "/openapi.json": .openAPI
         case _ where path.hasPrefix("/v1/messages/"): .otherMessages
         case _ where path.hasPrefix("/v1/responses/"): .otherResponses
+        case _ where path.hasPrefix("/v2/health/"): .tensorHealth
         case _ where path == "/v2" || path.hasPrefix("/v2/"): .tensors
         default: nil
         }
@@ -106,7 +107,7 @@ package final class Gateway: HTTPService {
         case .otherMessages: noSuchMessages(exchange, requestID: requestID)
         case .otherResponses: noSuchResponse(exchange, requestID: requestID)
         case .models: models(exchange, requestID: requestID)
-        case .tensors: tensors(exchange, requestID: requestID)
+        case .tensors, .tensorHealth: tensors(exchange, requestID: requestID)
         case .health: text(exchange, 200, "ok\n", requestID)
         case .ready:
             let ready = shared.host.layers != nil && !shared.isDraining

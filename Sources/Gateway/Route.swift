@@ -4,7 +4,7 @@ internal import Core
 /// What a request asks for. A new route gets a row here, and the switches that follow don't compile without it.
 enum Route: String, CaseIterable {
     // Anybody
-    case health, ready, openAPI
+    case health, ready, tensorHealth, openAPI
     // Functions and models
     case function, chatCompletions, completions, embeddings, rerank, tokenize, detokenize, messages, countTokens
     case otherMessages, responses, otherResponses, models, tensors
@@ -36,7 +36,7 @@ extension Route {
 
     var access: Access {
         switch self {
-        case .health, .ready, .openAPI: .everybody
+        case .health, .ready, .tensorHealth, .openAPI: .everybody
         case .whoAmI: .known
         case .function: .function
         case .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize, .messages, .countTokens,
@@ -78,6 +78,7 @@ extension Route {
         switch self {
         case .health: (nil, "/healthz")
         case .ready: (nil, "/readyz")
+        case .tensorHealth: (nil, "/v2/health")
         case .openAPI: ("GET", "/openapi.json")
         case .function: (nil, "/fn/{tenant}/{function}")
         case .chatCompletions: ("POST", "/v1/chat/completions")

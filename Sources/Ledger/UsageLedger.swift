@@ -13,6 +13,8 @@ package final class UsageLedger: Sendable {
         package var rollUpDays = 400
         /// Rows that may wait while the disk takes none.
         package var capacity = 65_536
+        /// False: nothing is taken, and the ledger stays as it is.
+        package var isOn = true
         package init() {}
     }
 
@@ -67,12 +69,16 @@ package final class UsageLedger: Sendable {
     // MARK: from any thread
 
     /// Counts a row that will be recorded: from here on it is stored, or counted as lost. Call it before the caller is answered.
-    package func take() { state.withLock { _ in page.taken += 1 } }
+    package func take() {
+        guard options.isOn else { return }
+        state.withLock { _ in page.taken += 1 }
+    }
 
     /// Leaves a row to be stored.
     ///
     /// - Parameter isTaken: `take` was called for it.
     package func record(_ row: UsageRow, isTaken: Bool = false) {
+        guard options.isOn else { return }
         let remote = state.withLock { state -> LoopRemote? in
             if !isTaken { page.taken += 1 }
             state.totals.add(row)

@@ -26,7 +26,7 @@ enum Help {
                                       [--zygotes N] [--zygote-life SECONDS] [--restart-rate N] [--uid N] [--json]
                                       [--response-cache-mb N] [--response-cache-ttl SECONDS] [--log-answers]
                                       [--unsigned allow|warn|refuse]
-                                      [--audit-days N] [--usage-days N]
+                                      [--audit-days N] [--usage-days N] [--usage on|off]
                                       [--require-layers all|LAYER[,LAYER]] [--sandbox-without LAYER[,LAYER]]
 
                 Serves functions and models over HTTP until SIGTERM or SIGINT, then lets running requests finish.
@@ -69,6 +69,7 @@ enum Help {
                   --log-answers       write a line of the log for each request of a model that is over: its model, tenant,
                                       tokens and end, in OpenTelemetry's words, and nothing of its text
                   --audit-days N      entries of the audit log that are older go to its archive below --state (default: all stay)
+                  --usage on|off      off: no call gets a row in the usage ledger, and none of its counters counts (default on)
                   --usage-days N      how long each call has a row of its own in the usage ledger; its sums by hour and by
                                       day stay 400 days (default 7; docs/usage.md)
                   --loops N           event loops, one a core (default: the number of cores)
@@ -92,7 +93,7 @@ enum Help {
                 "--models-device-memory-mb",
                 "--master-key-file",
                 "--prefix-memory-mb", "--prefix-disk-mb", "--prefix-salt-hours",
-                "--response-cache-mb", "--response-cache-ttl", "--audit-days", "--usage-days",
+                "--response-cache-mb", "--response-cache-ttl", "--audit-days", "--usage-days", "--usage",
                 "--unsigned",
                 "--require-layers", "--sandbox-without",
             ] + TLSOptions.names,

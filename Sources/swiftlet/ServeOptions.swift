@@ -71,6 +71,11 @@ struct ServeOptions {
         unsigned = try UnsignedPolicy(argument: arguments.value("--unsigned") ?? "allow", of: "--unsigned")
         var usage = UsageLedger.Options()
         usage.rowDays = try arguments.number("--usage-days", in: 1...3650) ?? usage.rowDays
+        switch arguments.value("--usage") ?? "on" {
+        case "on": break
+        case "off": usage.isOn = false
+        case let other: throw UsageError(text: "--usage takes on or off, not \(other)")
+        }
         self.usage = usage
         auditDays = try arguments.number("--audit-days", in: 1...36_500)
         switch arguments.value("--loopback") ?? "trusted" {

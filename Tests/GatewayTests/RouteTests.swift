@@ -17,7 +17,7 @@ private let operators: Set<Role> = [.platformAdmin, .platformOperator]
 private let admins: Set<Role> = [.platformAdmin]
 
 private let matrix: [Route: Set<Role>] = [
-    .health: everyRole, .ready: everyRole, .openAPI: everyRole, .whoAmI: everyRole,
+    .health: everyRole, .ready: everyRole, .tensorHealth: everyRole, .openAPI: everyRole, .whoAmI: everyRole,
     .chatCompletions: callers, .completions: callers, .embeddings: callers, .rerank: callers, .tokenize: callers,
     .detokenize: callers, .messages: callers, .countTokens: callers, .otherMessages: callers, .responses: callers,
     .otherResponses: callers, .models: callers, .tensors: callers, .function: callers,
@@ -40,9 +40,9 @@ private let matrix: [Route: Set<Role>] = [
 
 /// Routes that touch nobody's things but the caller's own: a caller of another tenant uses them as well.
 private let own: Set<Route> = [
-    .health, .ready, .openAPI, .whoAmI, .chatCompletions, .completions, .embeddings, .rerank, .tokenize, .detokenize,
-    .messages,
-    .countTokens, .otherMessages, .responses, .otherResponses, .models, .tensors, .listFunctions, .showUsage,
+    .health, .ready, .tensorHealth, .openAPI, .whoAmI, .chatCompletions, .completions, .embeddings, .rerank, .tokenize,
+    .detokenize, .messages, .countTokens, .otherMessages,
+    .responses, .otherResponses, .models, .tensors, .listFunctions, .showUsage,
 ]
 
 private func principal(_ role: Role, of tenant: String) -> Principal {
@@ -77,7 +77,7 @@ private func refusal(_ route: Route, _ principal: Principal, tenant: String) -> 
 
     @Test(arguments: Route.allCases) func whoIsUnknownIsAskedForAKey(_ route: Route) {
         let code = refusal(route, .anonymous, tenant: "a")?.code
-        #expect(code == ([.health, .ready, .openAPI].contains(route) ? nil : .unauthorized))
+        #expect(code == ([.health, .ready, .tensorHealth, .openAPI].contains(route) ? nil : .unauthorized))
     }
 
     @Test func noTenantTouchesThePlatformsOwn() {
