@@ -82,7 +82,7 @@ struct AuditFlood {
             let address = peer.dropFirst().prefix { $0 != "]" }
             let groups = address.split(separator: ":", omittingEmptySubsequences: false).prefix { !$0.isEmpty }.prefix(
                 3)
-            return "[" + (groups + ["", ""]).joined(separator: ":") + "/48]"
+            return "[" + groups.joined(separator: ":") + "::/48]"
         }
         let parts = peer.prefix { $0 != ":" }.split(separator: ".")
         return parts.count == 4 ? parts[..<3].joined(separator: ".") + ".0/24" : peer

@@ -125,7 +125,8 @@ package final class Gateway: HTTPService {
         guard shared.authenticator.finds(path.key.tenant, by: exchange.request) else {
             return answer(exchange, Self.noFunction("\(path.key)"), requestID: requestID)
         }
-        let match = RouteMatch(route: .function, names: [:])
+        // Made for refusals only.
+        var match: RouteMatch { RouteMatch(route: .function, names: ["tenant": path.key.tenant]) }
         let found = function(path.key)
         let principal: Principal
         switch shared.authenticator.principal(of: exchange.request) {

@@ -39,8 +39,7 @@ extension Dispatcher {
 
 extension Dispatcher.State {
     /// Whether all that counts fits; if not, idle workers that are to end for it, as many as are needed.
-    mutating func makeRoom(_ bound: MemoryBound, ending: Bool, now: MonotonicTime) -> (fits: Bool, ended: [Worker])
-    {
+    mutating func makeRoom(_ bound: MemoryBound, ending: Bool, now: MonotonicTime) -> (fits: Bool, ended: [Worker]) {
         let counted = functions.values.filter { bound.counts($0.key) }
         var held = counted.reduce(0) { $0 + UInt64($1.queue.staying) * $1.memoryBytes }
         var chosen: [(function: Dispatcher.Function, worker: UInt32)] = []

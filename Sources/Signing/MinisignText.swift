@@ -31,7 +31,8 @@ enum MinisignText {
     }
 
     static func bytes(_ base64: String, count: Int, what: String) throws(SigningFault) -> [UInt8] {
-        guard let data = Data(base64Encoded: base64), data.count == count else {
+        // One text for the same bytes: bits that decode to nothing must be 0.
+        guard let data = Data(base64Encoded: base64), data.count == count, data.base64EncodedString() == base64 else {
             throw SigningFault("its \(what) is not base64 of \(count) bytes")
         }
         return [UInt8](data)

@@ -14,11 +14,23 @@ extension Database {
         } catch  where error.code == .internalError {
             words = [error.cause]
         }
+        if words == ["ok"], try isCut() { words = ["the file ends in the middle of a page"] }
         guard words != ["ok"] else { return }
         throw RuntimeError(
             .internalError, step: "check \(path) (PRAGMA quick_check)", cause: words.joined(separator: "; "),
             next: "nothing was written to it: keep a copy, and restore the state directory from a backup with "
                 + "`swiftlet restore` (docs/backup.md)")
+    }
+
+    /// SQLite reads what is missing of a last page as zeros. While there is a log, that has the page.
+    private func isCut() throws(RuntimeError) -> Bool {
+        var (file, log) = (stat(), stat())
+        guard unsafe stat(path, &file) == 0, unsafe stat(path + "-wal", &log) != 0 || log.st_size == 0 else {
+            return false
+        }
+        var page = 0
+        try run("PRAGMA page_size") { page = Int($0[0]) ?? 0 }
+        return page > 0 && Int(file.st_size) % page != 0
     }
 
     func checkWhenSmall() throws(RuntimeError) {

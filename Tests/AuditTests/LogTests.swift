@@ -15,7 +15,7 @@ private final class Jobs: Sendable {
 
     init() throws {
         // SAFETY: the loop is touched by its own thread alone once that runs; nobody else keeps it.
-        nonisolated(unsafe) let loop = unsafe try EventLoop(index: 0)
+        nonisolated(unsafe) let loop = try EventLoop(index: 0)
         remote = unsafe loop.remote
         thread = Mutex(try LoopThread { unsafe loop.run() })
     }
@@ -133,12 +133,13 @@ private final class Flag: Sendable {
     }
 
     @Test func pagesHoldEachEntryOnceNewestFirst() throws {
-        let scratch = try Scratch()
         for segmentBytes in [1 << 20, 300] {
+            let scratch = try Scratch()
+            defer { withExtendedLifetime(scratch) {} }
             var limits = AuditLimits()
             limits.segmentBytes = segmentBytes
             let log = try AuditLog(
-                stateDirectory: scratch.file("\(segmentBytes)"), limits: limits, run: { $0() }, reading: { $0() })
+                stateDirectory: scratch.path, limits: limits, run: { $0() }, reading: { $0() })
             for number in 1...100 { log.record(Bench.event(number)) }
             for (change, expected) in [
                 ({ (_: inout AuditQuery) in }, (1...100).reversed().map { $0 }),

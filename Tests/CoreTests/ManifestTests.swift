@@ -161,7 +161,7 @@ private func refusal(_ text: String) -> RuntimeError? {
         #expect(refusal(handler("limits: {memory: 5}"))?.cause == "unknown key 'limits.memory'")
         #expect(refusal(handler("Config: {}"))?.next.contains("did you mean 'config'?") == true)
         let far = refusal(handler("something_else_entirely: 1"))
-        #expect(far?.next.contains("the known keys are batch, config, context_tokens") == true)
+        #expect(far?.next.contains("the known keys are access, batch, config, context_tokens") == true)
         // A key from outside is shown safely.
         let long = refusal(handler("'\(String(repeating: "k", count: 5000))\\n': 1"))
         #expect((long?.cause.utf8.count ?? 0) < 200)

@@ -76,7 +76,8 @@ import Testing
         let expected = [
             "bad_request": 400, "unauthorized": 401, "forbidden": 403, "not_found": 404, "method_not_allowed": 405,
             "conflict": 409, "payload_too_large": 413, "header_too_large": 431, "manifest_invalid": 422,
-            "plugin_invalid": 422, "queue_full": 429, "handler_failed": 502, "handler_crashed": 502, "crash_loop": 503,
+            "plugin_invalid": 422, "queue_full": 429, "rate_limited": 429, "tenant_suspended": 403,
+            "handler_failed": 502, "handler_crashed": 502, "crash_loop": 503,
             "out_of_memory": 502,
             "unavailable": 503, "timeout": 504, "internal_error": 500, "insufficient_storage": 507,
         ]

@@ -205,6 +205,6 @@ private final class Cache {
         #expect(Mirror(reflecting: GenerationOptions()).children.count == 11)
         #expect(Mirror(reflecting: Sampling()).children.count == 9)
         #expect(Mirror(reflecting: ChatMessage(role: "", content: "")).children.count == 2)
-        #expect(Mirror(reflecting: EmbeddingRequest(tenant: "", inputs: [])).children.count == 4)
+        #expect(Mirror(reflecting: EmbeddingRequest(tenant: "", inputs: [])).children.count == 5)
     }
 }

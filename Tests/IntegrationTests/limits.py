@@ -352,7 +352,7 @@ class Amounts(Limited):
         self.assertEqual(problem["code"], "payload_too_large")
         self.refused(self.call(body=b"x" * 300_000, headers=key), "body_mb", "key", 413)
         # The same without a length.
-        self.refused(self.call(body=iter([b"x" * 200_000] * 2), headers=key), "body_mb", "key", 413)
+        self.refused(self.call("s500", body=iter([b"x" * 200_000] * 2), headers=key), "body_mb", "key", 413)
         self.assertEqual(self.call(body=b"x" * 262_144, headers=key)[0], 200)
 
     def test_cpu_seconds(self):

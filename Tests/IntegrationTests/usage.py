@@ -147,7 +147,7 @@ class Sums(unittest.TestCase):
         """Sends a request and goes away."""
         lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
         with socket.create_connection(("127.0.0.1", cls.host.port)) as client:
-            client.sendall(f"POST {path} HTTP/1.1\r\nhost: x\r\n{lines}content-length: {len(body)}\r\n\r\n{body}".encode())
+            client.sendall(f"POST {path} HTTP/1.1\r\nhost: localhost\r\n{lines}content-length: {len(body)}\r\n\r\n{body}".encode())
             time.sleep(after)
         cls.saw(tenant, kind, name, "left")
 

@@ -34,6 +34,7 @@ struct LedgerTests {
 
     @Test func rowsAreStoredInAMomentWhileItRuns() throws {
         let scratch = try Scratch()
+        defer { withExtendedLifetime(scratch) {} }
         let running = try Running(try UsageLedger(stateDirectory: scratch.path))
         for round in 1...5 {
             running.ledger.record(row())
@@ -49,6 +50,7 @@ struct LedgerTests {
 
     @Test func manyThreadsLoseNothingAndSumsAgreeEverywhere() throws {
         let scratch = try Scratch()
+        defer { withExtendedLifetime(scratch) {} }
         let running = try Running(try UsageLedger(stateDirectory: scratch.path))
         let (threads, each) = (4, 3000)
         let ledger = running.ledger
@@ -58,7 +60,7 @@ struct LedgerTests {
                     row(
                         "t\(number % 2)", "f\(index % 3)", kind: index % 5 == 0 ? .model : .invoke,
                         outcome: ["success", "failed", "refused", "cancelled", "crashed"][index % 5],
-                        at: 1_700_000_000_000 + Int64(index) * 5000, run: UInt64(index), tokens: 2))
+                        at: today - Int64(index) * 5000, run: UInt64(index), tokens: 2))
             }
         }
         running.stop()

@@ -73,6 +73,7 @@ struct LossTests {
 
     @Test func aFileThatSomebodyHoldsIsWaitedForByTheWriterAlone() throws {
         let scratch = try Scratch()
+        defer { withExtendedLifetime(scratch) {} }
         let running = try Running(try UsageLedger(stateDirectory: scratch.path))
         let holder = try Database(path: scratch.file("usage.db"))
         try holder.execute("BEGIN IMMEDIATE")

@@ -5,9 +5,12 @@ import TestSupport
 
 @testable import Ledger
 
+/// A running ledger forgets what is older than its retention, by the real clock.
+let today = WallClock.milliseconds
+
 func row(
     _ tenant: String = "acme", _ name: String = "f", kind: UsageRow.Kind = .invoke, outcome: String = "success",
-    principal: String = "local", at time: Int64 = 1_000_000_000_000, run: UInt64 = 7, tokens: UInt64 = 0
+    principal: String = "local", at time: Int64 = today, run: UInt64 = 7, tokens: UInt64 = 0
 ) -> UsageRow {
     var row = UsageRow()
     row.time = time

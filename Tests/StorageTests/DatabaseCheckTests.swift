@@ -36,7 +36,7 @@ import Testing
             try scratch.write("a.db", damaged)
             var found: RuntimeError?
             do throws(RuntimeError) { _ = try Database(path: scratch.file("a.db")) } catch { found = error }
-            let error = try #require(found)
+            let error = try #require(found, "\(damaged.count) of \(whole.count) bytes")
             #expect(error.step.contains(scratch.file("a.db")) && error.next.contains("swiftlet restore"), "\(error)")
             #expect(try scratch.read("a.db") == damaged)
         }

@@ -15,7 +15,9 @@ private func failure(_ body: () throws(RuntimeError) -> Void) -> RuntimeError? {
 
 struct DatabaseTests {
     @Test func eachTypeComesBackAsItWasBound() throws {
-        let database = try Database(path: try Scratch().file("x.db"))
+        let scratch = try Scratch()
+        defer { withExtendedLifetime(scratch) {} }
+        let database = try Database(path: scratch.file("x.db"))
         try database.execute("CREATE TABLE t (i INTEGER, r REAL, s TEXT, b BLOB, n TEXT, e BLOB) STRICT")
         let text = "a\0b \u{1F600}"
         let bytes: [UInt8] = [0, 255, 1]
@@ -34,7 +36,9 @@ struct DatabaseTests {
     }
 
     @Test func aKeptStatementForgetsWhatWasBound() throws {
-        let database = try Database(path: try Scratch().file("x.db"))
+        let scratch = try Scratch()
+        defer { withExtendedLifetime(scratch) {} }
+        let database = try Database(path: scratch.file("x.db"))
         try database.execute("CREATE TABLE t (a TEXT) STRICT")
         let insert = "INSERT INTO t VALUES (?1)"
         for index in 0..<200 { try database.execute(insert, [.text("\(index)")]) }
@@ -48,7 +52,9 @@ struct DatabaseTests {
     }
 
     @Test func aStatementRunsInsideItself() throws {
-        let database = try Database(path: try Scratch().file("x.db"))
+        let scratch = try Scratch()
+        defer { withExtendedLifetime(scratch) {} }
+        let database = try Database(path: scratch.file("x.db"))
         try database.execute("CREATE TABLE t (a INTEGER) STRICT")
         for index in 0..<5 { try database.execute("INSERT INTO t VALUES (?1)", [.integer(Int64(index))]) }
         var pairs = 0
@@ -59,7 +65,9 @@ struct DatabaseTests {
     }
 
     @Test func aStatementThatFailedServesAgain() throws {
-        let database = try Database(path: try Scratch().file("x.db"))
+        let scratch = try Scratch()
+        defer { withExtendedLifetime(scratch) {} }
+        let database = try Database(path: scratch.file("x.db"))
         try database.execute("CREATE TABLE t (a INTEGER PRIMARY KEY) STRICT")
         let insert = "INSERT INTO t VALUES (?1)"
         try database.execute(insert, [1])
@@ -77,7 +85,9 @@ struct DatabaseTests {
     }
 
     @Test func manyDifferentStatementsAreNotAllKept() throws {
-        let database = try Database(path: try Scratch().file("x.db"))
+        let scratch = try Scratch()
+        defer { withExtendedLifetime(scratch) {} }
+        let database = try Database(path: scratch.file("x.db"))
         var sum: Int64 = 0
         for index in 0..<300 { try database.execute("SELECT \(index)") { row in sum += row.integer(0) } }
         #expect(sum == 299 * 150)
