@@ -175,7 +175,10 @@ class Acts(Log):
         key = self.tenant("acme")["key"]
         status, _, _ = self.host.request("GET", "/fn/acme/f/", headers={"authorization": "Bearer swl_t_wrong"})
         self.assertEqual(status, 401)
-        entries = self.admin("GET", "tenants/acme/audit?act=denied", key=key)[1]["entries"]
+        # Nobody who is denied waits for the disk.
+        denied = lambda: self.admin("GET", "tenants/acme/audit?act=denied", key=key)[1]["entries"]
+        wait_for(denied, "it is written")
+        entries = denied()
         self.assertEqual([(e["actor"], e["target"], e["status"]) for e in entries], [("anonymous", "function /fn/acme/f/", 401)])
         metrics = self.host.request("GET", "/metrics")[1].decode()
         self.assertIn("\nswiftlet_denied_total 1\n", metrics)
