@@ -117,18 +117,23 @@ package final class UsageLedger: Sendable {
     /// Stores what waits, after the loop has ended.
     package func close() {
         state.withLock { $0.remote = nil }
-        while writeBatch() == .more {}
+        flush()
     }
 
     /// Deletes what there is of a tenant: rows, sums and counters. Returns how many rows and sums. Blocks.
     package func erase(_ tenant: String) throws(RuntimeError) -> Int {
         // What waits is stored first, so that nothing of it comes behind.
-        while writeBatch() == .more {}
+        flush()
         state.withLock { $0.totals.forget(tenant) }
         let result = writing.withLock { _ in
             Result { () throws(RuntimeError) in try store.erase(tenant) }
         }
         return try result.get()
+    }
+
+    /// Stores all that waits, however much that is, unless it can't.
+    private func flush() {
+        while writeBatch() != .failed, state.withLock({ !$0.waiting.isEmpty }) {}
     }
 
     private enum Progress { case more, nothing, failed }
