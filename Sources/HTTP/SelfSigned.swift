@@ -104,7 +104,9 @@ package struct SelfSigned: Sendable {
             var at = 0
             while at < bytes.count {
                 at += try libc("write(\(new))") {
-                    unsafe bytes.withUnsafeBytes { unsafe Glibc.write(file.raw, $0.baseAddress! + at, $0.count - at) }
+                    unsafe bytes.withUnsafeBytes {
+                        unsafe Glibc.write(file.raw, $0.baseAddress?.advanced(by: at), $0.count - at)
+                    }
                 }
             }
             try libc("fchmod(\(new))") { fchmod(file.raw, mode) }

@@ -62,10 +62,9 @@ private struct DeviceWorld {
     /// The next step ends, and its model asks again if it has more.
     mutating func turn() -> Bool {
         guard
-            let index = models.indices.filter({ models[$0].ends != nil }).min(by: {
-                models[$0].ends! < models[$1].ends!
-            }),
-            let end = models[index].ends
+            let (index, end) = models.indices.compactMap({ index in models[index].ends.map { (index, $0) } }).min(by: {
+                $0.1 < $1.1
+            })
         else { return false }
         let used = models.reduce(0) { $0 + ($1.ends == nil ? 0 : $1.threads) }
         let fits = models.contains { $0.asked != nil && used + $0.threads <= shares.capacity }

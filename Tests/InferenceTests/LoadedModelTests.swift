@@ -52,7 +52,12 @@ private func bytes(_ numbers: [UInt32]) -> [UInt8] {
 private final class Bench {
     let loop: EventLoop
     var workers: [Worker] = []
-    private(set) var service: InferenceService!
+    /// Nil only while it is being made.
+    private var made: InferenceService?
+    var service: InferenceService {
+        guard let made else { preconditionFailure("asked for before it was made") }
+        return made
+    }
     let errors = Errors()
     let info = ModelInfo(
         capabilities: UInt32(SWIFTLET_CAN_GENERATE | SWIFTLET_CAN_CHAT | SWIFTLET_CAN_EMBED), vocabulary: 10,
@@ -65,7 +70,7 @@ private final class Bench {
         limits.threads = threads
         limits.cpuPercent = threads * 100
         limits.stepMilliseconds = stepMilliseconds
-        service = InferenceService(loop: loop) { [unowned self] spec, sink in
+        let service = InferenceService(loop: loop) { [unowned self] spec, sink in
             workers.append(Worker(spec.name, sink))
             return workers.last
         }
@@ -76,6 +81,7 @@ private final class Bench {
                     directory: name, library: "l.so", limits: limits)
                 return ModelSpec(name: name, created: 0, worker: worker, keepAliveMilliseconds: 60_000)
             })
+        made = service
     }
 
     func turn(milliseconds: Int = 0) {

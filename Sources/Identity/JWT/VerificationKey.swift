@@ -46,7 +46,8 @@ struct TokenDigest: Hashable, Sendable {
     init?(_ bytes: [UInt8]) {
         var words = (0 as UInt64, 0 as UInt64, 0 as UInt64, 0 as UInt64)
         let done = unsafe withUnsafeMutableBytes(of: &words) { out in
-            unsafe cjose_sha256(bytes, bytes.count, out.bindMemory(to: UInt8.self).baseAddress!)
+            guard let start = unsafe out.bindMemory(to: UInt8.self).baseAddress else { return CInt(0) }
+            return unsafe cjose_sha256(bytes, bytes.count, start)
         }
         guard done == 1 else { return nil }
         self.words = words
