@@ -42,7 +42,8 @@ final class KeyServer {
         try serve(keys)
     }
 
-    deinit { kill(pid, SIGTERM) }
+    // SIGTERM may be blocked: children have the mask of the thread that made them.
+    deinit { kill(pid, SIGKILL) }
 
     func serve(_ keys: [String]) throws {
         try scratch.write("keys.json", #"{"keys":[\#(keys.joined(separator: ","))]}"#)
