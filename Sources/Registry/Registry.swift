@@ -50,7 +50,7 @@ package final class Registry: Sendable {
         lock = try Self.claim(stateDirectory)
         try Self.refuseLoss(in: stateDirectory)
         let database = try Database(path: "\(stateDirectory)/registry.db")
-        try Self.migrate(database, in: stateDirectory)
+        try database.migrate(Self.migrations)
         self.database = database
         current = Mutex(try Self.load(database))
     }
@@ -160,23 +160,6 @@ package final class Registry: Sendable {
             usleep(25_000)
         }
         return false
-    }
-
-    private static func migrate(_ database: Database, in directory: String) throws(RuntimeError) {
-        var version = 0
-        try database.run("PRAGMA user_version") { version = Int($0[0]) ?? 0 }
-        guard version <= migrations.count else {
-            throw RuntimeError(
-                .conflict, step: "open \(directory)/registry.db",
-                cause: "its schema is version \(version), and this program knows versions up to \(migrations.count)",
-                next: "run a newer swiftlet, or choose another directory with --state")
-        }
-        for number in version..<migrations.count {
-            try database.transaction { () throws(RuntimeError) in
-                try database.run(migrations[number])
-                try database.run("PRAGMA user_version=\(number + 1)")
-            }
-        }
     }
 
     private static func load(_ database: Database) throws(RuntimeError) -> RegistrySnapshot {

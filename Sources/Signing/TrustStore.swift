@@ -32,7 +32,7 @@ package final class TrustStore: Sendable {
         let path = "\(stateDirectory)/trust.db"
         platformUnsigned = unsigned
         database = try Database(path: path)
-        try Self.migrate(database, path)
+        try database.migrate(Self.schema)
         known = Mutex(try Self.load(database, path))
     }
 
@@ -134,23 +134,6 @@ package final class TrustStore: Sendable {
     }
 
     // MARK: opening
-
-    private static func migrate(_ database: Database, _ path: String) throws(RuntimeError) {
-        var version = 0
-        try database.run("PRAGMA user_version") { version = Int($0[0]) ?? 0 }
-        guard version <= schema.count else {
-            throw RuntimeError(
-                .conflict, step: "open \(path)",
-                cause: "its schema is version \(version), and this program knows versions up to \(schema.count)",
-                next: "run a newer swiftlet, or choose another directory with --state")
-        }
-        for number in version..<schema.count {
-            try database.transaction { () throws(RuntimeError) in
-                try database.run(schema[number])
-                try database.run("PRAGMA user_version=\(number + 1)")
-            }
-        }
-    }
 
     private static func load(_ database: Database, _ path: String) throws(RuntimeError) -> Known {
         var known = Known()

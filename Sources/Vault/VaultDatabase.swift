@@ -35,7 +35,7 @@ struct VaultDatabase {
         path = Self.path(in: stateDirectory)
         database = try Database(path: path)
         // A wrapped key that lay in a free page would undo a shredding; the database overwrites what is deleted or replaced.
-        try migrate()
+        try database.migrate(Self.migrations)
         try check()
     }
 
@@ -47,24 +47,6 @@ struct VaultDatabase {
             throw RuntimeError(
                 .internalError, step: "open \(path)", cause: words,
                 next: "restore the file from a backup; nothing was written to it")
-        }
-    }
-
-    private func migrate() throws(RuntimeError) {
-        var version = 0
-        try database.run("PRAGMA user_version") { version = Int($0[0]) ?? 0 }
-        guard version <= Self.migrations.count else {
-            throw RuntimeError(
-                .conflict, step: "open \(path)",
-                cause:
-                    "its schema is version \(version), and this program knows versions up to \(Self.migrations.count)",
-                next: "run a newer swiftlet, or choose another directory with --state")
-        }
-        for number in version..<Self.migrations.count {
-            try database.transaction { () throws(RuntimeError) in
-                try database.run(Self.migrations[number])
-                try database.run("PRAGMA user_version=\(number + 1)")
-            }
         }
     }
 
