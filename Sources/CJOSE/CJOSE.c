@@ -127,8 +127,3 @@ int cjose_verify(const cjose_key *key, const void *data, size_t size, const unsi
     ERR_clear_error();
     return good;
 }
-
-int cjose_sha256(const void *data, size_t size, unsigned char *out) {
-    unsigned made = 0;
-    return EVP_Digest(data, size, out, &made, EVP_sha256(), NULL) == 1 && made == CJOSE_DIGEST;
-}

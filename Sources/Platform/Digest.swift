@@ -16,11 +16,16 @@ internal import CDigest
 
     package mutating func add(_ text: String) { unsafe add(Array(text.utf8).span.bytes) }
 
-    /// Of a text that is whole: 32 bytes, as four numbers. Nil when OpenSSL has no memory.
+    /// Of a text that is whole.
     package static func words(of text: String) -> (UInt64, UInt64, UInt64, UInt64)? {
+        unsafe words(of: text.utf8Span.span.bytes)
+    }
+
+    /// Of something whole: 32 bytes, as four numbers. Nil when OpenSSL has no memory.
+    package static func words(of whole: RawSpan) -> (UInt64, UInt64, UInt64, UInt64)? {
         var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
         let made = unsafe withUnsafeMutableBytes(of: &words) { out in
-            unsafe text.utf8Span.span.bytes.withUnsafeBytes { bytes in
+            unsafe whole.withUnsafeBytes { bytes in
                 guard let out = out.baseAddress else { return CInt(0) }
                 return unsafe cdigest_once(bytes.baseAddress, bytes.count, out.assumingMemoryBound(to: UInt8.self))
             }

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-enum { CJOSE_COORDINATE = 32, CJOSE_DIGEST = 32 };
+enum { CJOSE_COORDINATE = 32 };
 
 /// A public key of one kind. It may be used by several threads at once. Free it with `cjose_free`.
 typedef struct cjose_key cjose_key;
@@ -23,8 +23,5 @@ int cjose_bits(const cjose_key *_Nonnull key);
 /// Ed25519, which the key alone decides. 1: yes. Leaves no error in OpenSSL's queue.
 int cjose_verify(const cjose_key *_Nonnull key, const void *_Nonnull data, size_t size, const unsigned char *_Nonnull signature,
                  size_t signature_size);
-
-/// SHA-256 of one piece: CJOSE_DIGEST bytes. 1 on success.
-int cjose_sha256(const void *_Nonnull data, size_t size, unsigned char *_Nonnull out);
 
 #endif

@@ -1,5 +1,6 @@
 // One public key of an issuer; the only Swift file that knows CJOSE.
 internal import CJOSE
+internal import Platform
 
 /// A key that fits one algorithm only, so that no token chooses how it is used.
 // SAFETY: the pointer is set once and freed with this object; OpenSSL reads a key from any number of threads at once.
@@ -44,12 +45,7 @@ struct TokenDigest: Hashable, Sendable {
     private let words: (UInt64, UInt64, UInt64, UInt64)
 
     init?(_ bytes: [UInt8]) {
-        var words = (0 as UInt64, 0 as UInt64, 0 as UInt64, 0 as UInt64)
-        let done = unsafe withUnsafeMutableBytes(of: &words) { out in
-            guard let start = unsafe out.bindMemory(to: UInt8.self).baseAddress else { return CInt(0) }
-            return unsafe cjose_sha256(bytes, bytes.count, start)
-        }
-        guard done == 1 else { return nil }
+        guard let words = unsafe Digest.words(of: bytes.span.bytes) else { return nil }
         self.words = words
     }
 
