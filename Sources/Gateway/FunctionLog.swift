@@ -1,6 +1,6 @@
 // What functions and models wrote lately: a bounded ring a function, read by `swiftlet logs`.
 package import Core
-internal import FoundationEssentials
+internal import Platform
 internal import Synchronization
 
 /// One line.
@@ -25,7 +25,7 @@ package final class FunctionLog: Sendable {
     package init(linesPerFunction bound: Int = 500) { self.bound = bound }
 
     package func append(_ key: FunctionKey, level: Int, requestID: String, text: String) {
-        let time = Int64(Date().timeIntervalSince1970 * 1000)
+        let time = WallClock.milliseconds
         state.withLock { state in
             let line = LogLine(
                 sequence: state.next, unixMilliseconds: time, level: level, requestID: requestID,

@@ -107,7 +107,7 @@ package struct PluginAdmission {
         if staged.files.contains(BillOfMaterials.name) { try BillOfMaterials.check(in: staged.directory) }
         return Deployment(
             tenant: tenant, name: name ?? manifest.name, kind: manifest.kind, digest: staged.digest, manifest: manifest,
-            createdAt: Int64(Date().timeIntervalSince1970 * 1000), signer: verdict.signer?.description)
+            createdAt: WallClock.milliseconds, signer: verdict.signer?.description)
     }
 
     private func read(_ directory: String, _ name: String) throws(RuntimeError) -> [UInt8] {

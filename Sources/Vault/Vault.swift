@@ -1,7 +1,7 @@
 // Keys of tenants under one master key, and what they seal; Vault+Secrets.swift and Vault+Rotation.swift come next.
 package import Core
-internal import FoundationEssentials
 internal import Glibc
+internal import Platform
 internal import Storage
 internal import Synchronization
 
@@ -128,7 +128,7 @@ package final class Vault: Sendable {
     /// The versions of a tenant's key that are kept, oldest first.
     package func keyVersions(of tenant: String) -> [Int] { state.withLock { $0.keys[tenant]?.keys.sorted() ?? [] } }
 
-    static var now: Int64 { Int64(Date().timeIntervalSince1970 * 1000) }
+    static var now: Int64 { WallClock.milliseconds }
 
     /// Destroys a tenant's keys and secrets. What they sealed, wherever it lies, is noise from then on.
     package func shred(_ tenant: String) throws(RuntimeError) {

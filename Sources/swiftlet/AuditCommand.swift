@@ -2,6 +2,7 @@
 internal import Audit
 internal import Core
 internal import FoundationEssentials
+internal import Platform
 
 enum AuditCommand {
     static func run(_ arguments: Arguments) throws -> Int32 {
@@ -43,7 +44,7 @@ enum AuditCommand {
             if arguments.has("--json") { Output.bytes(answer.body) }
             rows += page.entries.map { entry in
                 [
-                    "\(entry.number)", text(entry.time_ms), entry.act, entry.target, "\(entry.status)",
+                    "\(entry.number)", Output.date(entry.time_ms), entry.act, entry.target, "\(entry.status)",
                     "\(entry.count)",
                     entry.actor, entry.tenant, entry.peer, entry.detail,
                 ]
@@ -57,13 +58,9 @@ enum AuditCommand {
         return 0
     }
 
-    private static func text(_ milliseconds: Int64) -> String {
-        Date(timeIntervalSince1970: Double(milliseconds / 1000)).formatted(.iso8601)
-    }
-
     /// Unix milliseconds of `2026-01-31T12:00:00Z`, or of so many hours ago: `12h`, `7d`.
     private static func moment(_ text: String) throws -> Int64 {
-        let now = Int64(Date().timeIntervalSince1970 * 1000)
+        let now = WallClock.milliseconds
         if let hours = Int64(text.dropLast()), hours >= 0, hours < 1_000_000 {
             if text.hasSuffix("h") { return max(0, now - hours * 3_600_000) }
             if text.hasSuffix("d") { return max(0, now - hours * 86_400_000) }
