@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -58,6 +59,9 @@ static int allow_when(scmp_filter_ctx f, int call, enum when when) {
     case ALWAYS: return add(f, call, 0, unused, unused);
     case READ_ONLY: return add(f, call, 1, MASKED(2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY), unused);
     case NOT_CREATING: return add(f, call, 1, MASKED(2, O_CREAT | O_TRUNC, 0), unused);
+    case AS_FOPEN_WRITES: return add(f, call, 1, EQUAL(2, O_WRONLY | O_CREAT | O_TRUNC), unused);
+    case NOT_WAITING: return add(f, call, 2, EQUAL(1, F_SETFL), EQUAL(2, O_NONBLOCK));
+    case SEQPACKET_LOCAL: return add(f, call, 2, EQUAL(0, AF_UNIX), EQUAL(1, SOCK_SEQPACKET | SOCK_CLOEXEC));
     case NOT_WRITE_EXEC:
         status = add(f, call, 1, MASKED(2, PROT_EXEC, 0), unused);
         return status < 0 ? status : add(f, call, 1, MASKED(2, PROT_WRITE | PROT_EXEC, PROT_EXEC), unused);

@@ -82,6 +82,13 @@ static int allow_devices(const confine *c) {
     return status;
 }
 
+/// NVIDIA's library reads what the root has of /proc and /sys. Only where it is our root: else these are the kernel's.
+static int allow_driver_texts(const confine *c) {
+    if (c->job->device_count == 0 || (c->have & WIRE_LAYER_MOUNT) == 0 || !driver_texts_there(c->devices)) return 0;
+    int status = allow(ruleset, "/proc");
+    return status < 0 ? status : allow(ruleset, "/sys");
+}
+
 /// Engines ask how many cores there are. Where there is no such file they do without.
 static int allow_processors(const confine *c) {
     if (c->job->kind != WIRE_KIND_BACKEND && c->job->kind != WIRE_KIND_JIT) return 0;
@@ -93,6 +100,7 @@ int landlock_confine(const confine *c) {
     int status = allow(ruleset, c->directory);
     if (status == 0) status = allow_processors(c);
     if (status == 0) status = allow_devices(c);
+    if (status == 0) status = allow_driver_texts(c);
     if (status == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0) status = -errno;
     close(ruleset);
     return status;

@@ -123,8 +123,8 @@ static int add_links(void) {
 
 /// What engines read of /proc, as a text that never changes: how many cores there are. One of them looks for its end for
 /// ever where it can't be opened; the kernel's own would also tell each core's frequency, which follows what neighbours do.
-static int add_processors(void) {
-    int fd = mkdir(WORKSHOP "/proc", 0755) < 0 ? -1 : open(WORKSHOP PROCESSORS, O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
+int root_add_processors(const char *path) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
     if (fd < 0) return -errno;
     long count = sysconf(_SC_NPROCESSORS_ONLN);
     count = count < 1 ? 1 : count > 512 ? 512 : count;
@@ -149,9 +149,10 @@ static int fill(const char *swift_runtime, const char **step) {
         if ((status = attach_read_only(AT_FDCWD, swift_runtime, to)) < 0) return status;
     }
     *step = "root: processors";
-    if ((status = add_processors()) < 0) return status;
-    *step = "root: /app and /dev";
-    return mkdir(WORKSHOP "/app", 0755) < 0 || mkdir(WORKSHOP "/dev", 0755) < 0 ? -errno : 0;
+    if (mkdir(WORKSHOP "/proc", 0755) < 0) return -errno;
+    if ((status = root_add_processors(WORKSHOP PROCESSORS)) < 0) return status;
+    *step = "root: /app, /dev and /sys";
+    return mkdir(WORKSHOP "/app", 0755) < 0 || mkdir(WORKSHOP "/dev", 0755) < 0 || mkdir(WORKSHOP "/sys", 0755) < 0 ? -errno : 0;
 }
 
 int root_build(jail *j, const char *swift_runtime, const char **step) {
@@ -204,7 +205,8 @@ static int reopen(int proc, int directory) {
 }
 
 /// What the adoption takes from the host's files, while they can be seen. Returns the directory's mount or -errno.
-static int take_from_host(int proc, int directory, device_list *devices, int trees[WIRE_DEVICES_MAX], const char **step) {
+static int take_from_host(int proc, int directory, device_list *devices, int trees[WIRE_DEVICES_MAX], driver_texts *texts,
+                          const char **step) {
     *step = "adopt: open the directory";
     int again = reopen(proc, directory);
     if (again < 0) return again;
@@ -215,6 +217,7 @@ static int take_from_host(int proc, int directory, device_list *devices, int tre
     *step = "adopt: copy the devices' nodes";
     int status = devices_check(devices);
     if (status == 0) status = devices_open(devices, trees);
+    if (status == 0) driver_texts_read(devices, texts);
     if (status == 0) return tree;
     close(tree);
     return status;
@@ -222,9 +225,10 @@ static int take_from_host(int proc, int directory, device_list *devices, int tre
 
 int root_adopt(jail *j, int proc, int directory, device_list *devices, const char **step) {
     int nodes[WIRE_DEVICES_MAX];
+    driver_texts texts;
     *step = "adopt: enter the outer namespace";
     if (setns(j->outside, CLONE_NEWNS) < 0) return -errno;
-    int tree = take_from_host(proc, directory, devices, nodes, step);
+    int tree = take_from_host(proc, directory, devices, nodes, &texts, step);
     if (setns(j->inside, CLONE_NEWNS) < 0) {
         *step = "adopt: return to the inner namespace";
         return -errno;
@@ -238,5 +242,7 @@ int root_adopt(jail *j, int proc, int directory, device_list *devices, const cha
     j->outside = -1;
     if (status < 0) return status;
     *step = "adopt: mount the devices' nodes";
-    return devices_attach(devices, nodes);
+    if ((status = devices_attach(devices, nodes)) < 0) return status;
+    *step = "adopt: mount the texts for their driver";
+    return driver_texts_attach(&texts);
 }

@@ -16,6 +16,7 @@ enum when {
     ALWAYS,
     READ_ONLY,        ///< openat: no writing, no creating
     NOT_CREATING,     ///< openat: writing what is there, no creating, no emptying
+    AS_FOPEN_WRITES,  ///< openat: exactly what fopen(…, "w") asks for; in a root where nothing can be created
     NOT_WRITE_EXEC,   ///< mprotect: never both
     PRIVATE_NOT_WRITE_EXEC, ///< mmap: never both, never shared with another process
     NOT_EXEC,         ///< mprotect: never executable
@@ -32,6 +33,8 @@ enum when {
     NAME_ONLY,        ///< prctl: naming threads and mappings
     PARENT_DEATH,     ///< prctl: dying with the parent
     DESCRIPTOR_QUERY, ///< fcntl: reading flags, setting close-on-exec
+    NOT_WAITING,      ///< fcntl: making a descriptor non-blocking, no other flag
+    SEQPACKET_LOCAL,  ///< socket: AF_UNIX, with packets, closed on exec
     EMPTY_PATH,       ///< newfstatat: the flag that fstat sets; a path may follow all the same, which no filter sees
     OWN_ADVICE,       ///< madvise: what concerns our own pages alone
 };

@@ -23,7 +23,8 @@ extension Device {
     private var wanted: [Wanted] {
         switch self {
         case .gpu(let number):
-            [Wanted(path: "nvidia\(number)"), Wanted(path: "nvidiactl"), Wanted(path: "nvidia-uvm")]
+            // The last one is where CUDA's names of its threads go.
+            [Wanted(path: "nvidia\(number)"), Wanted(path: "nvidiactl"), Wanted(path: "nvidia-uvm"), Wanted(path: "null")]
         case .render(let number):
             // The compute queue of AMD's driver; other drivers have none.
             [Wanted(path: "dri/renderD\(number)"), Wanted(path: "kfd", isRequired: false)]

@@ -91,7 +91,7 @@ class GPU(unittest.TestCase):
     def test_only_the_model_with_the_device_has_its_nodes(self):
         self.deploy("with-device", device="gpu:0", limits={"memory_mb": 64, "threads": 1, "device_memory_mb": 1024})
         self.deploy("without-device")
-        for name, expected in [("with-device", sorted(node.name for node in NODES)), ("without-device", [])]:
+        for name, expected in [("with-device", sorted([node.name for node in NODES] + ["null"])), ("without-device", [])]:
             self.assertEqual(self.ask(name, "hello")[0], 200)
             # As its own root shows it, from outside.
             self.assertEqual(sorted(os.listdir(f"/proc/{self.pid(name)}/root/dev")), expected)

@@ -87,6 +87,54 @@ static void assigned(void) {
     host_stop(&h);
 }
 
+/// What a worker said while opening its model, and while serving.
+static void ask_driver(host *h, uint32_t device_count, char loading[128], char serving[128]) {
+    wire_start job = job_default();
+    job.kind = WIRE_KIND_BACKEND;
+    job.pids = 4;
+    job.threads = 2;
+    job.max_sequences = 4;
+    job.max_step_tokens = 64;
+    job.device_count = device_count;
+    worker w = host_worker(h, job, "engine.so", "driver");
+    packet p = receive_type(w.channel, WIRE_LOG);
+    snprintf(loading, 128, "%s", p.ended ? "ended" : text_of(&p));
+    uint32_t sequence = 0;
+    send_frame(w.channel, (wire_head){.type = WIRE_OP, .id = 1, .call = WIRE_OP_SEQ_SAVE, .flags = WIRE_FLAG_END}, &sequence, 4);
+    p = receive_type(w.channel, WIRE_OP_RESULT);
+    snprintf(serving, 128, "%s", p.ended || p.size <= 8 ? "ended" : text_of(&p) + 8);
+    leave(h, w);
+}
+
+/// A node with a GPU's name brings what NVIDIA's library wants beside it, and no more; one with another name does not.
+static void driver(uint32_t have) {
+    if ((have & WIRE_LAYER_MOUNT) == 0) return;
+    char loading[128], serving[128];
+    wire_device gpu, devices[2];
+    char path[80];
+    if (!make_node(&gpu, path, "gpu", 0)) return;
+    CHECK(unlink(path) == 0, "%d", errno);
+    snprintf(gpu.path, sizeof gpu.path, "nvidia-test-%d", getpid());
+    snprintf(path, sizeof path, "/dev/%s", gpu.path);
+    CHECK(mknod(path, S_IFCHR | 0666, makedev(CONSOLE, 0)) == 0 && chmod(path, 0666) == 0, "mknod %d", errno);
+    devices[0] = gpu;
+    devices[1] = (wire_device){.path = "null", .major = 1, .minor = 3};
+    host h = host_start(NULL);
+    packet answer;
+    host_zygote(&h, 1, 2);
+    CHECK(host_adopt_devices(&h, devices, 2, &answer), "the zygote says %u %s", answer.head.type, text_of(&answer));
+    ask_driver(&h, 2, loading, serving);
+    CHECK(strcmp(loading, "|") == 0, "loading: %s", loading);
+    CHECK(strcmp(serving, "|") == 0, "serving: %s", serving);
+    host_stop(&h);
+    unlink(path);
+    h = adopted(NULL, 0);
+    ask_driver(&h, 0, loading, serving);
+    CHECK(strcmp(loading, "nonblock pipe dup name mempolicy offer online |") == 0, "without a device, loading: %s", loading);
+    CHECK(strcmp(serving, "nonblock pipe dup name mempolicy offer cpuinfo online |") == 0, "without a device, serving: %s", serving);
+    host_stop(&h);
+}
+
 static void not_assigned(void) {
     host h = adopted(NULL, 0);
     tried t = try_device(&h, mine_path, 0);
@@ -204,6 +252,7 @@ void test_backend_devices(void) {
         host_stop(&h);
         assigned();
         not_assigned();
+        driver(have);
         each_layer(have);
         group(have);
         refused();

@@ -36,13 +36,13 @@ private let owner = FunctionKey(tenant: "platform", name: "llama")
         #expect(refusal(.gpu(1), in: scratch.path)?.cause.contains("nvidia-uvm") == true, "CUDA needs all three")
         try shell("mknod -m 660 '\(scratch.file("nvidia-uvm"))' c 510 0")
         #expect(refusal(.gpu(1), in: scratch.path)?.next.contains("chmod 666") == true, "a worker is in no group")
-        try shell("chmod 666 '\(scratch.file("nvidia-uvm"))'")
+        try shell("chmod 666 '\(scratch.file("nvidia-uvm"))' && mknod -m 666 '\(scratch.file("null"))' c 1 3")
         let nodes = try Device.gpu(1).nodes(for: owner, in: scratch.path)
         #expect(
             nodes == [
                 DeviceNode(path: "nvidia1", major: 195, minor: 1),
                 DeviceNode(path: "nvidiactl", major: 195, minor: 255),
-                DeviceNode(path: "nvidia-uvm", major: 510, minor: 0),
+                DeviceNode(path: "nvidia-uvm", major: 510, minor: 0), DeviceNode(path: "null", major: 1, minor: 3),
             ], "its own node and the shared ones, never another GPU's")
         #expect(Device.all(in: scratch.path) == [.gpu(0), .gpu(1)])
         try shell("mkdir '\(scratch.file("dri"))' && mknod -m 666 '\(scratch.file("dri/renderD129"))' c 226 129")

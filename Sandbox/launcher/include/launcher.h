@@ -168,6 +168,8 @@ void root_find_libraries(void);
 const char *const *root_library_directories(void);
 /// What engines read of /proc.
 #define PROCESSORS "/proc/cpuinfo"
+/// Writes it, in a folder that is there. 0 or -errno.
+int root_add_processors(const char *path);
 
 // ---- devices.c: the nodes of a backend's device ------------------------------------------------------------------------
 
@@ -179,6 +181,20 @@ int devices_check(device_list *devices);
 int devices_open(const device_list *devices, int trees[WIRE_DEVICES_MAX]);
 /// Mounts these copies below /dev of the root that workers see, and closes them.
 int devices_attach(const device_list *devices, int trees[WIRE_DEVICES_MAX]);
+
+// ---- driver_texts.c: what NVIDIA's library reads beside the nodes ------------------------------------------------------
+
+enum { DRIVER_TEXTS = 8 };
+typedef struct driver_texts {
+    bool wanted; ///< the devices are NVIDIA's
+    char text[DRIVER_TEXTS][4096];
+} driver_texts;
+/// From a namespace that sees the host's files.
+void driver_texts_read(const device_list *devices, driver_texts *texts);
+/// Puts them over /proc and below /sys of the root that workers see, and seals both. 0 or -errno.
+int driver_texts_attach(const driver_texts *texts);
+/// Whether these devices' zygote has them: then /proc and /sys hold nothing else.
+bool driver_texts_there(const device_list *devices);
 
 // ---- confine.c: THE ORDER -----------------------------------------------------------------------------------------------
 
