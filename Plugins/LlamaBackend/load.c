@@ -142,6 +142,23 @@ static int32_t make_tables(llama_backend_model *m) {
     return refuse(SWIFTLET_FAILED, "open: no memory for the tables of %u sequences; raise limits.memory_mb", count);
 }
 
+/// With the first step a driver loads kernels, opens its nodes again and starts threads: it shall, before the sandbox closes.
+static int32_t warm_up(llama_backend_model *m, const swiftlet_open_v1 *options) {
+    if (options->device_budget == 0) return SWIFTLET_OK;
+    llama_memory_t memory = llama_get_memory(m->context);
+    m->batch.n_tokens = 1;
+    m->batch.token[0] = 0;
+    m->batch.pos[0] = 0;
+    m->batch.n_seq_id[0] = 1;
+    m->batch.seq_id[0][0] = 0;
+    m->batch.logits[0] = 1;
+    int32_t result = memory == NULL ? llama_encode(m->context, m->batch) : llama_decode(m->context, m->batch);
+    if (memory != NULL) llama_memory_clear(memory, true);
+    if (result == 0) return SWIFTLET_OK;
+    return refuse(SWIFTLET_FAILED, "open: the first step on the device gave %d: %s; raise limits.device_memory_mb, or look at the "
+        "driver's own log", result, last_error()[0] != 0 ? last_error() : "llama.cpp gave no reason");
+}
+
 /// Weights and keys and values are most of what a model takes; refusing early beats being killed half-way.
 static int32_t check_budget(const llama_backend_model *m, const swiftlet_open_v1 *options) {
     uint64_t needed = llama_model_size(m->weights);
@@ -165,6 +182,7 @@ int32_t model_open(const swiftlet_open_v1 *options, void **model) {
     if (status == SWIFTLET_OK) status = make_context(m, options);
     if (status == SWIFTLET_OK) status = make_threads(m);
     if (status == SWIFTLET_OK) status = make_tables(m);
+    if (status == SWIFTLET_OK) status = warm_up(m, options);
     if (status != SWIFTLET_OK) return model_close(m), status;
     *model = m;
     return SWIFTLET_OK;

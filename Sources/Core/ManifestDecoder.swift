@@ -213,7 +213,12 @@ extension Manifest {
         if let n = try asked.integer("cpu_percent", in: Range.cpuPercent) { limits.cpuPercent = UInt32(n) }
         if let n = try asked.integer("cpu_weight", in: Range.cpuWeight) { limits.cpuWeight = UInt32(n) }
         if let n = try asked.integer("threads", in: Range.threads) { limits.threads = UInt32(n) }
-        if let n = try asked.integer("files", in: Range.files) { limits.files = UInt32(n) }
+        if let n = try asked.integer("files", in: Range.files) {
+            limits.files = UInt32(n)
+        } else if limits.deviceMemoryBytes > 0 {
+            // CUDA holds some thirty descriptors for an empty context, and more for each stream.
+            limits.files = 256
+        }
         if let n = try asked.integer("body_mb", in: Range.bodyMebibytes) { limits.bodyBytes = UInt64(n) << 20 }
         if let n = try asked.integer("response_mb", in: Range.responseMebibytes) {
             limits.responseBytes = UInt64(n) << 20

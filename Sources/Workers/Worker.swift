@@ -113,7 +113,7 @@ package final class Worker: Sendable {
     package func noteCPU(told nanoseconds: UInt64) -> UInt64? {
         guard nanoseconds > 0 else { return nil }
         let most = MonotonicTime.now.since(startedAt).multipliedReportingOverflow(
-            by: UInt64(max(1, spec.limits.threads)))
+            by: UInt64(max(1, spec.threads)))
         let before = toldCPU.load(ordering: .relaxed)
         let believed = min(nanoseconds, most.overflow ? .max : most.partialValue - min(before, most.partialValue))
         toldCPU.wrappingAdd(believed, ordering: .relaxed)

@@ -102,13 +102,17 @@ package final class WorkerSpec: Sendable {
         nodes.reduce(trust) { key, node in key + " \(node.path)=\(node.major):\(node.minor)" }
     }
 
+    /// What its group lets it start: a device's driver has threads beside the engine's own.
+    var threads: UInt32 { limits.threads + (nodes.isEmpty ? 0 : Self.driverThreads) }
+    private static let driverThreads: UInt32 = 16
+
     /// The START frame; `prepared` is the number of the waiting worker that it is for, 0 for any.
     func startPacket(worker: UInt32, prepared: UInt32 = 0) -> [UInt8] {
         var frame = FrameBuilder(FrameHead(Int(WIRE_START), id: prepared), capacity: 256 + config.utf8.count)
         frame.append(worker)
         frame.append(makesCode ? UInt32(WIRE_KIND_JIT) : purpose.rawValue)
         frame.append(limits.memoryBytes)
-        frame.append(limits.threads)
+        frame.append(threads)
         frame.append(limits.cpuPercent)
         frame.append(UInt32(0))
         frame.append(limits.files)
