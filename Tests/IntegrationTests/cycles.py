@@ -2,7 +2,9 @@
 
 MODEL is a folder of PREFIX/plugins; without one, echo and minilm are both tried, minilm a fifth as often. Results go to
 .build/cycles.json. With an NVIDIA GPU (SWIFTLET_CYCLES_DEVICE=gpu:0, and a plugin built for it) its memory is compared, too.
+SWIFTLET_CYCLES_AT_ONCE=8 does them in eight copies of the model beside each other, where there are cores for that.
 """
+import concurrent.futures
 import http.client
 import json
 import os
@@ -15,6 +17,7 @@ import time
 CYCLES = int(sys.argv.pop(2)) if len(sys.argv) > 2 else 30
 MODELS = {sys.argv.pop(2): CYCLES} if len(sys.argv) > 2 else {"echo": CYCLES, "minilm": max(1, CYCLES // 5)}
 DEVICE = os.environ.get("SWIFTLET_CYCLES_DEVICE")
+AT_ONCE = int(os.environ.get("SWIFTLET_CYCLES_AT_ONCE", "1"))
 
 from run import PREFIX, ROOT, Host, wait_for, zygote_processes  # noqa: E402: it takes PREFIX from the arguments
 
@@ -67,21 +70,23 @@ class Measure:
         return int(subprocess.run(query, capture_output=True, text=True, check=True).stdout)
 
 
-def deploy(host, model):
-    folder = host.work / model
+def deploy(host, model, name):
+    folder = host.work / name
     shutil.copytree(PREFIX / "plugins" / model, folder)
     words = (folder / "swiftlet.json5").read_text()
-    lines = [line for line in words.split("\n") if "keep_alive_s" not in line and not (DEVICE and "limits:" in line)]
+    replaced = ("keep_alive_s:", "name:") + (("limits:", "device:") if DEVICE else ())
+    lines = [line for line in words.split("\n") if not line.lstrip().startswith(replaced)]
     end = len(lines) - 1 - lines[::-1].index("}")
-    lines.insert(end, "  keep_alive_s: 0,")
+    lines.insert(end, f'  keep_alive_s: 0, name: "{name}",')
     if DEVICE:
-        lines.insert(end, f'  device: "{DEVICE}", limits: {{ memory_mb: 8192, device_memory_mb: 2048, threads: 16 }},')
+        lines.insert(end, f'  device: "{DEVICE}", limits: {{ memory_mb: 8192, device_memory_mb: 2048, threads: 2 }},')
     (folder / "swiftlet.json5").write_text("\n".join(lines))
     host.cli("deploy", str(folder))
+    shutil.rmtree(folder)
 
 
 def call(connection, model):
-    if model == "minilm":
+    if model.startswith("minilm"):
         path, body = "/v1/embeddings", {"model": model, "input": "a text"}
     else:
         path = "/v1/completions"
@@ -93,9 +98,9 @@ def call(connection, model):
         raise AssertionError(f"{model}: {answer.status} {text}")
 
 
-def state(connection):
+def state(connection, model):
     connection.request("GET", "/admin/v1/models")
-    return json.loads(connection.getresponse().read())["models"][0]["state"]
+    return next(one["state"] for one in json.loads(connection.getresponse().read())["models"] if one["name"] == model)
 
 
 def rest(host):
@@ -111,32 +116,43 @@ def rest(host):
     wait_for(steady, "the spare zygote is ready")
 
 
+def load_and_unload(host, model, cycles):
+    connection = http.client.HTTPConnection("127.0.0.1", host.port, timeout=60)
+    for _ in range(cycles):
+        call(connection, model)
+        end = time.time() + 30
+        while state(connection, model) != "cold":
+            if time.time() > end:
+                raise AssertionError(f"{model}: still loaded after 30 s")
+            time.sleep(0.002)
+    connection.close()
+
+
 def run(model, cycles):
+    names = [model] if AT_ONCE == 1 else [f"{model}-{number}" for number in range(AT_ONCE)]
+    each, warm = -(-cycles // AT_ONCE), max(1, min(10, cycles) // AT_ONCE)
     host = Host()
+
+    def all_of(count):
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda name: load_and_unload(host, name, count), names))
+
     try:
-        deploy(host, model)
-        connection = http.client.HTTPConnection("127.0.0.1", host.port, timeout=60)
-        warm = min(10, cycles)
-        begun = 0.0
-        for cycle in range(warm + cycles):
-            if cycle == warm:
-                rest(host)
-                before, begun = Measure(host), time.time()
-            call(connection, model)
-            end = time.time() + 30
-            while state(connection) != "cold":
-                if time.time() > end:
-                    raise AssertionError(f"{model}: still loaded after 30 s")
-                time.sleep(0.002)
+        for name in names:
+            deploy(host, model, name)
+        all_of(warm)
+        rest(host)
+        before, begun = Measure(host), time.time()
+        all_of(each)
         took = time.time() - begun
         rest(host)
         after = Measure(host)
         metrics = host.request("GET", "/metrics")[1].decode()
-        for counter in ("loads", "unloads"):
-            if f'swiftlet_model_{counter}_total{{model="{model}"}} {warm + cycles}\n' not in metrics:
-                raise AssertionError(f"{model}: not one {counter} a cycle")
-        connection.close()
-        return cycles, took, vars(before), vars(after)
+        for name in names:
+            for counter in ("loads", "unloads"):
+                if f'swiftlet_model_{counter}_total{{model="{name}"}} {warm + each}\n' not in metrics:
+                    raise AssertionError(f"{name}: not one {counter} a cycle")
+        return each * AT_ONCE, took, vars(before), vars(after)
     finally:
         host.stop()
 
