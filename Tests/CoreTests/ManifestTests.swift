@@ -302,7 +302,7 @@ private func refusal(_ text: String) -> RuntimeError? {
 @Suite struct ManifestDeviceTests {
     @Test func aBackendMayNameADeviceAndItsShareOfIt() throws {
         let read = try manifest(backend("device: 'gpu:1', limits: {device_memory_mb: 8192}"))
-        #expect(read.device == .gpu(1) && read.limits.deviceMemoryBytes == 8 << 30)
+        #expect(read.device == .gpu(1) && read.limits.deviceMemoryBytes == 8 << 30 && read.limits.files == 256)
         #expect(try manifest(read.canonicalJSON) == read)
         #expect(try manifest(backend("device: 'render:128', limits: {device_memory_mb: 1}")).device == .render(128))
         let plain = try manifest(backend())

@@ -79,7 +79,7 @@ def deploy(host, model, name):
     end = len(lines) - 1 - lines[::-1].index("}")
     lines.insert(end, f'  keep_alive_s: 0, name: "{name}",')
     if DEVICE:
-        lines.insert(end, f'  device: "{DEVICE}", limits: {{ memory_mb: 8192, device_memory_mb: 2048, threads: 2 }},')
+        lines.insert(end, f'  device: "{DEVICE}", limits: {{ memory_mb: 8192, device_memory_mb: 2048, threads: 2, cpu_percent: 400 }},')
     (folder / "swiftlet.json5").write_text("\n".join(lines))
     host.cli("deploy", str(folder))
     shutil.rmtree(folder)
