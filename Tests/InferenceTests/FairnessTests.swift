@@ -130,16 +130,22 @@ private func jain(_ shares: [Double]) -> Double {
         world.flood("flood", count: 40, prompt: 1000, answer: 16)
         world.run(for: 5)
         let before = world.swaps
+        var between: [UInt64] = []
         for _ in 0..<10 {
             let id = world.add("light", prompt: tokens(40, seed: Int(world.now % 1000)), answer: 30)
             while world.requests[id] != nil, world.step() {}
             // Its next question is on the way for two steps.
-            for _ in 0..<2 { _ = world.step() }
+            for _ in 0..<2 {
+                let begun = world.now
+                _ = world.step()
+                between.append(world.now - begun)
+            }
         }
         #expect(world.swaps - before <= 1)
         let gaps = world.gaps["light", default: []].sorted()
         let longest = world.planner.limits.stall + world.speed.fixed + world.speed.decode
         #expect(Double(gaps[gaps.count * 99 / 100]) <= 1.1 * longest, "\(gaps.suffix(5))")
+        #expect(Double(between.max() ?? 0) <= 1.1 * longest, "who comes back waits for a short step: \(between)")
         world.run(for: 3)
         #expect(world.planner.running == 32, "nobody's place is kept for ever")
     }

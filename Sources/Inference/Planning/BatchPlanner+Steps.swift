@@ -86,10 +86,11 @@ extension BatchPlanner {
         return items
     }
 
-    /// True when a tenant with few answers runs beside one with many: it asks for little, and a step may not be long for it.
+    /// True when a tenant with few answers runs beside one with many, or has just left it: it asks for little, and a step may not be
+    /// long for it, nor for its next request.
     private func isBesideLight(_ decoders: [Int]) -> Bool {
         let urgent = decoders.lazy.filter { self.sequences[$0].request.priority == .interactive }
-        return urgent.contains { self.isLight(self.sequences[$0].request.tenant) }
+        return (expectsLight || urgent.contains { self.isLight(self.sequences[$0].request.tenant) })
             && sequences.contains { $0.slot != nil && !isLight($0.request.tenant) }
     }
 
@@ -107,8 +108,11 @@ extension BatchPlanner {
 
     /// Prompt tokens for a step that carries these answers on.
     private func reads(beside decoders: [Int]) -> Int {
-        guard !decoders.isEmpty else { return max(Self.fewestReads, cost.reads(within: limits.longestRead)) }
-        let rest = isBesideLight(decoders) ? cost.nanoseconds(decodes: decoders.count, reads: 0) : 0
+        let isBesideLight = isBesideLight(decoders)
+        guard !decoders.isEmpty else {
+            return max(Self.fewestReads, cost.reads(within: isBesideLight ? limits.stall : limits.longestRead))
+        }
+        let rest = isBesideLight ? cost.nanoseconds(decodes: decoders.count, reads: 0) : 0
         return max(Self.fewestReads, cost.reads(within: limits.stall - rest, decodes: decoders.count))
     }
 

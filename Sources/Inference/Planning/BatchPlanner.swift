@@ -232,6 +232,9 @@ package struct BatchPlanner {
         kept[request.tenant] = steps + limits.keptPlaceSteps
     }
 
+    /// A light tenant has just left, and is likely to come back.
+    var expectsLight: Bool { kept.contains { $0.value > steps && placesHeld(by: $0.key) == 0 } }
+
     /// True for a tenant with many places while all that are left are kept for others.
     private func isHeldBack(_ tenant: String) -> Bool {
         guard !isLight(tenant) else { return false }
