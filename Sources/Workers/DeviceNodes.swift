@@ -24,7 +24,10 @@ extension Device {
         switch self {
         case .gpu(let number):
             // The last one is where CUDA's names of its threads go.
-            [Wanted(path: "nvidia\(number)"), Wanted(path: "nvidiactl"), Wanted(path: "nvidia-uvm"), Wanted(path: "null")]
+            [
+                Wanted(path: "nvidia\(number)"), Wanted(path: "nvidiactl"), Wanted(path: "nvidia-uvm"),
+                Wanted(path: "null"),
+            ]
         case .render(let number):
             // The compute queue of AMD's driver; other drivers have none.
             [Wanted(path: "dri/renderD\(number)"), Wanted(path: "kfd", isRequired: false)]
