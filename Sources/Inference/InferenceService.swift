@@ -1,5 +1,4 @@
 // The door to the models for every thread: the gateway's loops and handlers' host calls ask here.
-package import Core
 package import Ledger
 package import Platform
 internal import Synchronization

@@ -1,6 +1,5 @@
 // What is asked of a model and what comes back, as values that cross threads; InferenceService takes and gives them.
 
-package import Core
 package import Ledger
 
 /// One answer to be made.
