@@ -13,6 +13,8 @@ import unittest
 from run import PREFIX, Host, handler, make_work, wait_for
 
 TALK = "{} says something that takes a while to repeat, as long as nobody stops it"
+# What Echo repeats at this length is cut by 150 tokens, and its prompt is not.
+LONG = "x" * 100
 # Hands its body to a model, and the model's answer back.
 ASKS = handler("""
     uint32_t number;
@@ -126,32 +128,32 @@ class KeyQuotas(Keyed):
         self.assertIn("tenant", levels)
 
     def test_an_answer_is_cut_at_the_very_token_of_whichever_ends_first(self):
-        self.tenant("acme", tokens_total=100)
-        for limit, level, total in [(60, "key", 60), (1000, "tenant", 40)]:
+        self.tenant("acme", tokens_total=300)
+        for limit, level, total in [(150, "key", 150), (1000, "tenant", 150)]:
             key = self.key("acme", tokens_total=limit)
-            status, body, headers = self.ask(key, "x" * 20, max_tokens=500)
+            status, body, headers = self.ask(key, LONG, max_tokens=500)
             self.assertEqual(status, 200, body)
             choice = body["choices"][0]
             self.assertEqual(
                 (body["usage"]["total_tokens"], choice["finish_reason"], choice["swiftlet_quota"], choice["swiftlet_quota_level"]),
                 (total, "length", "tokens_total", level))
-            self.assertEqual(headers["x-ratelimit-limit-tokens"], str(min(limit, 100)))
+            self.assertEqual(headers["x-ratelimit-limit-tokens"], str(min(limit, 300)))
             self.refused(self.ask(key), "tokens_total", level)
 
     def test_every_route_reserves_and_names_the_key(self):
         self.tenant("acme")
-        chat = {"model": "plain", "messages": [{"role": "user", "content": "x" * 20}], "max_tokens": 500}
+        chat = {"model": "plain", "messages": [{"role": "user", "content": LONG}], "max_tokens": 500}
         cut = {
-            "/v1/chat/completions": chat, "/v1/completions": {"model": "plain", "prompt": "x" * 20, "max_tokens": 500},
-            "/v1/messages": chat, "/v1/responses": {"model": "plain", "input": "x" * 20, "max_output_tokens": 500}}
+            "/v1/chat/completions": chat, "/v1/completions": {"model": "plain", "prompt": LONG, "max_tokens": 500},
+            "/v1/messages": chat, "/v1/responses": {"model": "plain", "input": LONG, "max_output_tokens": 500}}
         for path, body in cut.items():
             for streams in (False, True):
-                key = self.key("acme", tokens_total=30)
+                key = self.key("acme", tokens_total=150)
                 status, answer, headers = self.send(key, path, {**body, "stream": streams})
                 text = answer if streams else json.dumps(answer, separators=(",", ":"))
                 self.assertEqual(status, 200, text)
                 self.assertIn('"swiftlet_quota":"tokens_total","swiftlet_quota_level":"key"', text, path)
-                self.assertEqual(self.stored()["key", key["id"]], 30)
+                self.assertEqual(self.stored()["key", key["id"]], 150)
                 status, answer, headers = self.send(key, path, body)
                 self.assertEqual(status, 429, answer)
                 said = answer["error"]["details"] if path == "/v1/messages" else answer["error"]
@@ -161,7 +163,7 @@ class KeyQuotas(Keyed):
             "/v1/embeddings": {"model": "plain", "input": ["hello there"] * 20},
             "/v1/rerank": {"model": "plain", "query": "hello there", "documents": ["hello there"] * 20},
         }.items():
-            key = self.key("acme", tokens_total=30)
+            key = self.key("acme", tokens_total=150)
             self.refused(self.send(key, path, body), "tokens_total", "key")
             self.assertNotIn(("key", key["id"]), self.stored(), "what is refused takes nothing")
         key = self.key("acme", device_seconds_per_day=0)
@@ -291,11 +293,11 @@ class KeyQuotas(Keyed):
         (folder / "swiftlet.json5").write_text(json.dumps(
             {"name": "asks", "kind": "handler", "version": "1.0.0", "language": "c", "models": ["plain"], "idle_timeout_s": 60}))
         self.host.cli("deploy", str(folder), "--tenant", "acme")
-        key, free = self.key("acme", tokens_total=30), self.key("acme")
-        body = {"model": "plain", "messages": [{"role": "user", "content": "x" * 20}], "max_tokens": 500}
+        key, free = self.key("acme", tokens_total=150), self.key("acme")
+        body = {"model": "plain", "messages": [{"role": "user", "content": LONG}], "max_tokens": 500}
         status, answer, _ = self.send(key, "/fn/acme/asks/", body)
         self.assertEqual(status, 200, answer)
-        self.assertEqual((answer["usage"]["total_tokens"], answer["choices"][0]["swiftlet_quota_level"]), (30, "key"), answer)
+        self.assertEqual((answer["usage"]["total_tokens"], answer["choices"][0]["swiftlet_quota_level"]), (150, "key"), answer)
         answer = self.send(key, "/fn/acme/asks/", body)[1]
         self.assertEqual(answer["error"]["swiftlet_quota_level"], "key", answer)
         self.assertEqual(self.send(free, "/fn/acme/asks/", body)[1]["choices"][0]["finish_reason"], "stop")
@@ -306,7 +308,7 @@ class Operators(Keyed):
 
     def setUp(self):
         self.file = make_work() / "limits.json5"
-        self.file.write_text("{ key: { tokens_total: 50 } }")
+        self.file.write_text("{ key: { tokens_total: 150 } }")
         self.addCleanup(lambda: shutil.rmtree(self.file.parent))
         self.start("--limits", str(self.file))
 
@@ -316,9 +318,9 @@ class Operators(Keyed):
 
     def test_every_key_is_bound_and_the_tighter_one_holds(self):
         self.tenant("acme")
-        for limits, total in [({}, 50), ({"tokens_total": 30}, 30), ({"tokens_total": 500}, 50)]:
+        for limits, total in [({}, 150), ({"tokens_total": 140}, 140), ({"tokens_total": 500}, 150)]:
             key = self.key("acme", **limits)
-            status, body, _ = self.ask(key, "x" * 20, max_tokens=500)
+            status, body, _ = self.ask(key, LONG, max_tokens=500)
             self.assertEqual((status, body["usage"]["total_tokens"]), (200, total), body)
             self.refused(self.ask(key), "tokens_total", "key")
         self.reload("{ key: { tokens_total: 5000 } }")
