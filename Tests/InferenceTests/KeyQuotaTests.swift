@@ -11,7 +11,9 @@ private func key(_ name: String, _ quotas: [QuotaMeter: Int64]) -> QuotaAccount 
     QuotaAccount(.key(name), ModelQuotas(quotas))
 }
 
-private func tenant(_ quotas: [QuotaMeter: Int64]) -> QuotaAccount { QuotaAccount(.tenant("acme"), ModelQuotas(quotas)) }
+private func tenant(_ quotas: [QuotaMeter: Int64]) -> QuotaAccount {
+    QuotaAccount(.tenant("acme"), ModelQuotas(quotas))
+}
 
 @Suite struct AccountsTogetherTests {
     @Test func whatOneAccountRefusesTakesNothingFromTheOther() throws {
@@ -86,7 +88,9 @@ private func tenant(_ quotas: [QuotaMeter: Int64]) -> QuotaAccount { QuotaAccoun
             switch Int.random(in: 0..<40, using: &random) {
             case 0..<15:
                 let name = "k\(Int.random(in: 0...2, using: &random))"
-                let before = limits.map { ledger.remaining([QuotaAccount($0, ModelQuotas([.tokensTotal: $1]))], now: 0) }
+                let before = limits.map {
+                    ledger.remaining([QuotaAccount($0, ModelQuotas([.tokensTotal: $1]))], now: 0)
+                }
                 let got = try? ledger.reserve(
                     Int64.random(in: 1...40, using: &random), least: 1, from: accounts(name), now: 0
                 ) { (rows) throws(RuntimeError) in for row in rows { stored[row.owner] = row } }
@@ -94,7 +98,9 @@ private func tenant(_ quotas: [QuotaMeter: Int64]) -> QuotaAccount { QuotaAccoun
                     held.append((name, got, got.count))
                 } else {
                     #expect(ledger.remaining(accounts(name), now: 0) == 0, "refused while both had some left")
-                    let after = limits.map { ledger.remaining([QuotaAccount($0, ModelQuotas([.tokensTotal: $1]))], now: 0) }
+                    let after = limits.map {
+                        ledger.remaining([QuotaAccount($0, ModelQuotas([.tokensTotal: $1]))], now: 0)
+                    }
                     #expect(before == after, "a refusal took something")
                 }
             case 15..<30:

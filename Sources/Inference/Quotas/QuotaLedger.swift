@@ -215,7 +215,9 @@ package struct QuotaLedger {
     }
 
     /// Forgets what these have taken.
-    package mutating func forget(_ owners: Set<QuotaOwner>) { accounts = accounts.filter { !owners.contains($0.key.owner) } }
+    package mutating func forget(_ owners: Set<QuotaOwner>) {
+        accounts = accounts.filter { !owners.contains($0.key.owner) }
+    }
 
     package var accountCount: Int { accounts.count }
 }
