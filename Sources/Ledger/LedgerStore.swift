@@ -1,4 +1,4 @@
-// The ledger's tables: rows, their sums by hour and by day in the same transaction, and what was lost.
+// The ledger's tables: tapes of rows, their sums by hour and by day in the same transaction, and what was lost.
 internal import Core
 internal import Storage
 
@@ -7,7 +7,7 @@ final class LedgerStore: Sendable {
     static let hour: Int64 = 3_600_000
     static let day: Int64 = 86_400_000
 
-    private static let version: Int64 = 1
+    private static let version: Int64 = 2
     private static let sums = """
         calls INTEGER NOT NULL, cold INTEGER NOT NULL, queued INTEGER NOT NULL, run INTEGER NOT NULL,
         device INTEGER NOT NULL, cpu INTEGER NOT NULL, memory INTEGER NOT NULL, tokens_in INTEGER NOT NULL,
@@ -24,15 +24,11 @@ final class LedgerStore: Sendable {
     }
 
     private static let tables = [
-        // The id holds the time, so that no index is needed for it: milliseconds << 20, and never less than the one before.
+        // Rows of a tenant that were stored together, as UsageTape has them. The id is the first one's, and the others' follow it. It
+        // holds the time, so that no index is needed for it: milliseconds << 20, and never less than the one before.
         """
         CREATE TABLE call (
-            id INTEGER PRIMARY KEY, time INTEGER NOT NULL, request TEXT NOT NULL, tenant TEXT NOT NULL,
-            principal TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL, route TEXT NOT NULL,
-            outcome TEXT NOT NULL, status INTEGER NOT NULL, cold INTEGER NOT NULL, queued INTEGER NOT NULL,
-            run INTEGER NOT NULL, device INTEGER NOT NULL, cpu INTEGER, memory INTEGER, tokens_in INTEGER NOT NULL,
-            tokens_cached INTEGER NOT NULL, tokens_out INTEGER NOT NULL, bytes_in INTEGER NOT NULL,
-            bytes_out INTEGER NOT NULL) STRICT
+            id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, count INTEGER NOT NULL, rows BLOB NOT NULL) STRICT
         """,
         rollUpTable("hour"), rollUpTable("day"),
         "CREATE TABLE lost (time INTEGER NOT NULL, count INTEGER NOT NULL, reason TEXT NOT NULL) STRICT",
@@ -40,9 +36,6 @@ final class LedgerStore: Sendable {
         "CREATE TABLE accounted (one INTEGER PRIMARY KEY CHECK (one=1), count INTEGER NOT NULL) STRICT",
         "INSERT INTO accounted VALUES (1,0)",
     ]
-
-    private static let insertRow =
-        "INSERT INTO call VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)"
 
     private static func upsert(_ table: String) -> String {
         "INSERT INTO \(table) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18) "
@@ -56,7 +49,7 @@ final class LedgerStore: Sendable {
 
     private struct RollUp {
         let table: String
-        /// Milliseconds.
+        /// Milliseconds. Each is whole times the one before.
         let length: Int64
         let upsert: String
 
@@ -70,11 +63,20 @@ final class LedgerStore: Sendable {
     private static let rollUps = [RollUp("hour", hour), RollUp("day", day)]
 
     private struct Group: Hashable {
-        let start: Int64
+        var start: Int64
         let tenant, principal: String
         let kind: UsageRow.Kind
         let name: String
         let outcome: UsageRow.Class
+
+        init(ofHour row: UsageRow) {
+            start = row.time / hour * hour
+            tenant = row.tenant
+            principal = row.principal
+            kind = row.kind
+            name = row.name
+            outcome = row.outcomeClass
+        }
     }
 
     private let database: Database
@@ -84,11 +86,11 @@ final class LedgerStore: Sendable {
         database = try Database(path: path, survivesPowerLoss: false, patience: 1000)
         var version: Int64 = 0
         try database.execute("PRAGMA user_version") { version = $0.integer(0) }
-        guard version <= Self.version else {
+        guard version == 0 || version == Self.version else {
             throw RuntimeError(
                 .conflict, step: "open \(path)",
-                cause: "its schema is version \(version), and this program knows versions up to \(Self.version)",
-                next: "run a newer swiftlet, or move the file away to begin a new ledger")
+                cause: "its schema is version \(version), and this program knows version \(Self.version)",
+                next: "run the swiftlet that made it, or move the file away to begin a new ledger")
         }
         guard version == 0 else { return }
         // Before the first table; a file that has a header takes it with a VACUUM only.
@@ -114,68 +116,78 @@ final class LedgerStore: Sendable {
     }
 
     /// Stores rows, their sums, and that others were lost: all, or nothing.
-    func write(_ rows: [UsageRow], lost: UInt64, reason: String, now: Int64) throws(RuntimeError) {
+    func write(_ tapes: [UsageTape], lost: UInt64, reason: String, now: Int64) throws(RuntimeError) {
         try database.transaction { () throws(RuntimeError) in
-            var last: Int64 = 0
-            try database.execute("SELECT coalesce(max(id),0) FROM call") { last = $0.integer(0) }
-            var groups: [[Group: UsageSums]] = Self.rollUps.map { _ in [:] }
-            for row in rows {
-                last = max(last + 1, Self.firstID(at: row.time))
-                try insert(row, id: last)
-                for (index, rollUp) in Self.rollUps.enumerated() {
-                    groups[index][Self.group(of: row, every: rollUp.length), default: UsageSums()].add(row)
-                }
+            var next: Int64 = 0
+            try database.execute(
+                "SELECT coalesce(max(id+count),0) FROM (SELECT id,count FROM call ORDER BY id DESC LIMIT 1)"
+            ) {
+                next = $0.integer(0)
             }
-            for (rollUp, groups) in zip(Self.rollUps, groups) {
-                for (group, sums) in groups { try add(sums, to: group, rollUp.upsert) }
+            var groups: [Group: UsageSums] = [:]
+            for tape in tapes {
+                let id = max(next, Self.firstID(at: tape.latest))
+                try database.execute(
+                    "INSERT INTO call VALUES (?1,?2,?3,?4)",
+                    [.integer(id), .text(tape.tenant), .integer(Int64(tape.count)), .blob(tape.bytes)])
+                next = id + Int64(tape.count)
+                tape.forEachRun { row, sums in groups[Group(ofHour: row), default: UsageSums()].add(sums) }
+            }
+            for rollUp in Self.rollUps {
+                groups = Self.rolledUp(groups, every: rollUp.length)
+                try database.execute(rollUp.upsert, each: Array(groups)) { Self.bind($1.value, of: $1.key, to: &$0) }
             }
             if lost > 0 {
                 try database.execute(
                     "INSERT INTO lost VALUES (?1,?2,?3)", [.integer(now), SQLValue(lost), .text(reason)])
             }
-            try database.execute("UPDATE accounted SET count=count+?1", [SQLValue(UInt64(rows.count) + lost)])
+            try database.execute(
+                "UPDATE accounted SET count=count+?1", [SQLValue(tapes.reduce(lost) { $0 + UInt64($1.count) })])
         }
     }
 
     /// No row of this moment, or a later one, has a smaller id.
     static func firstID(at time: Int64) -> Int64 { max(0, min(time, Int64.max >> 20)) << 20 }
 
-    private static func group(of row: UsageRow, every length: Int64) -> Group {
-        Group(
-            start: row.time / length * length, tenant: row.tenant, principal: row.principal, kind: row.kind,
-            name: row.name, outcome: row.outcomeClass)
+    private static func rolledUp(_ groups: [Group: UsageSums], every length: Int64) -> [Group: UsageSums] {
+        var sums: [Group: UsageSums] = [:]
+        for (var group, part) in groups {
+            group.start = group.start / length * length
+            sums[group, default: UsageSums()].add(part)
+        }
+        return sums
     }
 
-    private func insert(_ row: UsageRow, id: Int64) throws(RuntimeError) {
-        try database.execute(
-            Self.insertRow,
-            [
-                .integer(id), .integer(row.time), .text(row.requestID), .text(row.tenant), .text(row.principal),
-                .text(row.kind.rawValue), .text(row.name), .text(row.version), .text(row.route), .text(row.outcome),
-                .integer(Int64(row.status)), SQLValue(row.isCold), SQLValue(row.queuedNanoseconds),
-                SQLValue(row.runNanoseconds), SQLValue(row.deviceNanoseconds), SQLValue(row.cpuNanoseconds),
-                SQLValue(row.memoryPeakBytes), SQLValue(row.tokensIn), SQLValue(row.tokensCached),
-                SQLValue(row.tokensOut), SQLValue(row.bytesIn), SQLValue(row.bytesOut),
-            ])
-    }
-
-    private func add(_ sums: UsageSums, to group: Group, _ sql: String) throws(RuntimeError) {
-        try database.execute(
-            sql,
-            [
-                .integer(group.start), .text(group.tenant), .text(group.principal), .text(group.kind.rawValue),
-                .text(group.name), .text(group.outcome.rawValue), SQLValue(sums.calls), SQLValue(sums.cold),
-                SQLValue(sums.queuedNanoseconds), SQLValue(sums.runNanoseconds), SQLValue(sums.deviceNanoseconds),
-                SQLValue(sums.cpuNanoseconds), SQLValue(sums.memoryPeakBytes), SQLValue(sums.tokensIn),
-                SQLValue(sums.tokensCached), SQLValue(sums.tokensOut), SQLValue(sums.bytesIn), SQLValue(sums.bytesOut),
-            ])
+    private static func bind(_ sums: UsageSums, of group: Group, to values: inout Binding) {
+        values.add(group.start)
+        values.add(group.tenant)
+        values.add(group.principal)
+        values.add(group.kind.rawValue)
+        values.add(group.name)
+        values.add(group.outcome.rawValue)
+        values.add(sums.calls)
+        values.add(sums.cold)
+        values.add(sums.queuedNanoseconds)
+        values.add(sums.runNanoseconds)
+        values.add(sums.deviceNanoseconds)
+        values.add(sums.cpuNanoseconds)
+        values.add(sums.memoryPeakBytes)
+        values.add(sums.tokensIn)
+        values.add(sums.tokensCached)
+        values.add(sums.tokensOut)
+        values.add(sums.bytesIn)
+        values.add(sums.bytesOut)
     }
 
     /// Deletes all rows and sums of a tenant. Returns how many.
     func erase(_ tenant: String) throws(RuntimeError) -> Int {
         var count = 0
         try database.transaction { () throws(RuntimeError) in
-            for table in ["call"] + Self.rollUps.map(\.table) {
+            try database.execute("SELECT coalesce(sum(count),0) FROM call WHERE tenant=?1", [.text(tenant)]) {
+                count = Int($0.integer(0))
+            }
+            try database.execute("DELETE FROM call WHERE tenant=?1", [.text(tenant)])
+            for table in Self.rollUps.map(\.table) {
                 try database.execute("DELETE FROM \(table) WHERE tenant=?1", [.text(tenant)])
                 count += database.changes
             }
@@ -187,11 +199,17 @@ final class LedgerStore: Sendable {
 
     /// Deletes some of what is older, and gives pages back to the disk. True: there is more to do.
     func tidy(rowsBefore: Int64, rollUpsBefore: Int64) throws(RuntimeError) -> Bool {
-        let most = 5000
+        // What is overwritten and given back at once: so many tapes, and so many bytes beyond the first.
+        let (most, bytes) = (5000, 1 << 20)
         try database.execute(
-            "DELETE FROM call WHERE id IN (SELECT id FROM call WHERE id<?1 ORDER BY id LIMIT \(most))",
+            """
+            DELETE FROM call WHERE id IN (
+                SELECT id FROM (
+                    SELECT id, sum(length(rows)) OVER (ORDER BY id) - length(rows) AS before FROM (
+                        SELECT id, rows FROM call WHERE id<?1 ORDER BY id LIMIT \(most))) WHERE before<\(bytes))
+            """,
             [.integer(Self.firstID(at: rowsBefore))])
-        var isMore = database.changes == most
+        var isMore = database.changes > 0
         for rollUp in Self.rollUps {
             // One hour, or day, at a time.
             try database.execute(

@@ -19,12 +19,15 @@ package final class UsageLedger: Sendable {
     }
 
     private static let batchMilliseconds: UInt64 = 50
-    private static let rowsPerBatch = 8192
     private static let retryMilliseconds: UInt64 = 1000
     private static let tidyMilliseconds: UInt64 = 10_000
 
     private struct State {
-        var waiting: [UsageRow] = []
+        /// Rows that came since somebody needed `totals`: summing is left to those, so that callers don't wait for it.
+        var fresh = UsageTapes()
+        var waiting: [UsageTape] = []
+        /// Rows in both, and in the batch that is being written.
+        var held = 0
         /// Dropped and not yet written down as lost.
         var dropped: UInt64 = 0
         /// Rows that were taken and will never be stored, in all the ledger's life.
@@ -33,6 +36,12 @@ package final class UsageLedger: Sendable {
         var remote: LoopRemote?
         var isScheduled = false
         var loggedAt: MonotonicTime?
+
+        mutating func sum() {
+            for tape in fresh.tapes { totals.add(tape) }
+            waiting += fresh.tapes
+            fresh = UsageTapes()
+        }
     }
 
     private let state: Mutex<State>
@@ -81,13 +90,14 @@ package final class UsageLedger: Sendable {
         guard options.isOn else { return }
         let remote = state.withLock { state -> LoopRemote? in
             if !isTaken { page.taken += 1 }
-            state.totals.add(row)
-            guard state.waiting.count < options.capacity else {
+            guard state.held < options.capacity else {
+                state.totals.add(row)
                 state.dropped += 1
                 state.lost += 1
                 return nil
             }
-            state.waiting.append(row)
+            state.fresh.append(row)
+            state.held += 1
             guard !state.isScheduled, let remote = state.remote else { return nil }
             state.isScheduled = true
             return remote
@@ -95,7 +105,12 @@ package final class UsageLedger: Sendable {
         remote?.submit { [self] loop in schedule(on: loop, after: Self.batchMilliseconds) }
     }
 
-    package var totals: UsageTotals { state.withLock(\.totals) }
+    package var totals: UsageTotals {
+        state.withLock { state in
+            state.sum()
+            return state.totals
+        }
+    }
 
     /// Rows that were taken and will never be stored.
     package var lost: UInt64 { state.withLock(\.lost) }
@@ -124,7 +139,10 @@ package final class UsageLedger: Sendable {
     package func erase(_ tenant: String) throws(RuntimeError) -> Int {
         // What waits is stored first, so that nothing of it comes behind.
         flush()
-        state.withLock { $0.totals.forget(tenant) }
+        state.withLock { state in
+            state.sum()
+            state.totals.forget(tenant)
+        }
         let result = writing.withLock { _ in
             Result { () throws(RuntimeError) in try store.erase(tenant) }
         }
@@ -133,69 +151,52 @@ package final class UsageLedger: Sendable {
 
     /// Stores all that waits, however much that is, unless it can't.
     private func flush() {
-        while writeBatch() != .failed, state.withLock({ !$0.waiting.isEmpty }) {}
+        while state.withLock({ $0.held > 0 || $0.dropped > 0 }), writeBatch() {}
     }
-
-    private enum Progress { case more, nothing, failed }
 
     private func schedule(on loop: EventLoop, after milliseconds: UInt64) {
         loop.schedule(at: .now.adding(milliseconds: milliseconds)) { [self] in write(on: loop) }
     }
 
     private func write(on loop: EventLoop) {
-        switch writeBatch() {
-        case .more: schedule(on: loop, after: 0)
-        case .failed: schedule(on: loop, after: Self.retryMilliseconds)
-        case .nothing:
-            let more = state.withLock { state in
-                state.isScheduled = !state.waiting.isEmpty
-                return state.isScheduled
+        let isWritten = writeBatch()
+        let isMore = state.withLock { state in
+            state.isScheduled = state.held > 0 || state.dropped > 0
+            return state.isScheduled
+        }
+        if isMore { schedule(on: loop, after: isWritten ? Self.batchMilliseconds : Self.retryMilliseconds) }
+    }
+
+    /// Stores what waits now. False: it can't be stored, and waits on.
+    private func writeBatch() -> Bool {
+        writing.withLock { _ in
+            let (tapes, dropped) = state.withLock { state in
+                state.sum()
+                defer { (state.waiting, state.dropped) = ([], 0) }
+                return (state.waiting, state.dropped)
             }
-            if more { schedule(on: loop, after: Self.batchMilliseconds) }
+            guard !tapes.isEmpty || dropped > 0 else { return true }
+            do throws(RuntimeError) {
+                try store.write(
+                    tapes, lost: dropped, reason: "there was no room to keep them", now: WallClock.milliseconds)
+                state.withLock { $0.held -= tapes.reduce(0) { $0 + $1.count } }
+                return true
+            } catch {
+                takeBack(tapes, dropped, error)
+                return false
+            }
         }
     }
 
-    private func writeBatch() -> Progress { writing.withLock { _ in writeNext() } }
-
-    private func writeNext() -> Progress {
-        let (rows, dropped) = state.withLock { state -> ([UsageRow], UInt64) in
-            var batch: [UsageRow] = []
-            if state.waiting.count <= Self.rowsPerBatch {
-                swap(&batch, &state.waiting)
-            } else {
-                batch = Array(state.waiting[..<Self.rowsPerBatch])
-                state.waiting.removeFirst(Self.rowsPerBatch)
-            }
-            defer { state.dropped = 0 }
-            return (batch, state.dropped)
-        }
-        guard !rows.isEmpty || dropped > 0 else { return .nothing }
-        do throws(RuntimeError) {
-            try store.write(rows, lost: dropped, reason: "there was no room to keep them", now: WallClock.milliseconds)
-            return state.withLock { $0.waiting.count } >= Self.rowsPerBatch ? .more : .nothing
-        } catch {
-            takeBack(rows, dropped, error)
-            return .failed
-        }
-    }
-
-    /// What could not be stored waits on, before what came since; beyond the bound the newest are lost.
-    private func takeBack(_ rows: [UsageRow], _ dropped: UInt64, _ error: RuntimeError) {
+    /// What could not be stored waits on, before what came since.
+    private func takeBack(_ tapes: [UsageTape], _ dropped: UInt64, _ error: RuntimeError) {
         let now = MonotonicTime.now
         let words = state.withLock { state -> [(String, String)]? in
-            state.waiting.insert(contentsOf: rows, at: 0)
+            state.waiting = tapes + state.waiting
             state.dropped += dropped
-            let over = state.waiting.count - options.capacity
-            if over > 0 {
-                state.waiting.removeLast(over)
-                state.dropped += UInt64(over)
-                state.lost += UInt64(over)
-            }
             guard state.loggedAt.map({ now.since($0) >= 60_000_000_000 }) ?? true else { return nil }
             state.loggedAt = now
-            return [
-                ("cause", "\(error)"), ("waiting", "\(state.waiting.count)"), ("dropped", "\(state.dropped)"),
-            ]
+            return [("cause", "\(error)"), ("waiting", "\(state.held)"), ("dropped", "\(state.dropped)")]
         }
         if let words { Log.error("the usage ledger can't be written; rows wait in memory, and calls go on", words) }
     }

@@ -27,52 +27,44 @@ package final class UsageReader: Sendable {
 
     // MARK: single rows
 
+    private static let tapesAtOnce = 64
+
     private static func rows(_ query: UsageQuery, _ database: Database) throws(RuntimeError) -> UsagePage {
         var page = UsagePage(query: query)
-        var last: Int64 = 0
-        // The id is never smaller than its time says: so no index is needed, and a clock that was set back loses no row.
-        try database.execute(
-            "SELECT id,time,request,tenant,principal,kind,name,version,route,outcome,status,cold,queued,run,device,cpu,"
-                + "memory,tokens_in,tokens_cached,tokens_out,bytes_in,bytes_out FROM call "
-                + "WHERE id>=?1 AND id>?2 AND time>=?3 AND time<?4 AND (?5 IS NULL OR tenant=?5) "
-                + "AND (?6 IS NULL OR principal=?6) ORDER BY id LIMIT ?7",
-            [
-                .integer(LedgerStore.firstID(at: query.since)), .integer(query.after), .integer(query.since),
-                .integer(query.until), SQLValue(query.tenant), SQLValue(query.principal),
-                .integer(Int64(query.limit + 1)),
-            ]
-        ) { row in
-            guard page.rows.count < query.limit else { return page.next = last }
-            last = row.integer(0)
-            page.rows.append(usageRow(row))
+        // No row's time is later than its id says: so no index is needed, and a clock that was set back loses no row.
+        let first = max(query.after + 1, LedgerStore.firstID(at: query.since))
+        var (last, tape): (Int64, Int64) = (0, first - Int64(UsageTapes.rowsPerTape))
+        var isMore = true
+        while isMore, page.next == nil {
+            var read = 0
+            var damaged: Int64?
+            try database.execute(
+                "SELECT id,tenant,count,rows FROM call WHERE id>?1 AND id+count>?2 AND (?3 IS NULL OR tenant=?3) "
+                    + "ORDER BY id LIMIT \(tapesAtOnce)",
+                [.integer(tape), .integer(first), SQLValue(query.tenant)]
+            ) { columns in
+                guard page.next == nil, damaged == nil else { return }
+                (tape, read) = (columns.integer(0), read + 1)
+                var id = tape - 1
+                let rows = UsageTape(tenant: columns.text(1), count: Int(columns.integer(2)), bytes: columns.blob(3))
+                let isWhole = rows.forEach { row in
+                    id += 1
+                    guard page.next == nil, id >= first, query.isOf(row) else { return }
+                    guard page.rows.count < query.limit else { return page.next = last }
+                    last = id
+                    page.rows.append(row)
+                }
+                if !isWhole { damaged = tape }
+            }
+            if let damaged {
+                throw RuntimeError(
+                    .internalError, step: "read the rows \(damaged) of \(database.path)", cause: "they are damaged",
+                    next:
+                        "sums by hour and by day are kept apart from them; a backup may have the rows (docs/backup.md)")
+            }
+            isMore = read == tapesAtOnce
         }
         return page
-    }
-
-    private static func usageRow(_ row: borrowing Row) -> UsageRow {
-        var usage = UsageRow()
-        usage.time = row.integer(1)
-        usage.requestID = row.text(2)
-        usage.tenant = row.text(3)
-        usage.principal = row.text(4)
-        usage.kind = UsageRow.Kind(rawValue: row.text(5)) ?? .invoke
-        usage.name = row.text(6)
-        usage.version = row.text(7)
-        usage.route = row.text(8)
-        usage.outcome = row.text(9)
-        usage.status = Int(row.integer(10))
-        usage.isCold = row.integer(11) != 0
-        usage.queuedNanoseconds = count(row, 12)
-        usage.runNanoseconds = count(row, 13)
-        usage.deviceNanoseconds = count(row, 14)
-        usage.cpuNanoseconds = row.isNull(15) ? nil : count(row, 15)
-        usage.memoryPeakBytes = row.isNull(16) ? nil : count(row, 16)
-        usage.tokensIn = count(row, 17)
-        usage.tokensCached = count(row, 18)
-        usage.tokensOut = count(row, 19)
-        usage.bytesIn = count(row, 20)
-        usage.bytesOut = count(row, 21)
-        return usage
     }
 
     private static func count(_ row: borrowing Row, _ column: Int) -> UInt64 { UInt64(clamping: row.integer(column)) }
@@ -145,5 +137,11 @@ package final class UsageReader: Sendable {
             if calls > 0 { group.classes[outcome] = calls }
         }
         return group
+    }
+}
+
+extension UsageQuery {
+    fileprivate func isOf(_ row: UsageRow) -> Bool {
+        row.time >= since && row.time < until && (principal == nil || principal == row.principal)
     }
 }

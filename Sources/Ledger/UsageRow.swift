@@ -84,4 +84,19 @@ package struct UsageSums: Sendable, Equatable {
         bytesIn &+= row.bytesIn
         bytesOut &+= row.bytesOut
     }
+
+    package mutating func add(_ other: UsageSums) {
+        calls += other.calls
+        cold += other.cold
+        queuedNanoseconds &+= other.queuedNanoseconds
+        runNanoseconds &+= other.runNanoseconds
+        deviceNanoseconds &+= other.deviceNanoseconds
+        cpuNanoseconds &+= other.cpuNanoseconds
+        memoryPeakBytes = max(memoryPeakBytes, other.memoryPeakBytes)
+        tokensIn &+= other.tokensIn
+        tokensCached &+= other.tokensCached
+        tokensOut &+= other.tokensOut
+        bytesIn &+= other.bytesIn
+        bytesOut &+= other.bytesOut
+    }
 }

@@ -22,16 +22,26 @@ package struct UsageTotals: Sendable {
 
     package init() {}
 
-    package mutating func add(_ row: UsageRow) {
+    mutating func add(_ tape: UsageTape) {
+        tape.forEachRun { row, sums in add(sums, of: row) }
+    }
+
+    mutating func add(_ row: UsageRow) {
+        var sums = UsageSums()
+        sums.add(row)
+        add(sums, of: row)
+    }
+
+    private mutating func add(_ sums: UsageSums, of row: UsageRow) {
         var key = Key(tenant: row.tenant, kind: row.kind, name: row.name)
         if byKey.count >= Self.most, byKey[key] == nil { key = Key(tenant: Self.others, kind: row.kind, name: "") }
-        Self.add(row, to: &byKey[key, default: Value()])
+        Self.add(sums, row.outcome, to: &byKey[key, default: Value()])
     }
 
     mutating func forget(_ tenant: String) { byKey = byKey.filter { $0.key.tenant != tenant } }
 
-    private static func add(_ row: UsageRow, to value: inout Value) {
-        value.sums.add(row)
-        value.byOutcome[row.outcome, default: 0] += 1
+    private static func add(_ sums: UsageSums, _ outcome: String, to value: inout Value) {
+        value.sums.add(sums)
+        value.byOutcome[outcome, default: 0] += sums.calls
     }
 }

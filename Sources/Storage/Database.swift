@@ -7,9 +7,10 @@ internal import CSQLite
 @safe package final class Database: @unchecked Sendable {
     /// More different statements than any room has; one that writes its values into the text would fill memory else.
     private static let keptStatements = 64
+    private static let isTuned: Bool = csqlite_count_no_memory() == SQLITE_OK
 
     private let handle: OpaquePointer
-    let path: String
+    package let path: String
     /// Prepared ones that nobody runs now, by their text.
     private var kept: [String: OpaquePointer] = unsafe [:]
 
@@ -17,8 +18,10 @@ internal import CSQLite
     ///   - survivesPowerLoss: false: what is written survives the program's end, and not the machine's.
     ///   - patience: milliseconds to wait for another connection's lock.
     package init(path: String, survivesPowerLoss: Bool = true, patience: Int32 = 5000) throws(RuntimeError) {
+        _ = Self.isTuned
         var handle: OpaquePointer?
-        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX
+        // Without SQLite's own lock on each call: the owner holds one.
+        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX
         let code = unsafe sqlite3_open_v2(path, &handle, flags, nil)
         guard code == SQLITE_OK, let opened = unsafe handle else {
             let cause = unsafe String(cString: sqlite3_errstr(code))
@@ -69,6 +72,28 @@ internal import CSQLite
             case SQLITE_ROW: try row(unsafe Row(statement))
             default: throw failure(sql)
             }
+        }
+    }
+
+    /// Runs one statement, kept as by `execute`, once for each of many elements; for inserts, since it shows no rows.
+    ///
+    /// - Parameter bind: gives the statement its values of one element, in their order.
+    package func execute<Element>(
+        _ sql: String, each elements: [Element], bind: (inout Binding, Element) -> Void
+    ) throws(RuntimeError) {
+        let statement: OpaquePointer
+        if let ready = unsafe kept.removeValue(forKey: sql) {
+            unsafe statement = ready
+        } else {
+            unsafe statement = try prepare(sql, for: UInt32(SQLITE_PREPARE_PERSISTENT))
+        }
+        defer { unsafe keep(statement, sql) }
+        var binding = unsafe Binding(statement)
+        for element in elements {
+            binding.begin()
+            bind(&binding, element)
+            guard binding.isWhole, unsafe sqlite3_step(statement) == SQLITE_DONE else { throw failure(sql) }
+            unsafe sqlite3_reset(statement)
         }
     }
 

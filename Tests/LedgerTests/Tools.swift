@@ -28,6 +28,12 @@ func row(
     return row
 }
 
+func tapes(_ rows: [UsageRow]) -> [UsageTape] {
+    var tapes = UsageTapes()
+    for row in rows { tapes.append(row) }
+    return tapes.tapes
+}
+
 /// All rows of a ledger, over its pages.
 func rows(_ reader: UsageReader, _ change: (inout UsageQuery) -> Void = { _ in }) throws -> [UsageRow] {
     var query = UsageQuery(since: 0, until: .max)
