@@ -128,12 +128,20 @@ extension LimitSet {
         level != .key || (kind != .memory && kind != .storage)
     }
 
+    /// The names of its members in JSON.
+    static func members(at level: LimitLevel) -> [String] {
+        LimitKind.allCases.filter { isOffered($0, at: level) }.map(\.rawValue) + ["burst"]
+    }
+
     /// - Parameters:
     ///   - name: of the object, for errors.
     ///   - step: opens every error.
-    package init(_ value: JSONValue, at level: LimitLevel, name: String, step: String) throws(RuntimeError) {
-        let known = LimitKind.allCases.filter { Self.isOffered($0, at: level) }.map(\.rawValue) + ["burst"]
-        let reader = try ManifestReader(value, prefix: name + ".", known: known, step: step, docs: "docs/limits.md")
+    ///   - others: members of the object that somebody else reads.
+    package init(
+        _ value: JSONValue, at level: LimitLevel, name: String, step: String, beside others: [String] = []
+    ) throws(RuntimeError) {
+        let reader = try ManifestReader(
+            value, prefix: name + ".", known: Self.members(at: level) + others, step: step, docs: "docs/limits.md")
         rate = try RequestRate(reader)
         concurrency = try reader.integer(LimitKind.concurrency.rawValue, in: 1...1_000_000).map { Int($0) }
         queue = try reader.integer(LimitKind.queue.rawValue, in: 0...1_000_000).map { Int($0) }

@@ -70,6 +70,8 @@ extension Gateway {
         case .deleteTenant: deleteTenant(exchange, tenant, requestID: requestID)
         case .listKeys, .listPlatformKeys: listKeys(exchange, of: match.tenant, requestID: requestID)
         case .createKey, .createPlatformKey: createKey(exchange, for: match.tenant, requestID: requestID)
+        case .changeKey, .changePlatformKey:
+            changeKey(exchange, match.names["key"] ?? "", of: match.tenant, requestID: requestID)
         case .rotateKey, .rotatePlatformKey:
             rotateKey(exchange, match.names["key"] ?? "", of: match.tenant, requestID: requestID)
         case .revokeKey, .revokePlatformKey:

@@ -25,7 +25,7 @@ enum Dialect {
         }
     }
 
-    /// Adds the request's name, and how the tenant stands with the quota that is nearest to its end.
+    /// Adds the request's name, and how the caller stands with the quota that is nearest to its end.
     func append(_ standing: QuotaStanding?, _ requestID: String, to headers: inout HTTPHeaders) {
         if self == .anthropic { _ = headers.append("request-id", requestID) }
         guard let standing else { return }

@@ -1,4 +1,4 @@
-// The routes of API keys, a tenant's and the platform's: made, shown once, rotated with overlap, revoked at once; and whoami.
+// The routes of API keys, a tenant's and the platform's: made, shown once, bounded, rotated with overlap, revoked at once; and whoami.
 internal import Core
 internal import HTTP
 internal import Identity
@@ -17,7 +17,7 @@ extension Gateway {
         if let role = principal.role { members["role"] = .string(role.rawValue) }
         if let functions = principal.functions { members["functions"] = .array(functions.map { .string("\($0)") }) }
         if let models = principal.models { members["models"] = .array(models.map { .string("\($0)") }) }
-        if let limits = principal.limits { members["limits"] = limits.value }
+        if let limits = LevelLimits.value(principal.limits, principal.quotas) { members["limits"] = limits }
         answer(exchange, .object(members), requestID)
     }
 
@@ -42,6 +42,7 @@ extension Gateway {
                 )
                 try Self.check(record, madeBy: maker)
                 try shared.registry.addKey(record)
+                shared.refreshPolicies(record)
                 return record.shown(text)
             }
         }
@@ -65,7 +66,25 @@ extension Gateway {
                 try Self.check(new, madeBy: maker)
                 old.expiresAt = min(old.expiresAt ?? .max, now + overlap * 1000)
                 try shared.registry.replaceKey(old, by: new)
+                shared.refreshPolicies(new)
                 return new.shown(text)
+            }
+        }
+    }
+
+    /// PATCH: `{"limits": {…}}`, all of them, in place of the old; those of keys that it took the place of stay.
+    func changeKey(_ exchange: HTTPExchange, _ id: String, of tenant: String?, requestID: String) {
+        readObject(exchange, known: ["limits"], requestID) { gateway, members in
+            gateway.change(exchange, requestID) { shared throws(RuntimeError) in
+                guard let limits = members["limits"] else {
+                    throw Self.missing("limits", "change the key \(id)", "what docs/limits.md has for keys, or {}")
+                }
+                let old = try shared.registry.key(id, of: tenant)
+                var new = old
+                try new.bound(limits, step: "change the key \(id)")
+                try shared.registry.changeKey(new)
+                shared.refreshPolicies(old, new)
+                return new.described(WallClock.milliseconds)
             }
         }
     }
@@ -74,6 +93,7 @@ extension Gateway {
         change(exchange, requestID) { shared throws(RuntimeError) in
             let key = try shared.registry.key(id, of: tenant)
             try shared.registry.revokeKey(key)
+            shared.refreshPolicies(key)
             return key.described(WallClock.milliseconds)
         }
     }
@@ -105,6 +125,13 @@ extension Gateway {
         guard let bound else { return false }
         guard let patterns else { return true }
         return !patterns.allSatisfy { pattern in bound.contains { $0.covers(pattern) } }
+    }
+}
+
+extension GatewayShared {
+    /// Something became of keys. Looks at all there are, so only for those that have quotas.
+    fileprivate func refreshPolicies(_ keys: KeyRecord...) {
+        if keys.contains(where: { $0.quotas != nil }) || !limits.modelQuotas.key.isEmpty { refreshPolicies() }
     }
 }
 

@@ -11,7 +11,7 @@ enum Route: String, CaseIterable {
     // A tenant's own
     case whoAmI, listFunctions, deploy, deployNamed, removeFunction, readLog
     case showUsage
-    case showTenant, listKeys, createKey, rotateKey, revokeKey
+    case showTenant, listKeys, createKey, changeKey, rotateKey, revokeKey
     case listTrustedKeys, trustKey, distrustKey, setUnsigned, readBillOfMaterials
     case listSecrets, setSecret, removeSecret, listFunctionSecrets, setFunctionSecret, removeFunctionSecret,
         rotateDataKey
@@ -19,7 +19,7 @@ enum Route: String, CaseIterable {
     case metrics, listWorkers, describeHost, listModels, setAlias, removeAlias
     case listTenants, createTenant, changeTenant, deleteTenant
     case listAudit, showAuditHead, verifyAudit, listTenantAudit
-    case listPlatformKeys, createPlatformKey, rotatePlatformKey, revokePlatformKey
+    case listPlatformKeys, createPlatformKey, changePlatformKey, rotatePlatformKey, revokePlatformKey
     case listPlatformTrustedKeys, trustPlatformKey, distrustPlatformKey
 }
 
@@ -50,7 +50,7 @@ extension Route {
         case .listTenantAudit: .permission(.readAudit)
         case .listAudit, .showAuditHead, .verifyAudit: .permission(.readPlatform)
         case .deploy, .deployNamed, .removeFunction: .permission(.deploy)
-        case .createKey, .rotateKey, .revokeKey: .permission(.manageTenant)
+        case .createKey, .changeKey, .rotateKey, .revokeKey: .permission(.manageTenant)
         case .listTrustedKeys, .readBillOfMaterials: .permission(.read)
         case .trustKey, .distrustKey, .setUnsigned: .permission(.manageTenant)
         case .listPlatformTrustedKeys: .permission(.readPlatform)
@@ -58,7 +58,8 @@ extension Route {
         case .metrics, .listWorkers, .describeHost, .listModels, .listTenants, .listPlatformKeys:
             .permission(.readPlatform)
         case .setAlias, .removeAlias, .changeTenant: .permission(.operate)
-        case .createTenant, .deleteTenant, .createPlatformKey, .rotatePlatformKey, .revokePlatformKey:
+        case .createTenant, .deleteTenant, .createPlatformKey, .changePlatformKey, .rotatePlatformKey,
+            .revokePlatformKey:
             .permission(.administer)
         }
     }
@@ -114,6 +115,7 @@ extension Route {
         case .deleteTenant: ("DELETE", "/admin/v1/tenants/{tenant}")
         case .listKeys: ("GET", "/admin/v1/tenants/{tenant}/keys")
         case .createKey: ("POST", "/admin/v1/tenants/{tenant}/keys")
+        case .changeKey: ("PATCH", "/admin/v1/tenants/{tenant}/keys/{key}")
         case .rotateKey: ("POST", "/admin/v1/tenants/{tenant}/keys/{key}/rotate")
         case .revokeKey: ("DELETE", "/admin/v1/tenants/{tenant}/keys/{key}")
         case .listTrustedKeys: ("GET", "/admin/v1/tenants/{tenant}/trusted-keys")
@@ -137,6 +139,7 @@ extension Route {
         case .rotateDataKey: ("POST", "/admin/v1/tenants/{tenant}/data-key/rotate")
         case .listPlatformKeys: ("GET", "/admin/v1/keys")
         case .createPlatformKey: ("POST", "/admin/v1/keys")
+        case .changePlatformKey: ("PATCH", "/admin/v1/keys/{key}")
         case .rotatePlatformKey: ("POST", "/admin/v1/keys/{key}/rotate")
         case .revokePlatformKey: ("DELETE", "/admin/v1/keys/{key}")
         }

@@ -1,5 +1,4 @@
 // The door to the models for every thread: the gateway's loops and handlers' host calls ask here.
-package import Core
 package import Ledger
 package import Platform
 internal import Synchronization
@@ -83,12 +82,12 @@ package final class InferenceService: Sendable {
     /// What models have reserved of this node.
     package var memory: MemoryReport { board.now }
 
-    /// Changes what tenants may take, from the next token on.
-    package func setPolicies(_ policies: TenantPolicies) {
+    /// Changes what tenants and keys may take, from the next token on.
+    package func setPolicies(_ policies: QuotaPolicies) {
         loop.submit { [catalogue] _ in catalogue.value.replace(policies) }
     }
 
-    /// A tenant is gone: nothing of its prompts and answers is found again, in memory or on the disk.
+    /// A tenant is gone: nothing of its prompts and answers is found again, in memory or on the disk, and what it took is forgotten.
     package func forget(_ tenant: String) {
         loop.submit { [catalogue] _ in catalogue.value.forget(tenant) }
     }

@@ -9,11 +9,14 @@ package final class CallMeter: Sendable, Equatable {
         var isOver = false
     }
 
+    /// Who calls, as `UsageRow` has it.
+    package let principal: String
     private let ledger: UsageLedger
     private let state: Mutex<State>
 
     /// - Parameter row: who calls what, and by which door.
     package init(_ row: UsageRow, ledger: UsageLedger) {
+        principal = row.principal
         self.ledger = ledger
         state = Mutex(State(row: row))
     }

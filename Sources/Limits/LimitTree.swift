@@ -2,15 +2,20 @@
 package import Core
 
 /// What the operator says in `serve --limits FILE`.
-package struct PlatformLimits: Equatable, Sendable {
+package struct PlatformLimits: Sendable {
     /// For all requests together.
     package var platform = LimitSet()
     /// For each tenant, beside what its own settings say.
     package var tenant = LimitSet()
     /// For each API key, beside its own.
     package var key = LimitSet()
+    /// What all may take of the models together, and what each API key may, beside its own quotas.
+    package var models = (platform: ModelQuotas(), key: ModelQuotas())
 
     package init() {}
+
+    /// True when no request is bounded; the models may be.
+    package var isEmpty: Bool { platform.isEmpty && tenant.isEmpty && key.isEmpty }
 
     /// - Parameter file: its name, for errors.
     package init(json5: [UInt8], file: String) throws(RuntimeError) {
@@ -18,13 +23,17 @@ package struct PlatformLimits: Equatable, Sendable {
         let reader = try ManifestReader(
             try JSON5.decode(json5, step: step), known: ["platform", "tenant", "key"], step: step,
             docs: "docs/limits.md")
-        func read(_ level: LimitLevel) throws(RuntimeError) -> LimitSet {
-            guard let value = reader.members[level.rawValue] else { return LimitSet() }
-            return try LimitSet(value, at: level, name: level.rawValue, step: step)
+        func read(_ level: LimitLevel) throws(RuntimeError) -> LevelLimits {
+            guard let value = reader.members[level.rawValue] else { return LevelLimits() }
+            return try LevelLimits(value, at: level, name: level.rawValue, step: step)
         }
-        platform = try read(.platform)
-        tenant = try read(.tenant)
-        key = try read(.key)
+        let (platform, key) = (try read(.platform), try read(.key))
+        self.platform = platform.requests
+        self.key = key.requests
+        models = (platform.models, key.models)
+        if let value = reader.members["tenant"] {
+            tenant = try LimitSet(value, at: .tenant, name: "tenant", step: step)
+        }
     }
 }
 

@@ -38,6 +38,7 @@ package final class Registry: Sendable {
             expires_at INTEGER NOT NULL) STRICT
         """,
         "ALTER TABLE deployment ADD COLUMN signer TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE api_key ADD COLUMN predecessor TEXT NOT NULL DEFAULT ''",
     ]
 
     private let database: Database

@@ -116,6 +116,6 @@ package struct IssuedKey: Sendable {
         self.record = record
         principal = Principal(
             id: "key:\(record.id)", tenant: record.tenant, role: record.role, permissions: record.permissions,
-            functions: record.functions, models: record.models, limits: record.limits)
+            functions: record.functions, models: record.models, limits: record.limits, quotas: record.quotas)
     }
 }

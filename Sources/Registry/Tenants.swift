@@ -95,6 +95,13 @@ extension Registry {
         }
     }
 
+    /// Changes what bounds a key, from its next request and token on.
+    package func changeKey(_ key: KeyRecord) throws(RuntimeError) {
+        try change({ $0.with { $0.keys[key.hash] = IssuedKey(key) } }) { database throws(RuntimeError) in
+            try Self.write(key, database)
+        }
+    }
+
     /// From here on the key fails.
     package func revokeKey(_ key: KeyRecord) throws(RuntimeError) {
         try change({ $0.with { $0.keys[key.hash] = nil } }) { database throws(RuntimeError) in
@@ -115,8 +122,11 @@ extension Registry {
 
     private static func write(_ key: KeyRecord, _ database: Database) throws(RuntimeError) {
         try database.run(
-            "INSERT OR REPLACE INTO api_key VALUES (?1,?2,?3,CAST(?4 AS INTEGER),CAST(?5 AS INTEGER))",
-            [key.hash.hex, key.tenant ?? "", key.grant.text, String(key.createdAt), String(key.expiresAt ?? 0)])
+            "INSERT OR REPLACE INTO api_key VALUES (?1,?2,?3,CAST(?4 AS INTEGER),CAST(?5 AS INTEGER),?6)",
+            [
+                key.hash.hex, key.tenant ?? "", key.grant.text, String(key.createdAt), String(key.expiresAt ?? 0),
+                key.predecessor ?? "",
+            ])
     }
 
     // MARK: opening
@@ -137,7 +147,8 @@ extension Registry {
 
     static func loadKeys(_ database: Database) throws(RuntimeError) -> [KeyHash: IssuedKey] {
         var keys: [KeyHash: IssuedKey] = [:]
-        try database.run("SELECT hash,tenant,grant,created_at,expires_at FROM api_key") { (row) throws(RuntimeError) in
+        let columns = "hash,tenant,grant,created_at,expires_at,predecessor"
+        try database.run("SELECT \(columns) FROM api_key") { (row) throws(RuntimeError) in
             let step = "read the key \(row[0].prefix(16))"
             guard let hash = KeyHash(hex: row[0]) else {
                 throw RuntimeError(
@@ -146,7 +157,9 @@ extension Registry {
             }
             let grant = try JSON5.decode(Array(row[2].utf8), step: step)
             let tenant = row[1].isEmpty ? nil : row[1]
-            var key = try KeyRecord(grant, hash: hash, tenant: tenant, now: Int64(row[3]) ?? 0, step: step)
+            var key = try KeyRecord(
+                grant, hash: hash, tenant: tenant, now: Int64(row[3]) ?? 0, step: step,
+                predecessor: row[5].isEmpty ? nil : row[5])
             key.expiresAt = Int64(row[4]).flatMap { $0 == 0 ? nil : $0 }
             keys[hash] = IssuedKey(key)
         }

@@ -244,11 +244,12 @@ enum Help {
                 """,
             options: ["--settings", "--confirm", "--host"], flags: ["--json"], run: TenantCommand.run),
         Command(
-            name: "key", summary: "make, list, rotate and revoke API keys",
+            name: "key", summary: "make, list, bound, rotate and revoke API keys",
             help: """
                 usage: swiftlet key create [--tenant NAME | --platform] [--role ROLE] [--scopes S,S] [--functions P,P]
                                     [--models P,P] [--expires SECONDS] [--limits FILE] [--comment TEXT] [--host URL] [--json]
                        swiftlet key ls [--tenant NAME | --platform] [--host URL] [--json]
+                       swiftlet key set ID --limits FILE [--tenant NAME | --platform] [--host URL] [--json]
                        swiftlet key rotate ID [--overlap SECONDS] [--tenant NAME | --platform] [--host URL] [--json]
                        swiftlet key revoke ID [--tenant NAME | --platform] [--host URL] [--json]
 
@@ -256,7 +257,9 @@ enum Help {
                                  platform_operator or platform_viewer
                   --scopes       narrow the role to some of invoke, deploy, read, admin
                   --functions    the functions that it may touch: names, or beginnings of names and `*`; --models the same
-                  --limits FILE  JSON5: what bounds its requests, beside its tenant's limits (docs/limits.md)
+                  --limits FILE  JSON5: what bounds its requests, beside its tenant's limits (docs/limits.md), and what it may take of
+                                 the models (docs/quotas.md), e.g. { concurrency: 8, tokens_per_day: 100000 }; `set` puts all of
+                                 it in place of the old, from the next request and token on
                   --overlap      how long the old key goes on beside the new one (default 86400)
                 The key's text is printed once; the host keeps only its hash. A revoked key fails at once.
                 """,

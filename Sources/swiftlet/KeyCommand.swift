@@ -1,4 +1,4 @@
-// swiftlet key and swiftlet whoami: API keys made, listed, rotated and revoked; and what one's own may do.
+// swiftlet key and swiftlet whoami: API keys made, listed, bounded, rotated and revoked; and what one's own may do.
 internal import Core
 
 enum KeyCommand {
@@ -30,11 +30,19 @@ enum KeyCommand {
             return try show(
                 client, client.expect("POST", "\(base)/\(try id(words[1]))/rotate", body: Array(overlap.utf8)),
                 arguments)
+        case ("set", 2):
+            guard let limits = try TenantCommand.json5(arguments, "--limits") else {
+                throw UsageError(text: "key set needs --limits FILE; a file with {} takes all limits away")
+            }
+            let answer = try client.expect(
+                "PATCH", "\(base)/\(try id(words[1]))", body: Array(JSONValue.object(["limits": limits]).text.utf8))
+            if arguments.has("--json") { Output.bytes(answer.body) } else { Output.line("changed \(words[1])") }
+            return 0
         case ("revoke", 2):
             let answer = try client.expect("DELETE", "\(base)/\(try id(words[1]))")
             if arguments.has("--json") { Output.bytes(answer.body) } else { Output.line("revoked \(words[1])") }
             return 0
-        default: throw UsageError(text: "use ls, create, rotate ID or revoke ID")
+        default: throw UsageError(text: "use ls, create, set ID, rotate ID or revoke ID")
         }
     }
 

@@ -31,8 +31,8 @@ enum ServeCommand {
         let tls = try options.tls.makeContext(state: options.state, listen: options.host)
         let firstKey = try FirstKey.make(registry)
         let auditing = try Auditing(options, firstLoop: options.loops + 3)
-        let quotas = try Quotas(options, registry)
         let bounds = LimitControl(registry: registry, try LimitsFile.read(options.limits))
+        let quotas = try Quotas(options, registry, bounds)
         let usage = try UsageLedger(stateDirectory: options.state, options: options.usage)
         let room = try PlainRoom.make(options)
         defer { PlainRoom.remove(room) }

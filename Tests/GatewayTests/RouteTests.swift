@@ -23,7 +23,7 @@ private let matrix: [Route: Set<Role>] = [
     .otherResponses: callers, .models: callers, .tensors: callers, .function: callers,
     .listFunctions: readers, .showTenant: readers, .listKeys: readers, .readLog: logReaders, .showUsage: readers,
     .deploy: deployers, .deployNamed: deployers, .removeFunction: deployers,
-    .createKey: tenantManagers, .rotateKey: tenantManagers, .revokeKey: tenantManagers,
+    .createKey: tenantManagers, .changeKey: tenantManagers, .rotateKey: tenantManagers, .revokeKey: tenantManagers,
     .listTrustedKeys: readers, .readBillOfMaterials: readers, .trustKey: tenantManagers, .distrustKey: tenantManagers,
     .setUnsigned: tenantManagers, .listPlatformTrustedKeys: platformRoles, .trustPlatformKey: admins,
     .distrustPlatformKey: admins,
@@ -34,8 +34,8 @@ private let matrix: [Route: Set<Role>] = [
     .listTenantAudit: platformRoles.union([.tenantAdmin]),
     .listTenants: platformRoles, .listPlatformKeys: platformRoles,
     .setAlias: operators, .removeAlias: operators, .changeTenant: operators,
-    .createTenant: admins, .deleteTenant: admins, .createPlatformKey: admins, .rotatePlatformKey: admins,
-    .revokePlatformKey: admins,
+    .createTenant: admins, .deleteTenant: admins, .createPlatformKey: admins, .changePlatformKey: admins,
+    .rotatePlatformKey: admins, .revokePlatformKey: admins,
 ]
 
 /// Routes that touch nobody's things but the caller's own: a caller of another tenant uses them as well.

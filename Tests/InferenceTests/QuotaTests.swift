@@ -5,70 +5,72 @@ import Testing
 
 @testable import Inference
 
-private func policy(_ quotas: [QuotaMeter: Int64]) -> TenantPolicy {
-    var policy = TenantPolicy()
-    policy.quotas = quotas
-    return policy
+private func account(_ tenant: String, _ quotas: [QuotaMeter: Int64]) -> [QuotaAccount] {
+    [QuotaAccount(.tenant(tenant), ModelQuotas(quotas))]
 }
 
 private let nowhere: @Sendable ([QuotaRow]) throws(RuntimeError) -> Void = { _ in }
 
 @Suite struct QuotaLedgerTests {
+    private static func both(_ tenant: String) -> [QuotaAccount] {
+        account(tenant, [.tokensPerMinute: 100, .tokensPerDay: 250])
+    }
+
     @Test func aReservationIsCutToWhatIsLeftAndRefusedBelowItsLeast() throws {
         var ledger = QuotaLedger()
-        let policy = policy([.tokensPerMinute: 100, .tokensPerDay: 250])
-        #expect(try ledger.reserve(80, least: 1, for: "a", policy, now: 0, store: nowhere).count == 80)
-        #expect(try ledger.reserve(80, least: 1, for: "a", policy, now: 1, store: nowhere).count == 20)
+        let (a, b) = (Self.both("a"), Self.both("b"))
+        #expect(try ledger.reserve(80, least: 1, from: a, now: 0, store: nowhere).count == 80)
+        #expect(try ledger.reserve(80, least: 1, from: a, now: 1, store: nowhere).count == 20)
         #expect(
             throws: QuotaFailure.refused(QuotaRefusal(meter: .tokensPerMinute, limit: 100, waitMilliseconds: 59_998))
         ) {
-            _ = try ledger.reserve(1, least: 1, for: "a", policy, now: 2, store: nowhere)
+            _ = try ledger.reserve(1, least: 1, from: a, now: 2, store: nowhere)
         }
-        #expect(try ledger.reserve(80, least: 1, for: "b", policy, now: 2, store: nowhere).count == 80)
-        #expect(try ledger.reserve(100, least: 1, for: "a", policy, now: 60_000, store: nowhere).count == 100)
+        #expect(try ledger.reserve(80, least: 1, from: b, now: 2, store: nowhere).count == 80)
+        #expect(try ledger.reserve(100, least: 1, from: a, now: 60_000, store: nowhere).count == 100)
         #expect(
-            try ledger.reserve(100, least: 1, for: "a", policy, now: 120_000, store: nowhere).count == 50,
+            try ledger.reserve(100, least: 1, from: a, now: 120_000, store: nowhere).count == 50,
             "the day's rest")
-        #expect(ledger.exhausted("a", policy, now: 180_000)?.meter == .tokensPerDay)
+        #expect(ledger.exhausted(a, now: 180_000)?.meter == .tokensPerDay)
     }
 
     @Test func whatWasNotNeededIsGivenBackInItsWindowOnly() throws {
         var ledger = QuotaLedger()
-        let policy = policy([.tokensPerMinute: 100])
-        let held = try ledger.reserve(60, least: 1, for: "a", policy, now: 0, store: nowhere)
-        ledger.giveBack(50, of: held, for: "a")
-        #expect(ledger.standing("a", policy, now: 0)?.remaining == 90)
-        _ = try ledger.reserve(10, least: 1, for: "a", policy, now: 60_000, store: nowhere)
-        ledger.giveBack(10, of: held, for: "a")
-        #expect(ledger.standing("a", policy, now: 60_000)?.remaining == 90)
+        let a = account("a", [.tokensPerMinute: 100])
+        let held = try ledger.reserve(60, least: 1, from: a, now: 0, store: nowhere)
+        ledger.giveBack(50, of: held)
+        #expect(ledger.standing(a, now: 0)?.remaining == 90)
+        _ = try ledger.reserve(10, least: 1, from: a, now: 60_000, store: nowhere)
+        ledger.giveBack(10, of: held)
+        #expect(ledger.standing(a, now: 60_000)?.remaining == 90)
     }
 
     @Test func aClockThatIsSetBackOpensNoOldWindow() throws {
         var ledger = QuotaLedger()
-        let policy = policy([.tokensPerMinute: 10])
-        _ = try ledger.reserve(10, least: 1, for: "a", policy, now: 120_000, store: nowhere)
-        #expect(ledger.exhausted("a", policy, now: 0) != nil)
+        let a = account("a", [.tokensPerMinute: 10])
+        _ = try ledger.reserve(10, least: 1, from: a, now: 120_000, store: nowhere)
+        #expect(ledger.exhausted(a, now: 0) != nil)
     }
 
     @Test func nothingIsGivenThatCannotBeWrittenDown() {
         var ledger = QuotaLedger()
         let error = RuntimeError(.insufficientStorage, step: "s", cause: "c", next: "n")
         #expect(throws: QuotaFailure.notStored(error)) {
-            _ = try ledger.reserve(1, least: 1, for: "a", policy([.tokensTotal: 5]), now: 0) {
+            _ = try ledger.reserve(1, least: 1, from: account("a", [.tokensTotal: 5]), now: 0) {
                 (_) throws(RuntimeError) in
                 throw error
             }
         }
-        #expect(ledger.standing("a", policy([.tokensTotal: 5]), now: 0)?.remaining == 5)
+        #expect(ledger.standing(account("a", [.tokensTotal: 5]), now: 0)?.remaining == 5)
     }
 
     @Test func deviceTimeEndsWhenItIsUsed() throws {
         var ledger = QuotaLedger()
-        let policy = policy([.deviceSecondsPerMinute: 1_000_000_000])
-        #expect(try ledger.useDevice(600_000_000, for: "a", policy, now: 0, store: nowhere) == nil)
-        #expect(try ledger.useDevice(600_000_000, for: "a", policy, now: 1, store: nowhere) == .deviceSecondsPerMinute)
-        #expect(ledger.exhausted("a", policy, now: 2)?.waitMilliseconds == 59_998)
-        #expect(ledger.exhausted("a", policy, now: 60_000) == nil)
+        let a = account("a", [.deviceSecondsPerMinute: 1_000_000_000])
+        #expect(try ledger.useDevice(600_000_000, from: a, now: 0, store: nowhere) == nil)
+        #expect(try ledger.useDevice(600_000_000, from: a, now: 1, store: nowhere)?.meter == .deviceSecondsPerMinute)
+        #expect(ledger.exhausted(a, now: 2)?.waitMilliseconds == 59_998)
+        #expect(ledger.exhausted(a, now: 60_000) == nil)
     }
 
     /// Many answers of several tenants at once, and hosts that die in between: what was used never passes a limit.
@@ -78,7 +80,6 @@ private let nowhere: @Sendable ([QuotaRow]) throws(RuntimeError) -> Void = { _ i
             .tokensPerMinute: Int64.random(in: 0...500, using: &random),
             .tokensPerDay: Int64.random(in: 0...2000, using: &random),
         ]
-        let policy = policy(limits)
         var stored: [String: QuotaRow] = [:]
         var ledger = QuotaLedger()
         var used: [String: Int64] = [:]
@@ -90,9 +91,9 @@ private let nowhere: @Sendable ([QuotaRow]) throws(RuntimeError) -> Void = { _ i
             case 0..<5:
                 let tenant = ["a", "b"][Int.random(in: 0...1, using: &random)]
                 let wanted = Int64.random(in: 1...40, using: &random)
-                let got = try? ledger.reserve(wanted, least: 1, for: tenant, policy, now: now) {
+                let got = try? ledger.reserve(wanted, least: 1, from: account(tenant, limits), now: now) {
                     (rows) throws(RuntimeError) in
-                    for row in rows { stored[row.tenant + row.meter.rawValue] = row }
+                    for row in rows { stored["\(row.owner)" + row.meter.rawValue] = row }
                 }
                 if let got { held.append((tenant, got, got.count)) }
             case 5..<9:
@@ -102,7 +103,7 @@ private let nowhere: @Sendable ([QuotaRow]) throws(RuntimeError) -> Void = { _ i
             case 9..<11:
                 guard let index = held.indices.randomElement(using: &random) else { continue }
                 let one = held.remove(at: index)
-                ledger.giveBack(one.left, of: one.reservation, for: one.tenant)
+                ledger.giveBack(one.left, of: one.reservation)
             default:
                 // kill -9: what was held is gone, and so is what was not stored.
                 held = []
@@ -119,7 +120,7 @@ private let nowhere: @Sendable ([QuotaRow]) throws(RuntimeError) -> Void = { _ i
         var ledger = QuotaLedger()
         for number in 0..<100 {
             _ = try ledger.reserve(
-                1, least: 1, for: "t\(number)", policy([.tokensPerMinute: 9]), now: 0, store: nowhere)
+                1, least: 1, from: account("t\(number)", [.tokensPerMinute: 9]), now: 0, store: nowhere)
         }
         ledger.forgetOld(now: 59_999)
         #expect(ledger.accountCount == 100)
@@ -138,9 +139,9 @@ private let nowhere: @Sendable ([QuotaRow]) throws(RuntimeError) -> Void = { _ i
             "{ acme: { weight: 2.5, tokens_per_minute: 1000, device_seconds_per_day: 1.5, requests_at_once: 3 }, '*': { tokens_total: 7 } }"
         )
         let acme = policies.policy(of: "acme")
-        #expect(acme.weight == 2.5 && acme.requestsAtOnce == 3)
-        #expect(acme.quotas == [.tokensPerMinute: 1000, .deviceSecondsPerDay: 1_500_000_000])
-        #expect(policies.policy(of: "anybody").quotas == [.tokensTotal: 7])
+        #expect(acme.weight == 2.5 && acme.quotas.requestsAtOnce == 3)
+        #expect(acme.quotas.meters == [.tokensPerMinute: 1000, .deviceSecondsPerDay: 1_500_000_000])
+        #expect(policies.policy(of: "anybody").quotas.meters == [.tokensTotal: 7])
     }
 
     @Test(arguments: [

@@ -12,7 +12,11 @@ package struct KeyRecord: Equatable, Sendable {
     package let functions: [NamePattern]?
     package let models: [NamePattern]?
     /// What bounds its requests, beside what bounds its tenant's.
-    package let limits: LimitSet?
+    package var limits: LimitSet?
+    /// What it may take of the models, beside what its tenant may.
+    package var quotas: ModelQuotas?
+    /// The key whose account of quotas this one goes on with, since it took its place.
+    package let predecessor: String?
     /// What its owner wrote about it.
     package let comment: String
     /// Milliseconds since 1970.
@@ -22,10 +26,12 @@ package struct KeyRecord: Equatable, Sendable {
 
     package init(
         hash: KeyHash, tenant: String?, role: Role, scopes: [Scope]? = nil, functions: [NamePattern]? = nil,
-        models: [NamePattern]? = nil, limits: LimitSet? = nil, comment: String = "", createdAt: Int64,
-        expiresAt: Int64? = nil
+        models: [NamePattern]? = nil, limits: LimitSet? = nil, quotas: ModelQuotas? = nil, comment: String = "",
+        createdAt: Int64, expiresAt: Int64? = nil, predecessor: String? = nil
     ) {
         self.limits = limits
+        self.quotas = quotas
+        self.predecessor = predecessor
         self.hash = hash
         self.tenant = tenant
         self.role = role
@@ -36,6 +42,9 @@ package struct KeyRecord: Equatable, Sendable {
         self.createdAt = createdAt
         self.expiresAt = expiresAt
     }
+
+    /// Where what it takes of the models is counted. Rotation opens no new account, since it would be a way to more.
+    package var account: String { predecessor ?? id }
 
     package var permissions: Permissions {
         guard let scopes else { return role.permissions }
@@ -58,7 +67,10 @@ extension KeyRecord {
     /// - Parameters:
     ///   - tenant: nil for the platform's keys, which have the platform's roles.
     ///   - now: milliseconds since 1970.
-    package init(_ value: JSONValue, hash: KeyHash, tenant: String?, now: Int64, step: String) throws(RuntimeError) {
+    ///   - predecessor: of one that took another's place.
+    package init(
+        _ value: JSONValue, hash: KeyHash, tenant: String?, now: Int64, step: String, predecessor: String? = nil
+    ) throws(RuntimeError) {
         let reader = try ManifestReader(
             value, known: Self.members, step: step,
             docs: "docs/identity.md")
@@ -73,11 +85,17 @@ extension KeyRecord {
         self.init(
             hash: hash, tenant: tenant, role: role, scopes: try Self.scopes(reader),
             functions: try Self.patterns("functions", reader), models: try Self.patterns("models", reader),
-            limits: try reader.members["limits"].map { value throws(RuntimeError) in
-                try LimitSet(value, at: .key, name: "limits", step: step)
-            },
             comment: comment ?? "", createdAt: now,
-            expiresAt: try reader.integer("expires_in_s", in: 1...3_153_600_000).map { now + $0 * 1000 })
+            expiresAt: try reader.integer("expires_in_s", in: 1...3_153_600_000).map { now + $0 * 1000 },
+            predecessor: predecessor)
+        if let limits = reader.members["limits"] { try bound(limits, step: step) }
+    }
+
+    /// Reads its limits, in place of those that it had.
+    package mutating func bound(_ value: JSONValue, step: String) throws(RuntimeError) {
+        let both = try LevelLimits(value, at: .key, name: "limits", step: step)
+        limits = both.requests.isEmpty ? nil : both.requests
+        quotas = both.models.isEmpty ? nil : both.models
     }
 
     private static func scopes(_ reader: ManifestReader) throws(RuntimeError) -> [Scope]? {
@@ -99,7 +117,8 @@ extension KeyRecord {
         let life = expiresAt.map { $0 - createdAt }
         return KeyRecord(
             hash: hash, tenant: tenant, role: role, scopes: scopes, functions: functions, models: models,
-            limits: limits, comment: comment, createdAt: now, expiresAt: life.map { now + $0 })
+            limits: limits, quotas: quotas, comment: comment, createdAt: now, expiresAt: life.map { now + $0 },
+            predecessor: account)
     }
 
     /// What it may do, in one JSON object; the registry stores it, and answers show it.
@@ -108,7 +127,7 @@ extension KeyRecord {
         if let scopes { members["scopes"] = .array(scopes.map { .string($0.rawValue) }) }
         if let functions { members["functions"] = .array(functions.map { .string("\($0)") }) }
         if let models { members["models"] = .array(models.map { .string("\($0)") }) }
-        if let limits { members["limits"] = limits.value }
+        if let bounds = LevelLimits.value(limits, quotas) { members["limits"] = bounds }
         if !comment.isEmpty { members["comment"] = .string(comment) }
         return .object(members)
     }

@@ -36,12 +36,15 @@ package final class Principal: Sendable {
     package let models: [NamePattern]?
     /// Of its API key; nil: it has none, or the key is not bounded.
     package let limits: LimitSet?
+    /// The same for the models; held by their keeper of quotas, by `id`.
+    package let quotas: ModelQuotas?
 
     package init(
         id: String, tenant: String?, role: Role?, permissions: Permissions, functions: [NamePattern]? = nil,
-        models: [NamePattern]? = nil, limits: LimitSet? = nil
+        models: [NamePattern]? = nil, limits: LimitSet? = nil, quotas: ModelQuotas? = nil
     ) {
         self.limits = limits
+        self.quotas = quotas
         self.id = id
         self.tenant = tenant
         self.role = role

@@ -1,5 +1,5 @@
 // The limits in force: the operator's file and the registry's, the accounts, and how often each limit refused. For all loops.
-internal import Core
+package import Core
 package import Limits
 internal import Platform
 package import Registry
@@ -36,6 +36,9 @@ package final class LimitControl: Sendable {
 
     var generation: UInt64 { version.load(ordering: .acquiring) }
     var platform: PlatformLimits { file.withLock { $0 } }
+
+    /// What the file says of the models: for all together, and for each key.
+    package var modelQuotas: (platform: ModelQuotas, key: ModelQuotas) { file.withLock(\.models) }
 
     /// What the file says from the next request on.
     package func replace(_ limits: PlatformLimits) {

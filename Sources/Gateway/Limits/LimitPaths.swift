@@ -90,7 +90,7 @@ struct LimitPaths {
     }
 
     private static func areAnySet(_ platform: PlatformLimits, _ snapshot: RegistrySnapshot) -> Bool {
-        platform != PlatformLimits() || snapshot.tenants.values.contains { $0.settings.limits != nil }
+        !platform.isEmpty || snapshot.tenants.values.contains { $0.settings.limits != nil }
             || snapshot.keys.values.contains { $0.record.limits != nil }
             || snapshot.functions.values.contains { $0.manifest.limits.rate != nil }
     }

@@ -16,6 +16,7 @@ extension OpenAIError {
             json.string(code)
             json.raw(",\"param\":")
             json.string(orNull: param)
+            QuotaName.write(&json, quota)
             json.raw("}")
         }
         json.raw("},\"request_id\":")

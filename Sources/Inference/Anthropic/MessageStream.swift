@@ -83,7 +83,7 @@ package struct MessageStream: AnswerStream {
         var json = JSONWriter()
         json.raw("{\"type\":\"message_delta\",\"delta\":{")
         MessageWriter.stop(&json, OpenAIWriter.word(for: reason, isCall: reader.isComplete), usage.stop)
-        MessageWriter.quota(&json, usage.cutBy)
+        QuotaName.write(&json, usage.cutBy)
         json.raw("},\"usage\":")
         MessageWriter.usage(&json, usage)
         json.raw("}")

@@ -24,7 +24,7 @@ package enum MessageWriter {
         stop(&json, choice.reason ?? "stop", choice.stop)
         json.raw(",\"usage\":")
         self.usage(&json, usage)
-        quota(&json, choice.cutBy)
+        QuotaName.write(&json, choice.cutBy)
         json.raw("}")
         return json.bytes
     }
@@ -90,12 +90,5 @@ package enum MessageWriter {
         json.raw(",\"output_tokens\":")
         json.integer(usage.completionTokens)
         json.raw("}")
-    }
-
-    /// Which quota cut the answer, when one did: a field of ours.
-    static func quota(_ json: inout JSONWriter, _ cutBy: QuotaMeter?) {
-        guard let cutBy else { return }
-        json.raw(",\"swiftlet_quota\":")
-        json.string(cutBy.rawValue)
     }
 }

@@ -9,7 +9,7 @@ internal import SwiftletWire
 final class EmbeddingRunner: ModelWork {
     /// One request under way. Its texts all become tokens first, so that one too long is found before work is spent.
     private final class Job {
-        let tenant: String
+        let payer: QuotaPayer
         var inputs: [EmbeddingInput]
         let names: InputNames
         let embeds: Bool
@@ -27,11 +27,11 @@ final class EmbeddingRunner: ModelWork {
         var tokensRead = 0
 
         init(
-            _ tenant: String, _ inputs: [EmbeddingInput], _ names: InputNames, embeds: Bool, addSpecial: Bool,
+            _ payer: QuotaPayer, _ inputs: [EmbeddingInput], _ names: InputNames, embeds: Bool, addSpecial: Bool,
             meter: CallMeter?, sink: @escaping GenerationSink
         ) {
             self.meter = meter
-            self.tenant = tenant
+            self.payer = payer
             self.inputs = inputs
             self.names = names
             self.embeds = embeds
@@ -52,7 +52,7 @@ final class EmbeddingRunner: ModelWork {
     private struct Operation {
         let id: GenerationID
         let kind: Int
-        let tenant: String
+        let payer: QuotaPayer
         let meter: CallMeter?
         let sentAt: MonotonicTime
     }
@@ -73,14 +73,14 @@ final class EmbeddingRunner: ModelWork {
         _ id: GenerationID, _ request: ModelRequest, loadNanoseconds: UInt64, sink: @escaping GenerationSink
     ) {
         let job: Job
+        let payer = request.payer
         switch request {
         case .embedding(let request):
             job = Job(
-                request.tenant, request.inputs, request.names, embeds: true, addSpecial: true, meter: request.meter,
-                sink: sink)
+                payer, request.inputs, request.names, embeds: true, addSpecial: true, meter: request.meter, sink: sink)
         case .tokens(let request):
             job = Job(
-                request.tenant, [request.input], InputNames(one: request.isChat ? "messages" : "content"),
+                payer, [request.input], InputNames(one: request.isChat ? "messages" : "content"),
                 embeds: false, addSpecial: request.addSpecial, meter: request.meter, sink: sink)
         default: preconditionFailure("a request of another runner")
         }
@@ -189,7 +189,7 @@ final class EmbeddingRunner: ModelWork {
     /// Sends one operation of a request; inputs that are tokens already need none to become them.
     /// Returns false when it has to wait for the device.
     private func send(_ id: GenerationID, _ job: Job) throws(OpenAIError) -> Bool {
-        let weight = quotas.policy(of: job.tenant).weight
+        let weight = quotas.weight(of: job.payer.tenant)
         while job.tokens.count < job.inputs.count {
             switch job.inputs[job.tokens.count] {
             case .tokens(let tokens): job.add(tokens)
@@ -203,14 +203,14 @@ final class EmbeddingRunner: ModelWork {
             }
         }
         if job.grant == nil {
-            job.grant = try quotas.begin(job.tenant, textTokens: job.usage.promptTokens)
-            job.sink(.started(promptTokens: job.usage.promptTokens, standing: quotas.standing(of: job.tenant)))
+            job.grant = try quotas.begin(job.payer, textTokens: job.usage.promptTokens)
+            job.sink(.started(promptTokens: job.usage.promptTokens, standing: quotas.standing(of: job.payer)))
         }
         guard model.takeDevice(self, granted: { [unowned self] in granted() }) else { return false }
         let tokens = job.tokens[job.embedded]
         turns.charge(id, tokens: tokens.count, weight: weight)
         job.tokensRead += tokens.count
-        let operation = Operation(id: id, kind: WIRE_OP_EMBED, tenant: job.tenant, meter: job.meter, sentAt: .now)
+        let operation = Operation(id: id, kind: WIRE_OP_EMBED, payer: job.payer, meter: job.meter, sentAt: .now)
         (isOut, isComputing) = (true, true)
         model.compute(WIRE_OP_EMBED, OperationPayload.embed(tokens)) { [self] in answered(operation, $0, $1) }
         return true
@@ -221,7 +221,7 @@ final class EmbeddingRunner: ModelWork {
 
     /// Sends what makes tokens.
     private func send(_ code: Int, _ payload: [UInt8], _ id: GenerationID, _ job: Job) -> Bool {
-        let operation = Operation(id: id, kind: code, tenant: job.tenant, meter: job.meter, sentAt: .now)
+        let operation = Operation(id: id, kind: code, payer: job.payer, meter: job.meter, sentAt: .now)
         isOut = true
         model.send(code, payload) { [self] in answered(operation, $0, $1) }
         return true
@@ -230,7 +230,7 @@ final class EmbeddingRunner: ModelWork {
     private func answered(_ operation: Operation, _ status: Int32, _ payload: [UInt8]) {
         (isOut, isComputing) = (false, false)
         let embeds = operation.kind == WIRE_OP_EMBED
-        let spent = embeds ? bill(operation) : nil
+        let isSpent = embeds && bill(operation)
         // Its caller may have left while it ran.
         if let job = jobs[operation.id] {
             if embeds {
@@ -239,19 +239,23 @@ final class EmbeddingRunner: ModelWork {
                 tokenized(operation, job, status, payload)
             }
         }
-        if let spent { for (id, job) in jobs where job.tenant == operation.tenant && job.embeds { fail(id, spent) } }
+        if isSpent {
+            for (id, job) in jobs where job.embeds && quotas.spentDevice(of: job.payer) != nil {
+                if let refusal = quotas.refusal(of: job.payer) { fail(id, refusal) }
+            }
+        }
         pump()
     }
 
-    /// Books the time of an embedding. Returns the refusal for a tenant that has used up its device time.
-    private func bill(_ operation: Operation) -> OpenAIError? {
+    /// Books the time of an embedding. Returns true when somebody's device time is used up.
+    private func bill(_ operation: Operation) -> Bool {
         let took = MonotonicTime.now.since(operation.sentAt)
         counters.update {
             $0.embeddingNanoseconds += took
             $0.histograms.step.observe(took)
         }
-        book(TenantTotals.Totals(device: took), operation.tenant, operation.meter)
-        return quotas.useDevice(took, operation.tenant).flatMap { _ in quotas.refusal(of: operation.tenant) }
+        book(TenantTotals.Totals(device: took), operation.payer.tenant, operation.meter)
+        return quotas.useDevice(took, operation.payer)
     }
 
     private func tokenized(_ operation: Operation, _ job: Job, _ status: Int32, _ payload: [UInt8]) {
@@ -328,10 +332,10 @@ final class EmbeddingRunner: ModelWork {
     /// Counts what was read, and gives back what wasn't.
     private func settle(_ job: Job) {
         guard let grant = job.grant else { return }
-        quotas.settle(grant, job.tenant, promptTokens: job.usage.promptTokens - job.tokensRead, wasRead: false)
+        quotas.settle(grant, promptTokens: job.usage.promptTokens - job.tokensRead, wasRead: false)
         counters.update { $0.promptTokens += UInt64(job.tokensRead) }
         var read = TokenUsage()
         read.promptTokens = job.tokensRead
-        book(TenantTotals.Totals(read), job.tenant, job.meter)
+        book(TenantTotals.Totals(read), job.payer.tenant, job.meter)
     }
 }

@@ -1,6 +1,5 @@
 // What is asked of a model and what comes back, as values that cross threads; InferenceService takes and gives them.
 
-package import Core
 package import Ledger
 
 /// One answer to be made.
@@ -21,6 +20,9 @@ package struct GenerationRequest: Sendable {
         self.prompt = prompt
         self.options = options
     }
+
+    /// Who pays for it: whoever the ledger says asked.
+    var payer: QuotaPayer { QuotaPayer(tenant: tenant, principal: meter?.principal) }
 }
 
 /// Tokens that an answer took.
@@ -30,7 +32,7 @@ package struct TokenUsage: Equatable, Sendable {
     package var cachedTokens = 0
     package var completionTokens = 0
     /// The quota that ended the answer at this very token.
-    package var cutBy: QuotaMeter?
+    package var cutBy: QuotaName?
     /// The stop string that ended the answer.
     package var stop: String?
 

@@ -77,7 +77,7 @@ final class LoadedModel {
 
     /// The weight of a model is that of its tenants, so that many requests weigh no more than one.
     private func weigh() {
-        turns.setWeight(Set(tenants.values).reduce(0) { $0 + quotas.policy(of: $1).weight })
+        turns.setWeight(Set(tenants.values).reduce(0) { $0 + quotas.weight(of: $1) })
     }
 
     // MARK: operations

@@ -76,14 +76,15 @@ final class ModelCatalogue {
         guard let spec = directory[name], let group = groups[spec.reference] else {
             return sink(.failed(.modelNotFound(name)))
         }
+        let entry: QuotaEntry
         do throws(OpenAIError) {
-            try quotas.enter(request.tenant)
+            entry = try quotas.enter(request.payer)
         } catch {
             return sink(.failed(error))
         }
         var sink = sink
         if let caching {
-            guard let rest = serve(request, caching, of: group.spec, sink) else { return quotas.leave(request.tenant) }
+            guard let rest = serve(request, caching, of: group.spec, sink) else { return quotas.leave(entry) }
             sink = rest
         }
         let model = group.replica(for: request)
@@ -93,7 +94,7 @@ final class ModelCatalogue {
             // The sink runs on this loop, whoever it belongs to.
             if event.isLast {
                 own.value.owners[id] = nil
-                own.value.quotas.leave(request.tenant)
+                own.value.quotas.leave(entry)
             }
             sink(event)
         }
@@ -111,7 +112,7 @@ final class ModelCatalogue {
         // With the artefact that answers: what another version said is no answer of this one.
         let artefact = spec.worker.directory
         let key = digest + artefact
-        let standing = quotas.standing(of: request.tenant)
+        let standing = quotas.standing(of: request.payer)
         guard let (events, age) = responses.find(key, caching.caching, standing: standing) else {
             counters[spec.name]?.update { $0.responseMisses += 1 }
             caching.caching.report(.miss)
@@ -127,14 +128,19 @@ final class ModelCatalogue {
         return nil
     }
 
-    func replace(_ policies: TenantPolicies) {
+    func replace(_ policies: QuotaPolicies) {
         // A tenant that the file named, and does not any more, is gone.
         let gone = quotas.replace(policies)
-        for tenant in gone { forget(tenant) }
+        for tenant in gone { forgetTexts(of: tenant) }
     }
 
-    /// Drops what is kept of a tenant's prompts and answers.
+    /// A tenant was deleted: drops what is kept of its prompts and answers, and what it took.
     func forget(_ gone: String) {
+        forgetTexts(of: gone)
+        quotas.forget(gone)
+    }
+
+    private func forgetTexts(of gone: String) {
         prefixes?.forget(gone)
         responses.keep { tenant, _ in tenant != gone }
     }

@@ -24,7 +24,7 @@ extension ModelRunner {
         let tenant = answer.request.tenant
         if !tiers.isPublished(id) {
             do throws(OpenAIError) {
-                answers[id]?.grant = try quotas.begin(tenant, promptTokens: tokens.count)
+                answers[id]?.grant = try quotas.begin(answer.request.payer, promptTokens: tokens.count)
             } catch {
                 return fail(id, error)
             }
@@ -32,7 +32,7 @@ extension ModelRunner {
         answers[id]?.tokens = tokens
         answers[id]?.usage.promptTokens = tokens.count
         var sequence = SequenceRequest(id: id, tenant: tenant, prompt: tokens, maxTokens: maxTokens)
-        sequence.weight = quotas.policy(of: tenant).weight
+        sequence.weight = quotas.weight(of: tenant)
         sequence.priority = answer.request.options.priority
         add(sequence)
     }
@@ -60,7 +60,7 @@ extension ModelRunner {
         answers[id]?.timings.queue = now.since(answer.arrived)
         started(id)
         answer.sink(
-            .started(promptTokens: answer.usage.promptTokens, standing: quotas.standing(of: answer.request.tenant)))
+            .started(promptTokens: answer.usage.promptTokens, standing: quotas.standing(of: answer.request.payer)))
     }
 
     func filled(_ start: SequenceStart, _ status: Int32) {
@@ -117,28 +117,29 @@ extension ModelRunner {
             $0.histograms.stepped(plan, nanoseconds: result.nanoseconds)
         }
         if result.nanoseconds > 0 { planner.learn(plan, nanoseconds: result.nanoseconds) }
-        let spent = bill(plan, nanoseconds: result.nanoseconds)
+        let isSpent = bill(plan, nanoseconds: result.nanoseconds)
         for (item, output) in zip(plan.items, result.outputs) { advance(item, output) }
-        for (tenant, meter) in spent {
-            for (id, answer) in answers where answer.request.tenant == tenant && answer.startedAt != nil {
-                answers[id]?.usage.cutBy = meter
-                finish(id, .length)
-            }
+        guard isSpent else { return }
+        for (id, answer) in answers where answer.startedAt != nil {
+            guard let quota = quotas.spentDevice(of: answer.request.payer) else { continue }
+            answers[id]?.usage.cutBy = quota
+            finish(id, .length)
         }
     }
 
-    /// Divides the time of a step among the tenants in it. Returns those whose device time is used up.
-    private func bill(_ plan: StepPlan, nanoseconds: UInt64) -> [(tenant: String, meter: QuotaMeter)] {
-        var shares: [String: UInt64] = [:]
+    /// Divides the time of a step among those in it. Returns true when somebody's device time is used up.
+    private func bill(_ plan: StepPlan, nanoseconds: UInt64) -> Bool {
+        var shares: [QuotaPayer: UInt64] = [:]
         for (item, share) in zip(plan.items, planner.shares(of: nanoseconds, plan)) {
             // Who left while the step ran is served all the same; that it is cannot be helped, nor charged to others.
             let owner =
-                answers[item.id].map { (tenant: $0.request.tenant, meter: $0.request.meter) } ?? departed[item.id]
-            let tenant = owner?.tenant ?? ""
-            shares[tenant, default: 0] += share
-            book(TenantTotals.Totals(device: share), tenant, owner?.meter)
+                answers[item.id].map { (payer: $0.request.payer, meter: $0.request.meter) } ?? departed[item.id]
+            let payer = owner?.payer ?? QuotaPayer(tenant: "")
+            shares[payer, default: 0] += share
+            book(TenantTotals.Totals(device: share), payer.tenant, owner?.meter)
         }
-        return shares.compactMap { tenant, share in quotas.useDevice(share, tenant).map { (tenant, $0) } }
+        // All of them, also after one that has nothing left.
+        return shares.reduce(false) { quotas.useDevice($1.value, $1.key) || $0 }
     }
 
     func isToken(_ token: Int32) -> Bool { token >= 0 && token < info.vocabulary }
@@ -174,9 +175,9 @@ extension ModelRunner {
     private func mayHaveToken(_ id: GenerationID, _ answer: Answer) -> Bool {
         guard var grant = answer.grant else { return true }
         do throws(OpenAIError) {
-            try quotas.take(&grant, answer.request.tenant)
+            try quotas.take(&grant)
         } catch {
-            answers[id]?.usage.cutBy = error.standing?.meter ?? .tokensPerMinute
+            answers[id]?.usage.cutBy = error.quota
             return false
         }
         answers[id]?.grant = grant
@@ -246,10 +247,9 @@ extension ModelRunner {
     }
 
     func settle(_ answer: Answer) {
-        if stepsOut > 0 { departed[answer.id] = (answer.request.tenant, answer.request.meter) }
+        if stepsOut > 0 { departed[answer.id] = (answer.request.payer, answer.request.meter) }
         guard let grant = answer.grant else { return }
-        quotas.settle(
-            grant, answer.request.tenant, promptTokens: answer.usage.promptTokens, wasRead: answer.startedAt != nil)
+        quotas.settle(grant, promptTokens: answer.usage.promptTokens, wasRead: answer.startedAt != nil)
     }
 
     /// Takes a request out of every queue. The drop may overtake nothing: the worker reads operations in order.

@@ -63,7 +63,7 @@ final class ModelRunner: ModelWork {
     private var countedRunning = 0
     private var countedUse = CacheUse()
     /// Requests that ended while a step with them was out: whose they were.
-    var departed: [GenerationID: (tenant: String, meter: CallMeter?)] = [:]
+    var departed: [GenerationID: (payer: QuotaPayer, meter: CallMeter?)] = [:]
 
     init(_ model: LoadedModel, prefixes: PrefixStore?) {
         self.model = model

@@ -26,6 +26,9 @@ package enum ModelRequest: Sendable {
         }
     }
 
+    /// Who pays for it: whoever the ledger says asked.
+    var payer: QuotaPayer { QuotaPayer(tenant: tenant, principal: meter?.principal) }
+
     /// The same, told to somebody what it takes.
     func metered(by meter: CallMeter?) -> ModelRequest {
         switch self {

@@ -15,7 +15,7 @@ struct AnswerChoice {
     /// The word clients read; nil: still in the making.
     var reason: String?
     /// The quota that cut it.
-    var cutBy: QuotaMeter?
+    var cutBy: QuotaName?
     /// The stop string that ended it.
     var stop: String?
 }

@@ -11,8 +11,10 @@ package struct OpenAIError: Error, Equatable, Sendable, CustomStringConvertible 
     package var message: String
     /// When trying again makes sense; goes into `Retry-After` and `retry-after-ms`.
     package var retryAfterMilliseconds: UInt64?
-    /// Of the tenant, when a quota refused it.
+    /// How the caller stands, when a quota refused it.
     package var standing: QuotaStanding?
+    /// Which quota that was.
+    package var quota: QuotaName?
 
     package init(
         status: Int, type: String, code: String? = nil, param: String? = nil, message: String,
@@ -39,6 +41,7 @@ package struct OpenAIError: Error, Equatable, Sendable, CustomStringConvertible 
         json.string(orNull: param)
         json.raw(",\"code\":")
         json.string(orNull: code)
+        QuotaName.write(&json, quota)
         json.raw("}}")
         return json.bytes
     }

@@ -97,11 +97,9 @@ package enum OpenAIWriter {
     }
 
     /// The value of `finish_reason`; and which quota cut the answer, when one did: a field of ours.
-    static func finish(_ json: inout JSONWriter, _ word: String, _ cutBy: QuotaMeter?) {
+    static func finish(_ json: inout JSONWriter, _ word: String, _ cutBy: QuotaName?) {
         json.string(word)
-        guard let meter = cutBy else { return }
-        json.raw(",\"swiftlet_quota\":")
-        json.string(meter.rawValue)
+        QuotaName.write(&json, cutBy)
     }
 
     /// The word OpenAI has for it. Nobody reads the answer of a cancelled request to its end.

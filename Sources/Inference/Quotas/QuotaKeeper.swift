@@ -1,176 +1,210 @@
 // The quotas at work: who may begin, how far an answer may go, what was used. Loop-confined, for all models of the host.
 package import Core
-internal import Glibc
+internal import Platform
 
 /// What an answer may still take without asking again.
 struct TokenGrant {
+    let payer: QuotaPayer
     fileprivate var reservation = QuotaLedger.Reservation()
     fileprivate(set) var left: Int64 = 0
     /// The prompt's own reservation, given back when it was never read.
     fileprivate var prompt = QuotaLedger.Reservation()
+
+    fileprivate init(_ payer: QuotaPayer) { self.payer = payer }
+}
+
+/// A request that was let in, and where it is counted.
+struct QuotaEntry: Sendable {
+    fileprivate let tenant: String
+    fileprivate let key: String?
+    fileprivate let isBoundByPlatform: Bool
+}
+
+/// Where what was taken is kept for the host's next life.
+package protocol QuotaStore {
+    /// Returns when rows will be found there: all, or none.
+    func write(_ rows: [QuotaRow]) throws(RuntimeError)
+    /// Forgets everything of these.
+    func forget(_ owners: Set<QuotaOwner>) throws(RuntimeError)
 }
 
 package final class QuotaKeeper {
     /// Tokens that an answer asks for at a time.
     private static let step: Int64 = 16
 
-    private let write: ([QuotaRow]) throws(RuntimeError) -> Void
+    private let store: (any QuotaStore)?
     private var ledger: QuotaLedger
-    private var policies: TenantPolicies
-    private var running: [String: Int] = [:]
+    private var policies: QuotaPolicies
+    private var running: [QuotaOwner: Int] = [:]
+    /// Gone, and forgotten when the last of their requests is over: what runs must not begin an account anew.
+    private var leaving: Set<QuotaOwner> = []
     private var entries = 0
 
     /// - Parameters:
     ///   - stored: rows that an earlier life of the host wrote.
-    ///   - write: keeps rows for the next life; returns when they will be found there.
+    ///   - store: keeps rows for the next life; nil: nothing does.
     package init(
-        policies: TenantPolicies = TenantPolicies(), stored: [QuotaRow] = [],
-        write: @escaping ([QuotaRow]) throws(RuntimeError) -> Void = { _ in }
+        policies: QuotaPolicies = QuotaPolicies(), stored: [QuotaRow] = [], store: (any QuotaStore)? = nil
     ) {
         self.policies = policies
-        self.write = write
+        self.store = store
         ledger = QuotaLedger(stored: stored)
     }
 
-    private var now: Int64 {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
-    }
+    private var now: Int64 { WallClock.milliseconds }
+
+    private func write(_ rows: [QuotaRow]) throws(RuntimeError) { try store?.write(rows) }
 
     /// Returns the tenants that had a policy of their own and have none any more.
-    func replace(_ policies: TenantPolicies) -> Set<String> {
-        defer { self.policies = policies }
-        return self.policies.names.subtracting(policies.names)
+    func replace(_ next: QuotaPolicies) -> Set<String> {
+        let old = policies
+        policies = next
+        for (principal, key) in old.keys where next.issued[principal] == nil && isRunning(.key(key.account)) {
+            // It was revoked while its answers are on their way: they end where they would have.
+            policies.keys[principal] = key
+        }
+        forget(Set(Set(old.issued.values).subtracting(next.issued.values).map(QuotaOwner.key)))
+        return old.tenants.names.subtracting(next.tenants.names)
     }
 
-    func policy(of tenant: String) -> TenantPolicy { policies.policy(of: tenant) }
+    /// A tenant was deleted: what it took is forgotten.
+    func forget(_ tenant: String) { forget([.tenant(tenant)]) }
 
-    func standing(of tenant: String) -> QuotaStanding? { ledger.standing(tenant, policy(of: tenant), now: now) }
+    private func forget(_ owners: Set<QuotaOwner>) {
+        leaving.formUnion(owners)
+        let idle = leaving.filter { !isRunning($0) }
+        guard !idle.isEmpty else { return }
+        leaving.subtract(idle)
+        policies.keys = policies.keys.filter { !idle.contains(.key($0.value.account)) }
+        ledger.forget(idle)
+        do throws(RuntimeError) {
+            try store?.forget(idle)
+        } catch {
+            Log.error("what a key or tenant that is gone took of the models is still stored", [("cause", "\(error)")])
+        }
+    }
+
+    private func isRunning(_ owner: QuotaOwner) -> Bool { running[owner] != nil }
+
+    /// Its share of the models beside others'.
+    func weight(of tenant: String) -> Double { policies.tenants.policy(of: tenant).weight }
+
+    func standing(of payer: QuotaPayer) -> QuotaStanding? { ledger.standing(policies.accounts(of: payer), now: now) }
 
     // MARK: requests
 
     /// A request came; `leave` when it is over, unless this throws.
-    func enter(_ tenant: String) throws(OpenAIError) {
-        let policy = policy(of: tenant)
-        let own = running[tenant, default: 0]
-        if let most = policy.requestsAtOnce, own >= most { throw .tooManyAtOnce(tenant, most) }
-        if let refusal = refusal(of: tenant) { throw refusal }
-        running[tenant] = own + 1
+    func enter(_ payer: QuotaPayer) throws(OpenAIError) -> QuotaEntry {
+        let accounts = policies.accounts(of: payer)
+        for account in accounts {
+            guard let most = account.quotas.requestsAtOnce else { continue }
+            if running[account.owner, default: 0] >= most { throw .tooManyAtOnce(account.owner, most) }
+        }
+        if let refusal = refusal(accounts) { throw refusal }
+        let entry = QuotaEntry(
+            tenant: payer.tenant, key: policies.key(of: payer)?.account, isBoundByPlatform: !policies.platform.isEmpty)
+        count(entry, 1)
         entries += 1
         if entries.isMultiple(of: 4096) { ledger.forgetOld(now: now) }
+        return entry
     }
 
-    func leave(_ tenant: String) {
-        guard let own = running[tenant] else { return }
-        running[tenant] = own == 1 ? nil : own - 1
+    func leave(_ entry: QuotaEntry) {
+        count(entry, -1)
+        if !leaving.isEmpty { forget([]) }
+    }
+
+    private func count(_ entry: QuotaEntry, _ change: Int) {
+        count(.tenant(entry.tenant), change)
+        if let key = entry.key { count(.key(key), change) }
+        if entry.isBoundByPlatform { count(.platform, change) }
+    }
+
+    private func count(_ owner: QuotaOwner, _ change: Int) {
+        let sum = running[owner, default: 0] + change
+        running[owner] = sum == 0 ? nil : sum
     }
 
     // MARK: tokens
 
     /// Reserves a prompt and the first token behind it.
-    func begin(_ tenant: String, promptTokens: Int) throws(OpenAIError) -> TokenGrant {
-        var grant = TokenGrant()
-        grant.prompt = try reserve(Int64(promptTokens), least: Int64(promptTokens), tenant)
+    func begin(_ payer: QuotaPayer, promptTokens: Int) throws(OpenAIError) -> TokenGrant {
+        var grant = try begin(payer, textTokens: promptTokens)
         do throws(OpenAIError) {
-            try extend(&grant, tenant)
+            try extend(&grant)
         } catch {
-            ledger.giveBack(Int64(promptTokens), of: grant.prompt, for: tenant)
+            ledger.giveBack(Int64(promptTokens), of: grant.prompt)
             throw error
         }
         return grant
     }
 
     /// Reserves texts that get no answer; what is not read of them is given back by `settle`.
-    func begin(_ tenant: String, textTokens: Int) throws(OpenAIError) -> TokenGrant {
-        var grant = TokenGrant()
-        grant.prompt = try reserve(Int64(textTokens), least: Int64(textTokens), tenant)
+    func begin(_ payer: QuotaPayer, textTokens: Int) throws(OpenAIError) -> TokenGrant {
+        var grant = TokenGrant(payer)
+        let accounts = policies.accounts(of: payer)
+        grant.prompt = try reserve(Int64(textTokens), least: Int64(textTokens), accounts)
         return grant
     }
 
-    /// What keeps a tenant from going on, when something does.
-    func refusal(of tenant: String) -> OpenAIError? {
-        ledger.exhausted(tenant, policy(of: tenant), now: now).map { .quota($0, standing(of: tenant)) }
+    /// What keeps somebody from going on, when something does.
+    func refusal(of payer: QuotaPayer) -> OpenAIError? { refusal(policies.accounts(of: payer)) }
+
+    private func refusal(_ accounts: [QuotaAccount]) -> OpenAIError? {
+        ledger.exhausted(accounts, now: now).map { .quota($0, ledger.standing(accounts, now: now)) }
     }
 
-    /// Takes one token of an answer. False: the quota ends here.
-    func take(_ grant: inout TokenGrant, _ tenant: String) throws(OpenAIError) {
-        if grant.left == 0 { try extend(&grant, tenant) }
+    /// Takes one token of an answer. Throws where a quota ends.
+    func take(_ grant: inout TokenGrant) throws(OpenAIError) {
+        if grant.left == 0 { try extend(&grant) }
         grant.left -= 1
     }
 
-    private func extend(_ grant: inout TokenGrant, _ tenant: String) throws(OpenAIError) {
+    private func extend(_ grant: inout TokenGrant) throws(OpenAIError) {
+        let accounts = policies.accounts(of: grant.payer)
         // Near the end one at a time, so that no answer stops for what others hold and may not need.
-        let left = standing(of: tenant)?.remaining ?? .max
-        let wanted = max(1, min(Self.step, left / Int64(4 * max(1, running[tenant, default: 1]))))
-        grant.reservation = try reserve(wanted, least: 1, tenant)
+        var wanted = Self.step
+        for account in accounts {
+            guard let left = ledger.remaining([account], now: now) else { continue }
+            wanted = min(wanted, left / Int64(4 * max(1, running[account.owner, default: 1])))
+        }
+        grant.reservation = try reserve(max(1, wanted), least: 1, accounts)
         grant.left = grant.reservation.count
     }
 
-    private func reserve(_ wanted: Int64, least: Int64, _ tenant: String) throws(OpenAIError)
+    private func reserve(_ wanted: Int64, least: Int64, _ accounts: [QuotaAccount]) throws(OpenAIError)
         -> QuotaLedger.Reservation
     {
         do throws(QuotaFailure) {
-            return try ledger.reserve(
-                wanted, least: least, for: tenant, policy(of: tenant), now: now, store: write)
+            return try ledger.reserve(wanted, least: least, from: accounts, now: now, store: write)
         } catch {
             switch error {
-            case .refused(let refusal): throw .quota(refusal, standing(of: tenant))
+            case .refused(let refusal): throw .quota(refusal, ledger.standing(accounts, now: now))
             case .notStored(let cause): throw .quotaNotStored(cause)
             }
         }
     }
 
     /// An answer is over.
-    func settle(_ grant: TokenGrant, _ tenant: String, promptTokens: Int, wasRead: Bool) {
-        ledger.giveBack(grant.left, of: grant.reservation, for: tenant)
-        if !wasRead { ledger.giveBack(Int64(promptTokens), of: grant.prompt, for: tenant) }
+    func settle(_ grant: TokenGrant, promptTokens: Int, wasRead: Bool) {
+        ledger.giveBack(grant.left, of: grant.reservation)
+        if !wasRead { ledger.giveBack(Int64(promptTokens), of: grant.prompt) }
     }
 
-    /// Books device time. Returns the meter of which nothing is left.
-    func useDevice(_ nanoseconds: UInt64, _ tenant: String) -> QuotaMeter? {
-        let policy = policy(of: tenant)
+    // MARK: device time
+
+    /// Books device time. Returns true when somebody's is used up now.
+    func useDevice(_ nanoseconds: UInt64, _ payer: QuotaPayer) -> Bool {
         // What can't be written is still booked in memory at the next success; the device was used either way.
-        return
-            (try? ledger.useDevice(
-                Int64(clamping: nanoseconds), for: tenant, policy, now: now, store: write)) ?? nil
-    }
-}
-
-extension OpenAIError {
-    static func tooManyAtOnce(_ tenant: String, _ most: Int) -> OpenAIError {
-        OpenAIError(
-            status: 429, type: "rate_limit_error", code: "rate_limit_exceeded",
-            message:
-                "quota requests_at_once: \(most) requests of \(tenant) run or wait already; send again when one ends",
-            retryAfterMilliseconds: 1000)
+        let refusal = try? ledger.useDevice(
+            Int64(clamping: nanoseconds), from: policies.accounts(of: payer), now: now, store: write)
+        return (refusal ?? nil) != nil
     }
 
-    static func quota(_ refusal: QuotaRefusal, _ standing: QuotaStanding?) -> OpenAIError {
-        let limit =
-            refusal.meter.countsTokens
-            ? "\(refusal.limit) tokens" : "\(Double(refusal.limit) / 1e9) seconds of the device"
-        guard let wait = refusal.waitMilliseconds else {
-            var error = OpenAIError(
-                status: 429, type: "insufficient_quota", code: "insufficient_quota",
-                message: "quota \(refusal.meter.rawValue): \(limit) are used up, or too few are left for this prompt; "
-                    + "ask the platform for more")
-            error.standing = standing
-            return error
+    /// The quota of device time that ends what somebody has running, when one does.
+    func spentDevice(of payer: QuotaPayer) -> QuotaName? {
+        ledger.exhausted(policies.accounts(of: payer), now: now, where: { !$0.countsTokens }).map {
+            QuotaName($0.meter, $0.level)
         }
-        var error = OpenAIError(
-            status: 429, type: "rate_limit_error", code: "rate_limit_exceeded",
-            message: "quota \(refusal.meter.rawValue): \(limit) are used up, or too few are left for this prompt; "
-                + "the next window begins in \((wait + 999) / 1000) s",
-            retryAfterMilliseconds: UInt64(wait))
-        error.standing = standing
-        return error
-    }
-
-    static func quotaNotStored(_ cause: RuntimeError) -> OpenAIError {
-        OpenAIError(
-            status: 503, type: "server_error", code: "quota_unavailable",
-            message: "quota ledger: \(cause.step): \(cause.cause); no quota is given that can't be written down",
-            retryAfterMilliseconds: 1000)
     }
 }

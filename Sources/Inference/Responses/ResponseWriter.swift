@@ -6,7 +6,7 @@ package enum ResponseWriter {
         case inProgress
         case completed
         /// `max_output_tokens` or a quota cut it.
-        case incomplete(QuotaMeter?)
+        case incomplete(QuotaName?)
         case failed(OpenAIError)
 
         var word: StaticString {
@@ -18,7 +18,7 @@ package enum ResponseWriter {
             }
         }
 
-        init(_ reason: FinishReason, isCall: Bool, cutBy: QuotaMeter?) {
+        init(_ reason: FinishReason, isCall: Bool, cutBy: QuotaName?) {
             self = reason == .length && !isCall ? .incomplete(cutBy) : .completed
         }
     }
@@ -104,10 +104,7 @@ package enum ResponseWriter {
     private static func details(_ json: inout JSONWriter, _ status: Status) {
         guard case .incomplete(let cutBy) = status else { return json.raw("null") }
         json.raw("{\"reason\":\"max_output_tokens\"")
-        if let cutBy {
-            json.raw(",\"swiftlet_quota\":")
-            json.string(cutBy.rawValue)
-        }
+        QuotaName.write(&json, cutBy)
         json.raw("}")
     }
 

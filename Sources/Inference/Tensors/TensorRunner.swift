@@ -10,7 +10,7 @@ internal import Workers
 /// The work of a model that infers. One run is with the worker at a time.
 final class TensorRunner: ModelWork {
     private struct Answer {
-        let tenant: String
+        let payer: QuotaPayer
         let sink: GenerationSink
         let meter: CallMeter?
         let arrived: MonotonicTime
@@ -31,7 +31,7 @@ final class TensorRunner: ModelWork {
     /// A request in a run, and its rows there: they are in the outputs also when it was cancelled meanwhile.
     private struct Part {
         let id: GenerationID
-        let tenant: String
+        let payer: QuotaPayer
         let meter: CallMeter?
         let rows: Int
     }
@@ -62,6 +62,7 @@ final class TensorRunner: ModelWork {
     // MARK: requests
 
     func submit(_ id: GenerationID, _ request: ModelRequest, loadNanoseconds: UInt64, sink: @escaping GenerationSink) {
+        let payer = request.payer
         guard case .inference(let request) = request else {
             counters.update { $0.refused += 1 }
             sink(
@@ -70,7 +71,7 @@ final class TensorRunner: ModelWork {
             return ended(id)
         }
         answers[id] = Answer(
-            tenant: request.tenant, sink: sink, meter: request.meter, arrived: .now, load: loadNanoseconds)
+            payer: payer, sink: sink, meter: request.meter, arrived: .now, load: loadNanoseconds)
         guard let signature else { return early.append((id, request.work)) }
         begin(id, request.work, signature)
         pump()
@@ -94,7 +95,7 @@ final class TensorRunner: ModelWork {
             answers[id]?.rows = signature.joinsRows && isRows ? rows : 1
             batcher.add(
                 TensorBatcher.Entry(
-                    id: id, tenant: answer.tenant, rows: rows, bytes: bytes,
+                    id: id, tenant: answer.payer.tenant, rows: rows, bytes: bytes,
                     key: joins && spec.batching.maxRows > 1 ? ordered.map { Array($0.shape.dropFirst()) } : nil,
                     arrived: answer.arrived))
         } catch {
@@ -162,9 +163,8 @@ final class TensorRunner: ModelWork {
             answers[id]?.queue = now.since(arrived)
         }
         let payload = TensorPayload.infer(Self.join(batch))
-        let parts = ids.map {
-            Part(
-                id: $0, tenant: answers[$0]?.tenant ?? "", meter: answers[$0]?.meter, rows: answers[$0]?.rows ?? 0)
+        let parts = ids.compactMap { id in
+            answers[id].map { Part(id: id, payer: $0.payer, meter: $0.meter, rows: $0.rows) }
         }
         let took = MonotonicTime.now.since(now)
         counters.update {
@@ -253,8 +253,8 @@ final class TensorRunner: ModelWork {
             let isLast = index == parts.count - 1
             let share = isLast ? left : min(left, nanoseconds / UInt64(max(1, rows)) * UInt64(part.rows))
             left -= share
-            book(TenantTotals.Totals(device: share), part.tenant, part.meter)
-            _ = quotas.useDevice(share, part.tenant)
+            book(TenantTotals.Totals(device: share), part.payer.tenant, part.meter)
+            _ = quotas.useDevice(share, part.payer)
         }
     }
 
