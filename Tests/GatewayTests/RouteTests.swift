@@ -34,7 +34,8 @@ private let matrix: [Route: Set<Role>] = [
     .listTenantAudit: platformRoles.union([.tenantAdmin]),
     .listTenants: platformRoles, .listPlatformKeys: platformRoles,
     .setAlias: operators, .removeAlias: operators, .changeTenant: operators,
-    .createTenant: admins, .deleteTenant: admins, .createPlatformKey: admins, .rotatePlatformKey: admins,
+    .createTenant: admins, .deleteTenant: admins, .importTenant: admins, .exportTenant: tenantManagers,
+    .createPlatformKey: admins, .rotatePlatformKey: admins,
     .revokePlatformKey: admins,
 ]
 
