@@ -96,6 +96,7 @@ let package = Package(
         room("Scheduler", ["Workers", "Platform", "Core", "SwiftletWire"]),
         room(
             "Inference", ["Workers", "Ledger", "Platform", "Core", "SwiftletWire", "SwiftletABI", "CSimdJSON", "CSeal"]),
+        room("Transfer", ["PluginHost", "Signing", "Core"]),
         room("Backup", ["Audit", "Registry", "Storage", "Platform", "Core", "CLinux"]),
         room(
             "Gateway",
@@ -106,6 +107,7 @@ let package = Package(
                 "Ledger",
                 "Vault",
                 "Signing",
+                "Transfer",
                 "Limits",
                 "Platform", "Core", "CSimdJSON",
             ]),
@@ -145,6 +147,7 @@ let package = Package(
         tests("Ledger", ["Ledger", "Storage", "Core", "Platform", "TestSupport"]),
         tests("Audit", ["Audit", "Core", "Platform", "TestSupport"]),
         tests("Backup", ["Backup", "Core", "Platform", "TestSupport"]),
+        tests("Transfer", ["Transfer", "PluginHost", "Signing", "Core", "TestSupport"]),
         tests("Registry", ["Registry", "Storage", "Core", "TestSupport"]),
         tests("Limits", ["Limits", "Core", "TestSupport"]),
         tests("Vault", ["Vault", "Storage", "Core", "TestSupport"]),
@@ -170,7 +173,8 @@ if let fuzzer {
         .executableTarget(
             name: "swiftlet-fuzz",
             dependencies: [
-                "CFuzzer", "Scheduler", "Inference", "PluginHost", "Signing", "Workers", "HTTP", "Identity", "Platform",
+                "CFuzzer", "Scheduler", "Inference", "PluginHost", "Signing", "Transfer", "Workers", "HTTP", "Identity",
+                "Platform",
                 "Core",
                 "SwiftletWire",
                 "CLinux",

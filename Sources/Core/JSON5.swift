@@ -4,11 +4,13 @@ package enum JSON5 {
     package static let largest = 64 << 10
     package static let deepest = 16
 
-    /// - Parameter step: opens the error, e.g. "manifest swiftlet.json5".
-    package static func decode(_ bytes: [UInt8], step: String) throws(RuntimeError) -> JSONValue {
-        guard bytes.count <= largest else {
+    /// - Parameters:
+    ///   - step: opens the error, e.g. "manifest swiftlet.json5".
+    ///   - most: how many bytes it may have.
+    package static func decode(_ bytes: [UInt8], step: String, most: Int = largest) throws(RuntimeError) -> JSONValue {
+        guard bytes.count <= most else {
             throw RuntimeError(
-                .manifestInvalid, step: step, cause: "the text has \(bytes.count) bytes, the limit is \(largest)",
+                .manifestInvalid, step: step, cause: "the text has \(bytes.count) bytes, the limit is \(most)",
                 next: "shorten it; data belongs into files beside it")
         }
         guard let text = String(validating: bytes, as: UTF8.self) else {

@@ -68,6 +68,8 @@ extension Gateway {
         case .showTenant: showTenant(exchange, tenant, requestID: requestID)
         case .changeTenant: changeTenant(exchange, tenant, requestID: requestID)
         case .deleteTenant: deleteTenant(exchange, tenant, requestID: requestID)
+        case .exportTenant: exportTenant(exchange, match, requestID: requestID)
+        case .importTenant: importTenant(exchange, match, requestID: requestID)
         case .listKeys, .listPlatformKeys: listKeys(exchange, of: match.tenant, requestID: requestID)
         case .createKey, .createPlatformKey: createKey(exchange, for: match.tenant, requestID: requestID)
         case .changeKey, .changePlatformKey:

@@ -76,7 +76,10 @@ extension AuditEvent {
             }
             // A tenant that is made is named in the body only.
             var tenant: String?
-            if act == Route.createTenant.act, case .string(let name)? = members["name"] { tenant = name }
+            if [Route.createTenant.act, Route.importTenant.act].contains(act), case .string(let name)? = members["name"]
+            {
+                tenant = name
+            }
             return answered(status, tenant: tenant, detail: words.joined(separator: " "))
         }
     }
@@ -84,7 +87,7 @@ extension AuditEvent {
 
 extension Result where Success == AuditPoint, Failure == RuntimeError {
     /// What the caller is told: what came of the act, once that is written down.
-    func audited(_ result: Result<JSONValue, RuntimeError>) -> Result<JSONValue, RuntimeError> {
+    func audited<Value>(_ result: Result<Value, RuntimeError>) -> Result<Value, RuntimeError> {
         guard case .failure(let error) = self, case .success = result else { return result }
         return .failure(
             RuntimeError(

@@ -79,6 +79,8 @@ extension Gateway {
     private static func publish(_ path: String, tenant: String, name: String?, _ shared: GatewayShared)
         throws(RuntimeError) -> Admission
     {
+        // It may have changed while the archive came, or waited behind others.
+        guard shared.registry.snapshot.isServed(tenant) else { throw isSuspended(tenant) }
         let probe = PluginProbe(host: shared.host)
         let inUse = shared.registry.snapshot.digests[tenant] ?? []
         let admission = try PluginAdmission(store: shared.store).admit(
@@ -126,7 +128,7 @@ extension Gateway {
         throw Self.noRoom(length, tenant, room, shared)
     }
 
-    private static func noRoom(
+    static func noRoom(
         _ bytes: UInt64, _ tenant: String, _ room: (level: LimitLevel, most: UInt64, left: UInt64),
         _ shared: GatewayShared
     ) -> RuntimeError {
@@ -154,7 +156,7 @@ extension Gateway {
             next: "deploy less: data may come with a request, or lie in a model")
     }
 
-    private static func storageError(_ step: String, _ cause: String) -> RuntimeError {
+    static func storageError(_ step: String, _ cause: String) -> RuntimeError {
         RuntimeError(
             .insufficientStorage, step: step, cause: cause,
             next: "free space in the state directory, or choose another with --state")
@@ -162,7 +164,7 @@ extension Gateway {
 }
 
 /// A file that an upload goes to.
-private final class Upload {
+final class Upload {
     let path: String
     private(set) var failure: String?
     private let file: FileDescriptor

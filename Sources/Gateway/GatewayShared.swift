@@ -40,6 +40,8 @@ package final class GatewayShared: Sendable {
     /// Opens sealed files, because nobody who waits for that must wait for a deployment.
     package let files: BackgroundQueue
     package let requestIDs = RequestIDs()
+    /// Tenants that are being exported now.
+    let exports = ExportSlots()
     private let counters = Mutex(GatewayCounters())
     private let draining = Atomic<Bool>(false)
 

@@ -17,7 +17,7 @@ enum Route: String, CaseIterable {
         rotateDataKey
     // The platform's
     case metrics, listWorkers, describeHost, listModels, setAlias, removeAlias
-    case listTenants, createTenant, changeTenant, deleteTenant
+    case listTenants, createTenant, changeTenant, deleteTenant, exportTenant, importTenant
     case listAudit, showAuditHead, verifyAudit, listTenantAudit
     case listPlatformKeys, createPlatformKey, changePlatformKey, rotatePlatformKey, revokePlatformKey
     case listPlatformTrustedKeys, trustPlatformKey, distrustPlatformKey
@@ -50,7 +50,7 @@ extension Route {
         case .listTenantAudit: .permission(.readAudit)
         case .listAudit, .showAuditHead, .verifyAudit: .permission(.readPlatform)
         case .deploy, .deployNamed, .removeFunction: .permission(.deploy)
-        case .createKey, .changeKey, .rotateKey, .revokeKey: .permission(.manageTenant)
+        case .createKey, .changeKey, .rotateKey, .revokeKey, .exportTenant: .permission(.manageTenant)
         case .listTrustedKeys, .readBillOfMaterials: .permission(.read)
         case .trustKey, .distrustKey, .setUnsigned: .permission(.manageTenant)
         case .listPlatformTrustedKeys: .permission(.readPlatform)
@@ -58,7 +58,7 @@ extension Route {
         case .metrics, .listWorkers, .describeHost, .listModels, .listTenants, .listPlatformKeys:
             .permission(.readPlatform)
         case .setAlias, .removeAlias, .changeTenant: .permission(.operate)
-        case .createTenant, .deleteTenant, .createPlatformKey, .changePlatformKey, .rotatePlatformKey,
+        case .createTenant, .deleteTenant, .importTenant, .createPlatformKey, .changePlatformKey, .rotatePlatformKey,
             .revokePlatformKey:
             .permission(.administer)
         }
@@ -113,6 +113,8 @@ extension Route {
         case .showTenant: ("GET", "/admin/v1/tenants/{tenant}")
         case .changeTenant: ("PATCH", "/admin/v1/tenants/{tenant}")
         case .deleteTenant: ("DELETE", "/admin/v1/tenants/{tenant}")
+        case .exportTenant: ("GET", "/admin/v1/tenants/{tenant}/export")
+        case .importTenant: ("POST", "/admin/v1/tenants/import")
         case .listKeys: ("GET", "/admin/v1/tenants/{tenant}/keys")
         case .createKey: ("POST", "/admin/v1/tenants/{tenant}/keys")
         case .changeKey: ("PATCH", "/admin/v1/tenants/{tenant}/keys/{key}")
@@ -145,8 +147,8 @@ extension Route {
         }
     }
 
-    /// True for what changes something of the host's: the audit has each one.
-    var isAct: Bool { isAdmin && shape.method != "GET" }
+    /// True for what changes something of the host's, or takes all of a tenant's away: the audit has each one.
+    var isAct: Bool { isAdmin && shape.method != "GET" || self == .exportTenant }
 
     var isAdmin: Bool { shape.path.hasPrefix("/admin/") }
 }

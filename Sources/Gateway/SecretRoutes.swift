@@ -83,7 +83,7 @@ extension Gateway {
 extension GatewayShared {
     /// Whoever isn't there, or is being deleted, must not get keys that nobody deletes.
     fileprivate func requireTenant(_ name: String) throws(RuntimeError) {
-        guard let tenant = registry.snapshot.tenants[name], tenant.state != .deleting else {
+        guard let tenant = registry.snapshot.tenants[name], tenant.state == .active || tenant.state == .suspended else {
             throw Registry.noTenant(name)
         }
     }

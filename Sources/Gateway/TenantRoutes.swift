@@ -123,11 +123,23 @@ extension Gateway {
         _ exchange: HTTPExchange, _ requestID: String, status: Int = 200,
         _ work: @escaping @Sendable (GatewayShared) throws(RuntimeError) -> JSONValue
     ) {
+        perform(exchange, requestID, status: status, work, told: { $0 }) { gateway, exchange, value in
+            gateway.answer(exchange, value, requestID, status: status)
+        }
+    }
+
+    /// The same for an act whose answer is no JSON: `told` is what the audit log may know of it.
+    func perform<Value: Sendable>(
+        _ exchange: HTTPExchange, _ requestID: String, status: Int,
+        _ work: @escaping @Sendable (GatewayShared) throws(RuntimeError) -> Value,
+        told: @escaping @Sendable (Value) -> JSONValue,
+        answer: @escaping @Sendable (Gateway, HTTPExchange, Value) -> Void
+    ) {
         let own = LoopBound((self, exchange), on: loop)
         let remote = loop.remote
         let act = act(exchange)
         shared.background.run { [shared] in
-            let result: Result<JSONValue, RuntimeError>
+            let result: Result<Value, RuntimeError>
             do throws(RuntimeError) {
                 if let refusal = shared.audit.refusal { throw refusal }
                 result = .success(try work(shared))
@@ -135,11 +147,11 @@ extension Gateway {
                 result = .failure(error)
             }
             // Nobody is answered before the act is on disk.
-            shared.audit.record(act.answered(result, status: status)) { written in
+            shared.audit.record(act.answered(result.map(told), status: status)) { written in
                 remote.submit { _ in
                     let (gateway, exchange) = own.value
                     switch written.audited(result) {
-                    case .success(let value): gateway.answer(exchange, value, requestID, status: status)
+                    case .success(let value): answer(gateway, exchange, value)
                     case .failure(let error): gateway.answer(exchange, error, requestID: requestID)
                     }
                 }
@@ -179,7 +191,11 @@ extension GatewayShared {
 
     /// Goes on with what a restart interrupted. Blocks.
     package func finishDeletions() {
-        for tenant in registry.snapshot.tenants.values where tenant.state == .deleting {
+        for tenant in registry.snapshot.tenants.values where tenant.state == .deleting || tenant.state == .importing {
+            guard tenant.state == .deleting else {
+                abandonImport(tenant.name, "the host ended in the middle of it")
+                continue
+            }
             do throws(RuntimeError) {
                 _ = try deleteTenant(tenant.name)
                 audit.record(

@@ -119,6 +119,24 @@ package struct ArtefactStore: Sendable {
         return Self.read("\(root(of: deployment.tenant))/\(deployment.digest)/\(name)", most: most)
     }
 
+    /// The bytes of one file of a deployment, when they are those that were deployed; makes no plain copy of the others. Blocks.
+    package func contents(of file: ArtefactFile, in deployment: Deployment) throws(RuntimeError) -> [UInt8] {
+        let path = "\(root(of: deployment.tenant))/\(deployment.digest)/\(file.name)"
+        let found =
+            try sealing(deployment.tenant)?.contents(of: file.name, in: deployment)
+            ?? Self.read(path, most: Int(file.stamp.bytes))
+        let bytes = found ?? []
+        var digest = Digest()
+        unsafe digest.add(bytes.span.bytes)
+        guard found != nil, bytes.count == file.stamp.bytes, digest.finish() == file.sha256 else {
+            throw RuntimeError(
+                .internalError, step: "read \(file.name) of \(deployment.key)",
+                cause: "it is missing, or not what was deployed",
+                next: "deploy it again, or restore the state directory from a backup")
+        }
+        return bytes
+    }
+
     static func read(_ path: String, most: Int) -> [UInt8]? {
         guard let file = try? FileDescriptor.open(path, flags: O_RDONLY | O_NOFOLLOW) else { return nil }
         var info = stat()

@@ -156,6 +156,14 @@ package final class SealedArtefacts: Sendable {
         }
     }
 
+    /// One file of a deployment, opened beside its plain copy, if there is one.
+    func contents(of name: String, in deployment: Deployment) throws(RuntimeError) -> [UInt8] {
+        let (tenant, digest) = (deployment.tenant, deployment.digest)
+        return try exclusively { () throws(RuntimeError) in
+            try open(try read("\(sealedRoot(of: tenant))/\(digest)/\(name)"), (tenant, digest, name)).copy
+        }
+    }
+
     // MARK: going
 
     func remove(tenant: String, digest: String) {

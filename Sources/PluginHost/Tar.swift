@@ -3,13 +3,9 @@ package import Core
 internal import Glibc
 internal import Platform
 
-private let blockSize = 512
+private let blockSize = TarHeader.blockSize
 
 package enum TarWriter {
-    /// The name field holds 99 bytes and an end, the size field 11 octal digits.
-    private static let longestName = 99
-    private static let largestFile = (8 << 30) - 1
-
     /// Writes files under their plain names.
     package static func write(_ files: [(name: String, path: String)], to archive: String) throws(RuntimeError) {
         do {
@@ -20,11 +16,11 @@ package enum TarWriter {
                 try libc("fstat(\(file.path))") { unsafe fstat(input.raw, &info) }
                 let size = Int(info.st_size)
                 try check(file.name, size: size, archive: archive)
-                try writeAll(output.raw, header(file.name, size: size))
+                try writeAll(output.raw, TarHeader.bytes(file.name, size: size))
                 try copy(input.raw, to: output.raw, size: size)
-                try writeAll(output.raw, [UInt8](repeating: 0, count: (blockSize - size % blockSize) % blockSize))
+                try writeAll(output.raw, [UInt8](repeating: 0, count: TarHeader.padding(UInt64(size))))
             }
-            try writeAll(output.raw, [UInt8](repeating: 0, count: 2 * blockSize))
+            try writeAll(output.raw, TarHeader.end)
         } catch let error as RuntimeError {
             throw error
         } catch {
@@ -35,36 +31,12 @@ package enum TarWriter {
     }
 
     private static func check(_ name: String, size: Int, archive: String) throws(RuntimeError) {
-        guard name.utf8.count <= longestName, size <= largestFile else {
+        guard name.utf8.count <= TarHeader.longestName, size <= TarHeader.largestFile else {
             throw RuntimeError(
                 .badRequest, step: "pack \(archive)",
-                cause: "\(Names.quoted(name)) has a name over \(longestName) bytes, or 8 GiB or more in it",
+                cause: "\(Names.quoted(name)) has a name over \(TarHeader.longestName) bytes, or 8 GiB or more in it",
                 next: "give it a shorter name, or make it smaller")
         }
-    }
-
-    private static func header(_ name: String, size: Int) -> [UInt8] {
-        var block = [UInt8](repeating: 0, count: blockSize)
-        func put(_ text: String, at offset: Int) {
-            for (index, byte) in text.utf8.enumerated() { block[offset + index] = byte }
-        }
-        func octal(_ value: Int, width: Int) -> String {
-            let digits = String(value, radix: 8)
-            return String(repeating: "0", count: width - digits.count) + digits
-        }
-        put(name, at: 0)
-        put("0000644", at: 100)
-        put("0000000", at: 108)
-        put("0000000", at: 116)
-        put(octal(size, width: 11), at: 124)
-        put("00000000000", at: 136)
-        put("        ", at: 148)
-        put("0", at: 156)
-        put("ustar", at: 257)
-        put("00", at: 263)
-        put(octal(block.reduce(0) { $0 + Int($1) }, width: 6), at: 148)
-        block[154] = 0
-        return block
     }
 }
 
@@ -99,7 +71,7 @@ package enum TarReader {
                     try checkEnd(input.raw)
                     return entries
                 }
-                let (name, size) = try check(block)
+                let (name, size) = try TarHeader.read(block)
                 total += size
                 guard entries.count < bounds.files else { throw refusal("it holds more than \(bounds.files) files") }
                 guard total <= bounds.bytes else { throw refusal("it holds more than \(bounds.bytes) bytes") }
@@ -120,24 +92,6 @@ package enum TarReader {
         }
     }
 
-    private static func check(_ block: [UInt8]) throws(RuntimeError) -> (String, UInt64) {
-        guard Array(block[257..<262]) == Array("ustar".utf8) else { throw refusal("it is no ustar archive") }
-        guard let sum = octal(block[148..<156]), sum == checksum(block) else {
-            throw refusal("a checksum in it is wrong")
-        }
-        let name = String(decoding: block[0..<100].prefix { $0 != 0 }, as: UTF8.self)
-        guard block[156] == UInt8(ascii: "0") || block[156] == 0 else { throw refusal("\(name) is no regular file") }
-        guard Names.isFileName(name), name.utf8.count < 100, block[345] == 0 else {
-            throw refusal("the name \"\(name)\" is not plain")
-        }
-        guard let size = octal(block[124..<136]) else { throw refusal("the size of \(name) can't be read") }
-        // What a reader of another dialect would take for a longer name, a folder or a map of holes.
-        guard block[name.utf8.count..<100].allSatisfy({ $0 == 0 }), block[345...].allSatisfy({ $0 == 0 }) else {
-            throw refusal("the header of \(name) says more than a plain name")
-        }
-        return (name, size)
-    }
-
     /// Nothing but zeros may follow, and no more of them than programs write to fill a tape's record.
     private static func checkEnd(_ input: CInt) throws {
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
@@ -152,19 +106,6 @@ package enum TarReader {
                 throw refusal("something follows its end")
             }
         }
-    }
-
-    private static func checksum(_ block: [UInt8]) -> UInt64 {
-        block.indices.reduce(0) { $0 + ((148..<156).contains($1) ? 32 : UInt64(block[$1])) }
-    }
-
-    private static func octal(_ field: ArraySlice<UInt8>) -> UInt64? {
-        let digits = field.prefix { $0 != 0 && $0 != 0x20 }
-        // A sign is no digit, though UInt64 would take it.
-        guard let first = digits.first, first >= UInt8(ascii: "0"),
-            field.dropFirst(digits.count).allSatisfy({ $0 == 0 || $0 == 0x20 })
-        else { return nil }
-        return UInt64(String(decoding: digits, as: UTF8.self), radix: 8)
     }
 
     private static func extract(_ input: CInt, name: String, size: UInt64, _ directory: String) throws -> Entry {
@@ -183,7 +124,7 @@ package enum TarReader {
             rest -= UInt64(count)
         }
         try libc("fsync(\(name))") { fsync(output.raw) }
-        var padding = Int((UInt64(blockSize) - size % UInt64(blockSize)) % UInt64(blockSize))
+        var padding = TarHeader.padding(size)
         while padding > 0 {
             let count = try libc("read") {
                 unsafe buffer.withUnsafeMutableBytes { unsafe read(input, $0.baseAddress, padding) }
@@ -209,9 +150,7 @@ package enum TarReader {
         return block
     }
 
-    private static func refusal(_ cause: String) -> RuntimeError {
-        RuntimeError(.pluginInvalid, step: "unpack the artefact", cause: cause, next: "send it with `swiftlet deploy`")
-    }
+    private static func refusal(_ cause: String) -> RuntimeError { TarHeader.refusal(cause) }
 }
 
 private func copy(_ input: CInt, to output: CInt, size: Int) throws {

@@ -60,8 +60,6 @@ package final class Registry: Sendable {
 
     /// Makes a deployment the current one of its name. The versions before it stay in the history.
     package func publish(_ d: Deployment) throws(RuntimeError) {
-        let manifest = d.manifest.canonicalJSON
-        let files = d.files.json
         // The platform may deploy for whom it likes: that makes a tenant.
         let isNew = d.kind == .handler && snapshot.tenants[d.tenant] == nil
         let tenant = Tenant(name: d.tenant, createdAt: d.createdAt)
@@ -74,10 +72,19 @@ package final class Registry: Sendable {
             try database.run(
                 "UPDATE deployment SET current=0 WHERE tenant=?1 AND name=?2 AND kind=?3",
                 [d.tenant, d.name, d.kind.rawValue])
-            try database.run(
-                "INSERT OR REPLACE INTO deployment VALUES (?1,?2,?3,?4,?5,CAST(?6 AS INTEGER),1,?7,?8)",
-                [d.tenant, d.name, d.kind.rawValue, d.digest, manifest, String(d.createdAt), files, d.signer ?? ""])
+            try Self.write(d, database)
         }
+    }
+
+    /// As the current one of its name.
+    static func write(_ d: Deployment, _ database: Database) throws(RuntimeError) {
+        try database.run(
+            "INSERT OR REPLACE INTO deployment VALUES (?1,?2,?3,?4,?5,CAST(?6 AS INTEGER),1,?7,?8)",
+            [
+                d.tenant, d.name, d.kind.rawValue, d.digest, d.manifest.canonicalJSON, String(d.createdAt),
+                d.files.json,
+                d.signer ?? "",
+            ])
     }
 
     /// Replaces what is known of the files of every deployment with this content.

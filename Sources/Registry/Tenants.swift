@@ -16,10 +16,14 @@ extension Registry {
     /// Changes a tenant that exists. Returns it as it is now.
     package func changeTenant(_ name: String, _ change: (inout Tenant) -> Void) throws(RuntimeError) -> Tenant {
         guard var tenant = snapshot.tenants[name] else { throw Self.noTenant(name) }
-        guard tenant.state != .deleting else {
+        let step = "change the tenant \(name)"
+        switch tenant.state {
+        case .active, .suspended: break
+        case .deleting:
+            throw RuntimeError(.conflict, step: step, cause: "it is being deleted", next: "wait, then create it")
+        case .importing:
             throw RuntimeError(
-                .conflict, step: "change the tenant \(name)", cause: "it is being deleted", next: "wait, then create it"
-            )
+                .conflict, step: step, cause: "it is being imported", next: "wait for the import, or end it")
         }
         change(&tenant)
         try store(tenant)
@@ -120,7 +124,7 @@ extension Registry {
         return key
     }
 
-    private static func write(_ key: KeyRecord, _ database: Database) throws(RuntimeError) {
+    static func write(_ key: KeyRecord, _ database: Database) throws(RuntimeError) {
         try database.run(
             "INSERT OR REPLACE INTO api_key VALUES (?1,?2,?3,CAST(?4 AS INTEGER),CAST(?5 AS INTEGER),?6)",
             [

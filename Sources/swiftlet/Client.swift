@@ -67,8 +67,19 @@ struct Client {
     private final class Received {
         var body: [UInt8] = []
         var headers: [String] = []
-        let stream: Bool
-        init(stream: Bool) { self.stream = stream }
+        private let take: (([UInt8]) -> Void)?
+        private let errorsToo: Bool
+
+        /// - Parameter take: gets answer bytes in place of `body`; those of an error only with `errorsToo`.
+        init(_ take: (([UInt8]) -> Void)?, errorsToo: Bool = false) {
+            self.take = take
+            self.errorsToo = errorsToo
+        }
+
+        func receive(_ bytes: [UInt8]) {
+            let status = headers.last { $0.hasPrefix("HTTP/") }?.split(separator: " ").dropFirst().first
+            if let take, errorsToo || status == "200" { take(bytes) } else { body += bytes }
+        }
     }
 
     /// - Parameters:
@@ -77,7 +88,18 @@ struct Client {
     func send(_ method: String, _ path: String, body: [UInt8]? = nil, upload: String? = nil, stream: Bool = false)
         throws -> Answer
     {
-        let received = Received(stream: stream)
+        try send(
+            method, path, body: body, upload: upload, Received(stream ? { Output.bytes($0) } : nil, errorsToo: true))
+    }
+
+    /// The bytes of an answer with the status 200 go to `take` as they come; that of a refusal becomes an error.
+    func download(_ path: String, to take: @escaping ([UInt8]) -> Void) throws -> Answer {
+        try accepted("GET", path, try send("GET", path, Received(take)))
+    }
+
+    private func send(
+        _ method: String, _ path: String, body: [UInt8]? = nil, upload: String? = nil, _ received: Received
+    ) throws -> Answer {
         var error = [CChar](repeating: 0, count: 256)
         let context = unsafe Unmanaged.passUnretained(received).toOpaque()
         let headers = key.map { ["Authorization: Bearer \($0)"] } ?? []
@@ -91,7 +113,7 @@ struct Client {
                         guard let raw = unsafe raw else { return }
                         let received = unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue()
                         let bytes = unsafe Array(UnsafeRawBufferPointer(start: data, count: size))
-                        if received.stream { Output.bytes(bytes) } else { received.body += bytes }
+                        received.receive(bytes)
                     },
                     { raw, data, size in
                         guard let raw = unsafe raw else { return }
@@ -112,7 +134,10 @@ struct Client {
 
     /// Sends and turns a refusal into an error in the host's own words.
     func expect(_ method: String, _ path: String, body: [UInt8]? = nil, upload: String? = nil) throws -> Answer {
-        let answer = try send(method, path, body: body, upload: upload)
+        try accepted(method, path, try send(method, path, body: body, upload: upload))
+    }
+
+    private func accepted(_ method: String, _ path: String, _ answer: Answer) throws -> Answer {
         guard answer.status >= 400 else { return answer }
         struct Problem: Decodable { let step, cause, next: String }
         guard let words = try? JSONDecoder().decode(Problem.self, from: Data(answer.body)) else {

@@ -230,19 +230,25 @@ enum Help {
             options: ["--state", "--old-key", "--new-key", "--tenant", "--host"], flags: ["--reseal", "--json"],
             run: VaultCommand.run),
         Command(
-            name: "tenant", summary: "make, list, change, suspend and delete tenants",
+            name: "tenant", summary: "make, list, change, suspend, move and delete tenants",
             help: """
                 usage: swiftlet tenant ls [--host URL] [--json]
                        swiftlet tenant create NAME [--settings FILE] [--host URL]
                        swiftlet tenant show|suspend|resume NAME [--host URL]
                        swiftlet tenant set NAME --settings FILE [--host URL]
                        swiftlet tenant delete NAME --confirm NAME [--host URL]
+                       swiftlet tenant export NAME [-o FILE] [--force] [--host URL] [--json]
+                       swiftlet tenant import FILE [--as NAME] [--host URL] [--json]
 
                   --settings FILE  JSON5: which models it may call, its weight, quotas and limits (docs/tenants.md, docs/limits.md)
+                  -o FILE          where the export goes (default NAME-export.tar), readable by its owner only; --force replaces one
+                  --as NAME        what to call the tenant here
                 A suspended tenant is not served; what it runs goes on to its end, and everything of it is kept. Deleting erases
-                all of it: functions, keys, files.
+                all of it: functions, keys, files. An export holds settings, functions, hashes of keys and names of secrets, not
+                the secrets' values and no usage; an import brings all of it or nothing.
                 """,
-            options: ["--settings", "--confirm", "--host"], flags: ["--json"], run: TenantCommand.run),
+            options: ["--settings", "--confirm", "--as", "-o", "--host"], flags: ["--force", "--json"],
+            run: TenantCommand.run),
         Command(
             name: "key", summary: "make, list, bound, rotate and revoke API keys",
             help: """

@@ -1,4 +1,4 @@
-// swiftlet tenant: tenants made, listed, changed, suspended and deleted.
+// swiftlet tenant: tenants made, listed, changed, suspended and deleted. TenantTransfer.swift exports and imports them.
 internal import Core
 internal import FoundationEssentials
 
@@ -27,12 +27,18 @@ enum TenantCommand {
             answer = try change(client, words[1], ["settings": settings])
         case ("suspend", 2): answer = try change(client, words[1], ["state": .string("suspended")])
         case ("resume", 2): answer = try change(client, words[1], ["state": .string("active")])
+        case ("export", 2): return try TenantTransfer.export(client, try name(words[1]), arguments)
+        case ("import", 2): return try TenantTransfer.bring(client, words[1], arguments)
         case ("delete", 2):
             guard arguments.value("--confirm") == words[1] else {
                 throw UsageError(text: "deleting \(words[1]) can't be undone: add --confirm \(words[1])")
             }
             answer = try client.expect("DELETE", "/admin/v1/tenants/\(try name(words[1]))")
-        default: throw UsageError(text: "use ls, or create, show, set, suspend, resume or delete and a tenant's name")
+        default:
+            throw UsageError(
+                text:
+                    "use ls, create, show, set, suspend, resume, export or delete and a tenant's name, or import and a file"
+            )
         }
         Output.bytes(answer.body)
         return 0
@@ -55,7 +61,7 @@ enum TenantCommand {
             "PATCH", "/admin/v1/tenants/\(try name(tenant))", body: Array(JSONValue.object(members).text.utf8))
     }
 
-    private static func name(_ text: String) throws -> String {
+    static func name(_ text: String) throws -> String {
         try Names.validate(text, as: "tenant")
         return text
     }

@@ -20,6 +20,7 @@ import Testing
         (Route.deploy, "deploy"), (.deployNamed, "deploy"), (.removeFunction, "function.remove"),
         (.setAlias, "alias.set"),
         (.createTenant, "tenant.create"), (.changeTenant, "tenant.change"), (.deleteTenant, "tenant.delete"),
+        (.exportTenant, "tenant.export"), (.importTenant, "tenant.import"),
         (.createKey, "key.create"), (.changeKey, "key.change"), (.rotateKey, "key.rotate"), (.revokeKey, "key.revoke"),
         (.createPlatformKey, "platform-key.create"),
     ]) func words(_ route: Route, _ act: String) { #expect(route.act == act) }

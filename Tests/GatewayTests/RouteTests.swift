@@ -34,8 +34,8 @@ private let matrix: [Route: Set<Role>] = [
     .listTenantAudit: platformRoles.union([.tenantAdmin]),
     .listTenants: platformRoles, .listPlatformKeys: platformRoles,
     .setAlias: operators, .removeAlias: operators, .changeTenant: operators,
-    .createTenant: admins, .deleteTenant: admins, .createPlatformKey: admins, .changePlatformKey: admins,
-    .rotatePlatformKey: admins, .revokePlatformKey: admins,
+    .createTenant: admins, .deleteTenant: admins, .importTenant: admins, .exportTenant: tenantManagers,
+    .createPlatformKey: admins, .changePlatformKey: admins, .rotatePlatformKey: admins, .revokePlatformKey: admins,
 ]
 
 /// Routes that touch nobody's things but the caller's own: a caller of another tenant uses them as well.

@@ -12,7 +12,7 @@ TOOLS = ROOT / ".deps/openapi/bin"
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 VALIDATE = "import json, sys; from openapi_spec_validator import OpenAPIV31SpecValidator; OpenAPIV31SpecValidator(json.load(sys.stdin)).validate()"
-DEPLOYS = "^(deploy|deployAs)$"
+DEPLOYS = "^(deploy|deployAs|importTenant)$"
 
 
 def operations(document):

@@ -7,6 +7,8 @@ package struct Tenant: Equatable, Sendable {
         case suspended
         /// Its data is being erased; this goes on after a restart.
         case deleting
+        /// It comes from another host and is not whole yet; a restart erases it.
+        case importing
     }
 
     package let name: String

@@ -6,7 +6,8 @@ struct Target: Sendable {
     let run: @Sendable ([UInt8]) -> Void
 
     static let all: [Target] = [
-        manifest, chat, schema, messages, responses, bodies, tensors, elf, tar, minisig, wire, http1, http2, tokens,
+        manifest, chat, schema, messages, responses, bodies, tensors, elf, tar, minisig, transfer, wire, http1, http2,
+        tokens,
     ]
 
     // SAFETY: written once by main.swift, before libFuzzer starts; libFuzzer calls on the same thread.
