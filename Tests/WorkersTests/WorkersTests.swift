@@ -120,7 +120,8 @@ private struct Cursor {
             unsafe $0.loadUnaligned(fromByteOffset: Int(WIRE_HEAD_SIZE), as: wire_start.self)
         }
         #expect(start.worker == 42 && start.kind == UInt32(WIRE_KIND_BACKEND) && start.memory_bytes == 12345 << 20)
-        #expect(start.pids == 3 && start.threads == 3 && start.cpu_percent == 250 && start.files == 77)
+        // The driver's own threads are the group's, and not the engine's to use.
+        #expect(start.pids == 3 + 16 && start.threads == 3 && start.cpu_percent == 250 && start.files == 77)
         #expect(start.cpu_weight == 400)
         #expect(start.context_tokens == 4096 && start.max_sequences == 8 && start.max_step_tokens == 512)
         #expect([start.directory_size, start.library_size, start.model_size, start.config_size] == [3, 6, 6, 7])
