@@ -54,6 +54,8 @@ extension Registry {
             try database.run("DELETE FROM deployment WHERE tenant=?1", [name])
             try database.run("DELETE FROM api_key WHERE tenant=?1", [name])
         }
+        // While the tenant can still be seen: who sees it no more finds nothing of it.
+        try forgetOldPages()
         return gone
     }
 

@@ -27,7 +27,8 @@ private func sample(_ name: String = "acme") throws -> TenantExport {
             KeyRecord(
                 hash: hash, tenant: name, role: .developer, scopes: [.invoke],
                 functions: [try #require(NamePattern("a*"))],
-                comment: "mine", createdAt: 1_700_000_000_001, expiresAt: 1_900_000_000_000)
+                quotas: ModelQuotas([.tokensPerMinute: 500]), comment: "mine", createdAt: 1_700_000_000_001,
+                expiresAt: 1_900_000_000_000)
         ],
         secrets: [.init(function: nil, name: "TOKEN"), .init(function: "a", name: "TOKEN")])
 }
@@ -74,6 +75,7 @@ private func refusal(_ text: String, as name: String? = nil) -> RuntimeError? {
         ("\"sha256\":\"b7", "\"sha256\":\"B7", "64 hex digits"),
         ("\"role\":\"developer\"", "\"role\":\"platform_admin\"", "role"),
         ("\"role\":\"developer\"", "\"role\":1", "role"),
+        ("\"tokens_per_minute\":500", "\"tokens_per_minute\":-5", "tokens_per_minute"),
         ("\"created_at_ms\":1700000000001", "\"created_at_ms\":-5", "created_at_ms"),
         ("\"expires_at_ms\":1900000000000", "\"expires_at_ms\":9223372036854775807", "expires_at_ms"),
         ("\"expires_at_ms\":1900000000000", "\"expires_at_ms\":0", "expires_at_ms"),
