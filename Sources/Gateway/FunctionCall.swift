@@ -193,7 +193,7 @@ final class FunctionCall: InvocationSink {
     func responseHead(status: Int, fields: RawSpan, isWhole: Bool, timings: InvocationTimings) {
         self.status = status
         var headers = HTTPHeaders()
-        headers.reserve(fields: 8, bytes: 256)
+        headers.reserve(fields: 10, bytes: 384)
         var offset = 0
         while let field = fields.field(&offset) {
             let name = fields.extracting(field.name)
@@ -275,6 +275,7 @@ final class FunctionCall: InvocationSink {
             if modelTime > 0 { timing.add("model", modelTime) }
             timing.addTotal(exchange)
             timing.append(to: &head.headers)
+            exchange.adornNow(&head.headers)
             exchange.respond(status: head.status, headers: head.headers, body: head.body)
         } else {
             exchange.finish()

@@ -89,6 +89,9 @@ package struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral, Sequence {
         fields.indices.filter { hasName(fields[$0], name) }.map { value(at: $0) }
     }
 
+    /// How often a field is there; `name` is lower case.
+    package func count(of name: StaticString) -> Int { fields.count { hasName($0, name) } }
+
     package func contains(_ name: StaticString) -> Bool { fields.contains { hasName($0, name) } }
 
     package func makeIterator() -> AnyIterator<(name: String, value: String)> {
