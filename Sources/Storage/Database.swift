@@ -55,13 +55,7 @@ internal import CSQLite
     package func execute(
         _ sql: String, _ values: [SQLValue] = [], row: (borrowing Row) throws(RuntimeError) -> Void = { _ in }
     ) throws(RuntimeError) {
-        let statement: OpaquePointer
-        // Whoever runs it owns it: a second run inside `row` prepares another.
-        if let ready = unsafe kept.removeValue(forKey: sql) {
-            unsafe statement = ready
-        } else {
-            unsafe statement = try prepare(sql, for: UInt32(SQLITE_PREPARE_PERSISTENT))
-        }
+        let statement = unsafe try take(sql)
         defer { unsafe keep(statement, sql) }
         for (index, value) in values.enumerated() {
             guard unsafe bind(value, to: statement, at: Int32(index + 1)) == SQLITE_OK else { throw failure(sql) }
@@ -81,12 +75,7 @@ internal import CSQLite
     package func execute<Element>(
         _ sql: String, each elements: [Element], bind: (inout Binding, Element) -> Void
     ) throws(RuntimeError) {
-        let statement: OpaquePointer
-        if let ready = unsafe kept.removeValue(forKey: sql) {
-            unsafe statement = ready
-        } else {
-            unsafe statement = try prepare(sql, for: UInt32(SQLITE_PREPARE_PERSISTENT))
-        }
+        let statement = unsafe try take(sql)
         defer { unsafe keep(statement, sql) }
         var binding = unsafe Binding(statement)
         for element in elements {
@@ -139,6 +128,12 @@ internal import CSQLite
     package var lastRow: Int64 { unsafe sqlite3_last_insert_rowid(handle) }
 
     // MARK: inside
+
+    /// A kept statement, or a new one to keep. Whoever runs it owns it: a second run meanwhile prepares another.
+    private func take(_ sql: String) throws(RuntimeError) -> OpaquePointer {
+        if let ready = unsafe kept.removeValue(forKey: sql) { return unsafe ready }
+        return unsafe try prepare(sql, for: UInt32(SQLITE_PREPARE_PERSISTENT))
+    }
 
     private func prepare(_ sql: String, for flags: UInt32) throws(RuntimeError) -> OpaquePointer {
         var statement: OpaquePointer?
