@@ -26,10 +26,8 @@ static bool make_node(wire_device *node, char path[80], const char *name, uint32
     return mknod(path, S_IFCHR | 0666, makedev(CONSOLE, minor_number)) == 0 && chmod(path, 0666) == 0;
 }
 
-/// A backend of an adopted zygote that tries the node at `path`.
-static worker start(host *h, const char *path, uint32_t device_count) {
-    char config[96];
-    snprintf(config, sizeof config, "device %s", path);
+/// A backend of an adopted zygote that does what `config` says.
+static worker start_told(host *h, const char *config, uint32_t device_count) {
     wire_start job = job_default();
     job.kind = WIRE_KIND_BACKEND;
     job.pids = 4;
@@ -38,6 +36,13 @@ static worker start(host *h, const char *path, uint32_t device_count) {
     job.max_step_tokens = 64;
     job.device_count = device_count;
     return host_worker(h, job, "engine.so", config);
+}
+
+/// One that tries the node at `path`.
+static worker start(host *h, const char *path, uint32_t device_count) {
+    char config[96];
+    snprintf(config, sizeof config, "device %s", path);
+    return start_told(h, config, device_count);
 }
 
 typedef struct tried {
@@ -89,14 +94,7 @@ static void assigned(void) {
 
 /// What a worker said while opening its model, and while serving.
 static void ask_driver(host *h, uint32_t device_count, char loading[128], char serving[128]) {
-    wire_start job = job_default();
-    job.kind = WIRE_KIND_BACKEND;
-    job.pids = 4;
-    job.threads = 2;
-    job.max_sequences = 4;
-    job.max_step_tokens = 64;
-    job.device_count = device_count;
-    worker w = host_worker(h, job, "engine.so", "driver");
+    worker w = start_told(h, "driver", device_count);
     packet p = receive_type(w.channel, WIRE_LOG);
     snprintf(loading, 128, "%s", p.ended ? "ended" : text_of(&p));
     uint32_t sequence = 0;
