@@ -3,11 +3,10 @@ package import Core
 package import HTTP
 internal import Identity
 internal import Platform
-package import Registry
+internal import Registry
 internal import Synchronization
 
 package final class Authenticator: Sendable {
-    private let registry: Registry
     /// False: callers on this machine need a credential like everybody else.
     private let trustsLoopback: Bool
     private let tokens: (any TokenAuthority)?
@@ -16,16 +15,15 @@ package final class Authenticator: Sendable {
     private let attempts = Mutex(AttemptLimiter())
 
     package init(
-        registry: Registry, trustsLoopback: Bool = true, tokens: (any TokenAuthority)? = nil, tls: TLSContext? = nil
+        trustsLoopback: Bool = true, tokens: (any TokenAuthority)? = nil, tls: TLSContext? = nil
     ) {
-        self.registry = registry
         self.trustsLoopback = trustsLoopback
         self.tokens = tokens
         self.tls = tls
     }
 
     /// Who sends this. Nobody in particular is `anonymous`, which is no fault.
-    func principal(of request: HTTPRequest) -> Result<Principal, AuthenticationFault> {
+    func principal(of request: HTTPRequest, in current: RegistrySnapshot) -> Result<Principal, AuthenticationFault> {
         let shown: String?
         switch Self.credential(request.headers) {
         case .failure(let fault): return .failure(failed(fault, request))
@@ -33,20 +31,22 @@ package final class Authenticator: Sendable {
         }
         let isLocal = trustsLoopback && Loopback.isOwn(request)
         guard let shown else { return .success(operatorPrincipal(of: request) ?? (isLocal ? .local : .anonymous)) }
-        if APIKey.looksLikeOne(shown) { return issued(shown, request) }
-        if let tokens, !isLocal || JWTAuthority.looksLikeToken(shown) { return checked(shown, tokens, request) }
+        if APIKey.looksLikeOne(shown) { return issued(shown, request, current) }
+        if let tokens, !isLocal || JWTAuthority.looksLikeToken(shown) { return checked(shown, tokens, request, current) }
         // Clients of the OpenAI routes can't be without a key: on this machine they may send any word.
         if isLocal { return .success(.local) }
         return .failure(failed(AuthenticationFault(.invalid, "it is no key of this host", isOurs: false), request))
     }
 
     /// One hash and one look into an immutable snapshot: a key that was revoked a moment ago is not in it.
-    private func issued(_ text: String, _ request: HTTPRequest) -> Result<Principal, AuthenticationFault> {
+    private func issued(_ text: String, _ request: HTTPRequest, _ current: RegistrySnapshot)
+        -> Result<Principal, AuthenticationFault>
+    {
         guard let hash = APIKey.hash(of: text) else {
             return .failure(
                 AuthenticationFault(.unavailable, "the host is out of memory", retryAfterMilliseconds: 1000))
         }
-        guard let found = registry.snapshot.keys[hash] else {
+        guard let found = current.keys[hash] else {
             let cause =
                 APIKey(text) == nil ? "the key is cut or mistyped" : "the key was revoked, or is of another host"
             return .failure(failed(AuthenticationFault(.invalid, cause), request))
@@ -71,14 +71,14 @@ package final class Authenticator: Sendable {
         return Principal(id: "cert:\(certificate.sha256)", tenant: nil, role: role)
     }
 
-    private func checked(_ token: String, _ tokens: any TokenAuthority, _ request: HTTPRequest)
-        -> Result<Principal, AuthenticationFault>
-    {
+    private func checked(
+        _ token: String, _ tokens: any TokenAuthority, _ request: HTTPRequest, _ current: RegistrySnapshot
+    ) -> Result<Principal, AuthenticationFault> {
         switch tokens.authenticate(token, now: WallClock.milliseconds) {
         case .failure(let fault): return .failure(failed(fault, request))
         case .success(let principal):
             // An issuer knows names, not who was made here, or deleted.
-            if let tenant = principal.tenant, registry.snapshot.tenants[tenant] == nil {
+            if let tenant = principal.tenant, current.tenants[tenant] == nil {
                 return .failure(
                     failed(AuthenticationFault(.invalid, "the tenant of the token is not one of this host"), request))
             }
@@ -104,32 +104,37 @@ package final class Authenticator: Sendable {
 
     /// The one credential of a request; two different ones are none that anybody could mean.
     static func credential(_ headers: HTTPHeaders) -> Result<String?, AuthenticationFault> {
-        // Nearly every request shows one or none, and this runs for each.
-        if !headers.contains("x-api-key"), headers.count(of: "authorization") <= 1 {
-            guard let value = headers.first("authorization") else { return .success(nil) }
-            return bearer(value).map { .success($0) } ?? .failure(noBearer)
+        var shown: String?
+        var fault: AuthenticationFault?
+        func take(_ token: String?) {
+            if token == nil {
+                fault = fault ?? noBearer
+            } else if shown == nil {
+                shown = token
+            } else if shown != token {
+                fault = fault ?? two
+            }
         }
-        let (authorizations, keys) = (headers.all("authorization"), headers.all("x-api-key"))
-        var shown = keys.first
-        for value in authorizations {
-            guard let token = bearer(value) else { return .failure(noBearer) }
-            guard shown == nil || shown == token else { return .failure(two) }
-            shown = token
-        }
-        return keys.allSatisfy { $0 == shown } ? .success(shown) : .failure(two)
+        headers.forEachValue(of: "x-api-key") { take($0.text) }
+        headers.forEachValue(of: "authorization") { take(bearer($0)) }
+        return fault.map { .failure($0) } ?? .success(shown)
     }
 
     private static let two = AuthenticationFault(.invalid, "the request shows two credentials")
     private static let noBearer = AuthenticationFault(
         .invalid, "Authorization is not `Bearer` and a credential", isOurs: false)
 
-    private static func bearer(_ value: String) -> String? {
-        let (scheme, token) = (value.utf8.prefix(7), value.utf8.dropFirst(7))
-        // Letters differ from each other in one bit by case.
-        guard scheme.count == 7, zip(scheme, "bearer ".utf8).allSatisfy({ $0 | 0x20 == $1 }), scheme.last == 0x20,
-            !token.isEmpty, !token.contains(UInt8(ascii: " "))
-        else { return nil }
-        return String(Substring(token))
+    /// By bytes, since nearly every request comes by.
+    private static func bearer(_ value: RawSpan) -> String? {
+        let scheme = "bearer " as StaticString
+        guard value.byteCount > scheme.utf8CodeUnitCount else { return nil }
+        // Letters differ from each other in one bit by case, and a space has that bit.
+        for index in 0..<scheme.utf8CodeUnitCount {
+            let byte = unsafe value.unsafeLoad(fromByteOffset: index, as: UInt8.self)
+            guard unsafe byte | 0x20 == scheme.utf8Start[index] else { return nil }
+        }
+        let token = value.extracting(droppingFirst: scheme.utf8CodeUnitCount)
+        return token.contains(UInt8(ascii: " ")) ? nil : token.text
     }
 }
 

@@ -8,6 +8,8 @@ final class Caller {
     let principal: Principal
     /// Where it is counted, while it is.
     var limits: LimitPath?
+    /// With the request rates, when it came in.
+    var standings = RateStandings()
     private var isQueued = false
 
     init(route: Route, requestID: String, principal: Principal) {
@@ -20,11 +22,15 @@ final class Caller {
     deinit { leave() }
 
     /// It is over, as far as limits count; once more does no harm.
-    func leave() {
+    ///
+    /// - Parameters:
+    ///   - bytes: of its answer, which are sent now.
+    ///   - now: milliseconds since 1970.
+    func leave(sending bytes: UInt64 = 0, now: Int64 = 0) {
         guard let path = limits.take() else { return }
         if isQueued { path.leaveQueue() }
         isQueued = false
-        path.leave()
+        path.leave(sending: bytes, now: now)
     }
 
     /// The tighter of a route's own bound and of the limits'.

@@ -252,19 +252,20 @@ final class FunctionCall: InvocationSink {
     }
 
     func ended(_ outcome: Outcome, timings: InvocationTimings) {
-        if let meter { exchange.caller.limits?.useCPU(meter.used(), now: WallClock.milliseconds) }
+        let now = WallClock.milliseconds
+        if let meter { exchange.caller.limits?.useCPU(meter.used(), now: now) }
         // Before the answer: whoever has read it finds the place free.
-        exchange.caller.leave()
+        leave(outcome, now)
         if !openCalls.isEmpty {
             for giveUp in openCalls.values { giveUp() }
             openCalls = [:]
         }
         // Before the answer leaves: a host that is killed then knows of the call.
         if let refusal {
-            record(UsageRow.refused, status: refusal.httpStatus, timings)
+            record(UsageRow.refused, status: refusal.httpStatus, timings, now: now)
         } else {
             let told = outcome.error.map { exchange.hasStarted ? status : $0.httpStatus } ?? status
-            record(outcome.name, status: clientGone && !exchange.hasStarted ? 0 : told, timings)
+            record(outcome.name, status: clientGone && !exchange.hasStarted ? 0 : told, timings, now: now)
         }
         if let error = outcome.error, !clientGone {
             log(level: 3, text: error.description)
@@ -283,15 +284,24 @@ final class FunctionCall: InvocationSink {
         held = nil
     }
 
+    /// Counts it out. An answer that goes out whole is counted with it: its limits are locked once, not twice.
+    private func leave(_ outcome: Outcome, _ now: Int64) {
+        guard exchange.onSent != nil, let held, outcome.error == nil, !clientGone else { return exchange.caller.leave() }
+        exchange.onSent = nil
+        exchange.caller.leave(sending: UInt64(held.body.count), now: now)
+    }
+
     /// The call is over: the ledger hears of it here, and /metrics from the ledger.
-    private func record(_ outcome: String, status: Int, _ timings: InvocationTimings? = nil) {
+    private func record(
+        _ outcome: String, status: Int, _ timings: InvocationTimings? = nil, now: Int64 = WallClock.milliseconds
+    ) {
         guard !isRecorded else { return }
         isRecorded = true
         var row = UsageRow()
-        row.time = WallClock.milliseconds
+        row.time = now
         row.requestID = requestID
         row.tenant = deployment.tenant
-        row.principal = origin.principal
+        row.principal = exchange.caller.principal.id
         row.name = deployment.name
         row.version = deployment.manifest.version
         row.route = "fn"
@@ -328,14 +338,6 @@ final class FunctionCall: InvocationSink {
         case 14: name.holds("content-length")
         case 17: name.holds("transfer-encoding")
         default: false
-        }
-    }
-}
-
-extension RawSpan {
-    fileprivate func holds(_ text: StaticString) -> Bool {
-        unsafe withUnsafeBytes {
-            unsafe $0.elementsEqual(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
         }
     }
 }

@@ -13,15 +13,27 @@ package final class Gateway: HTTPService {
     let packets = PacketBuffer()
     var parser = JSONParser()
     var limitPaths: LimitPaths
-    /// What is deployed, and what to start for the functions of it that were called.
+    /// What exists, by its number, and what to start for the functions of it that were called.
     private var snapshot: RegistrySnapshot
+    private var revision: UInt64
     private var specs: [FunctionKey: (deployment: Deployment, worker: WorkerSpec)] = [:]
 
     package init(_ shared: GatewayShared, loop: EventLoop) {
         self.shared = shared
         self.loop = loop
+        revision = shared.registry.revision
         snapshot = shared.registry.snapshot
         limitPaths = LimitPaths(shared.limits, snapshot)
+    }
+
+    /// What exists now. One request asks once, so that it meets one state of things throughout.
+    func current() -> RegistrySnapshot {
+        let newest = shared.registry.revision
+        if newest != revision {
+            (revision, snapshot) = (newest, shared.registry.snapshot)
+            specs = [:]
+        }
+        return snapshot
     }
 
     package func begin(_ exchange: HTTPExchange) {
@@ -70,11 +82,12 @@ package final class Gateway: HTTPService {
 
     /// Lets a request in, or answers why not; `serve` is next.
     func admit(_ exchange: HTTPExchange, _ match: RouteMatch, requestID: String) {
-        let principal: Principal
+        let (current, principal): (RegistrySnapshot, Principal)
+        current = self.current()
         if case .everybody = match.route.access {
             principal = .anonymous
         } else {
-            switch shared.authenticator.principal(of: exchange.request) {
+            switch shared.authenticator.principal(of: exchange.request, in: current) {
             case .failure(let fault): return refuse(exchange, match, fault, requestID: requestID)
             case .success(let known): principal = known
             }
@@ -86,7 +99,7 @@ package final class Gateway: HTTPService {
             return refuse(exchange, match, refusal, requestID: requestID)
         }
         if let tenant = limitedTenant(exchange, match.route, principal),
-            let refusal = enter(exchange, tenant: tenant)
+            let refusal = enter(exchange, current, tenant: tenant)
         {
             return refuse(exchange, match, refusal, requestID: requestID)
         }
@@ -127,9 +140,10 @@ package final class Gateway: HTTPService {
         }
         // Made for refusals only.
         var match: RouteMatch { RouteMatch(route: .function, names: ["tenant": path.key.tenant]) }
-        let found = function(path.key)
+        let current = current()
+        let found = function(path.key, in: current)
         let principal: Principal
-        switch shared.authenticator.principal(of: exchange.request) {
+        switch shared.authenticator.principal(of: exchange.request, in: current) {
         case .success(let known): principal = known
         case .failure(let fault):
             // What it shows may be for the function itself, when that is open to everybody.
@@ -145,11 +159,11 @@ package final class Gateway: HTTPService {
         guard let (deployment, spec, isReady) = found else {
             return answer(exchange, Self.noFunction("\(path.key)"), requestID: requestID)
         }
-        guard shared.registry.snapshot.isServed(path.key.tenant) else {
+        guard current.isServed(path.key.tenant) else {
             return refuse(exchange, match, Self.isSuspended(path.key.tenant), requestID: requestID)
         }
         guard isReady else { return unseal(deployment, exchange, number: number, requestID: requestID) }
-        if let refusal = enter(exchange, tenant: path.key.tenant, function: deployment) {
+        if let refusal = enter(exchange, current, tenant: path.key.tenant, function: deployment) {
             return refuse(exchange, match, refusal, requestID: requestID)
         }
         let call = FunctionCall(
@@ -159,12 +173,9 @@ package final class Gateway: HTTPService {
     }
 
     /// What is deployed under this name, and what to start for it.
-    private func function(_ key: FunctionKey) -> (deployment: Deployment, worker: WorkerSpec, isReady: Bool)? {
-        let current = shared.registry.snapshot
-        if current !== snapshot {
-            snapshot = current
-            specs = [:]
-        }
+    private func function(_ key: FunctionKey, in current: RegistrySnapshot)
+        -> (deployment: Deployment, worker: WorkerSpec, isReady: Bool)?
+    {
         if let known = specs[key] { return (known.deployment, known.worker, true) }
         guard let deployment = current.functions[key] else { return nil }
         let found = (deployment, shared.spec(for: deployment))

@@ -56,6 +56,21 @@ package struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral, Sequence {
         return true
     }
 
+    /// The same with a value that is written piece by piece where it stays.
+    package mutating func append(known name: StaticString, writing value: (inout HTTPFieldValue) -> Void) {
+        let start = bytes.count
+        unsafe appendValue(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+        let valueStart = bytes.count
+        var writer = HTTPFieldValue()
+        swap(&writer.bytes, &bytes)
+        value(&writer)
+        swap(&writer.bytes, &bytes)
+        fields.append(
+            Field(
+                nameStart: UInt32(truncatingIfNeeded: start), valueStart: UInt32(truncatingIfNeeded: valueStart),
+                valueEnd: UInt32(truncatingIfNeeded: bytes.count)))
+    }
+
     private mutating func endField(from start: Int, _ value: RawSpan) {
         fields.append(Field(nameStart: UInt32(truncatingIfNeeded: start), valueStart: 0, valueEnd: 0))
         beginValue()
@@ -89,8 +104,11 @@ package struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral, Sequence {
         fields.indices.filter { hasName(fields[$0], name) }.map { value(at: $0) }
     }
 
-    /// How often a field is there; `name` is lower case.
-    package func count(of name: StaticString) -> Int { fields.count { hasName($0, name) } }
+    /// Shows every value of a field, in order, as bytes; `name` is lower case.
+    package func forEachValue(of name: StaticString, _ body: (RawSpan) -> Void) {
+        let all = unsafe bytes.span.bytes
+        for field in fields where hasName(field, name) { body(all.extracting(valueRange(field))) }
+    }
 
     package func contains(_ name: StaticString) -> Bool { fields.contains { hasName($0, name) } }
 
@@ -166,6 +184,20 @@ package struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral, Sequence {
     static func isInValue(_ byte: UInt8) -> Bool { byte >= 0x20 && byte != 0x7f || byte == 0x09 }
 }
 
+/// The value of a field of ours while it is written: our own words and numbers, so nothing in it needs a look.
+package struct HTTPFieldValue {
+    fileprivate var bytes: [UInt8] = []
+
+    package mutating func add(_ words: StaticString) {
+        unsafe bytes.append(contentsOf: UnsafeBufferPointer(start: words.utf8Start, count: words.utf8CodeUnitCount))
+    }
+
+    package mutating func add(_ number: UInt64) {
+        if number >= 10 { add(number / 10) }
+        bytes.append(0x30 + UInt8(truncatingIfNeeded: number % 10))
+    }
+}
+
 extension RawSpan {
     fileprivate var isFieldValue: Bool { !contains { !HTTPHeaders.isInValue($0) } }
     fileprivate var isToken: Bool { !contains { !HTTPHeaders.isToken($0) } }
@@ -181,5 +213,16 @@ extension RawSpan {
         }
     }
 
-    fileprivate var text: String { unsafe withUnsafeBytes { unsafe String(decoding: $0, as: UTF8.self) } }
+    /// Broken UTF-8 is repaired.
+    package var text: String { unsafe withUnsafeBytes { unsafe String(decoding: $0, as: UTF8.self) } }
+
+    package func holds(_ text: StaticString) -> Bool {
+        guard byteCount == text.utf8CodeUnitCount else { return false }
+        for index in 0..<byteCount {
+            guard unsafe unsafeLoad(fromByteOffset: index, as: UInt8.self) == text.utf8Start[index] else { return false }
+        }
+        return true
+    }
+
+    package func contains(_ byte: UInt8) -> Bool { contains { $0 == byte } }
 }

@@ -131,7 +131,7 @@ final class LedgerStore: Sendable {
                     "INSERT INTO call VALUES (?1,?2,?3,?4)",
                     [.integer(id), .text(tape.tenant), .integer(Int64(tape.count)), .blob(tape.bytes)])
                 next = id + Int64(tape.count)
-                tape.forEachRun { row, sums in groups[Group(ofHour: row), default: UsageSums()].add(sums) }
+                for (first, sums) in tape.sums { groups[Group(ofHour: first), default: UsageSums()].add(sums) }
             }
             for rollUp in Self.rollUps {
                 groups = Self.rolledUp(groups, every: rollUp.length)

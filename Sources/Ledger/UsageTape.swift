@@ -17,6 +17,11 @@ struct UsageTape: Sendable {
     private(set) var latest: Int64 = 0
     /// What the next row may have in common with the last one.
     private var last = UsageRow()
+    /// Sums over its rows that differ in their amounts only, made while they come: reading them again costs ten times as much. None
+    /// of a tape that was stored.
+    private(set) var sums: [(first: UsageRow, sums: UsageSums)] = []
+    private var places: [SumKey: Int] = [:]
+    private var place = 0
 
     init(tenant: String) { self.tenant = tenant }
 
@@ -29,6 +34,7 @@ struct UsageTape: Sendable {
 
     mutating func append(_ row: UsageRow) {
         var changes = Changes(from: last, to: row)
+        add(row, isLikeLast: changes.isDisjoint(with: .ofSums))
         if row.isCold { changes.insert(.cold) }
         bytes.append(changes.rawValue)
         if changes.contains(.principal) { append(row.principal) }
@@ -55,22 +61,38 @@ struct UsageTape: Sendable {
     /// Calls `body` with each row, in order. False: the bytes are not those of rows, and what could be read was.
     @discardableResult
     func forEach(_ body: (UsageRow) -> Void) -> Bool {
-        read { row, _ in body(row) }
+        var reader = Reader(bytes: bytes)
+        var row = UsageRow()
+        row.tenant = tenant
+        for _ in 0..<count {
+            guard reader.next(&row) else { return false }
+            body(row)
+        }
+        return reader.isAtEnd
     }
 
-    /// Calls `body` with the first row of each run of rows that differ in their amounts only, and with the sums of the run: what is
-    /// done for a run needs no look-up for each of its rows.
-    func forEachRun(_ body: (UsageRow, UsageSums) -> Void) {
-        var first = UsageRow()
-        var sums = UsageSums()
-        read { row, changes in
-            if sums.calls == 0 || !changes.isDisjoint(with: .ofGroups) || first.hour != row.hour {
-                if sums.calls > 0 { body(first, sums) }
-                (first, sums) = (row, UsageSums())
-            }
-            sums.add(row)
+    private struct SumKey: Hashable {
+        let principal: String
+        let kind: UsageRow.Kind
+        let name, outcome: String
+        let hour: Int64
+
+        init(_ row: UsageRow) {
+            (principal, kind, name, outcome, hour) = (row.principal, row.kind, row.name, row.outcome, row.hour)
         }
-        if sums.calls > 0 { body(first, sums) }
+    }
+
+    private mutating func add(_ row: UsageRow, isLikeLast: Bool) {
+        // Many rows of one function come one after the other, of one hour.
+        if !isLikeLast || count == 0 || row.hour != last.hour {
+            let key = SumKey(row)
+            place = places[key] ?? sums.count
+            if place == sums.count {
+                places[key] = place
+                sums.append((row, UsageSums()))
+            }
+        }
+        sums[place].sums.add(row)
     }
 
     // MARK: numbers and texts
@@ -90,18 +112,6 @@ struct UsageTape: Sendable {
         bytes.append(contentsOf: source)
     }
 
-    @discardableResult
-    private func read(_ body: (UsageRow, Changes) -> Void) -> Bool {
-        var reader = Reader(bytes: bytes)
-        var row = UsageRow()
-        row.tenant = tenant
-        for _ in 0..<count {
-            guard let changes = reader.next(&row) else { return false }
-            body(row, changes)
-        }
-        return reader.isAtEnd
-    }
-
     fileprivate struct Changes: OptionSet {
         let rawValue: UInt8
         static let principal = Changes(rawValue: 1)
@@ -113,42 +123,42 @@ struct UsageTape: Sendable {
         static let status = Changes(rawValue: 64)
         static let cold = Changes(rawValue: 128)
         /// What sums are kept by.
-        static let ofGroups: Changes = [.principal, .kind, .name, .outcome]
+        static let ofSums: Changes = [.principal, .kind, .name, .outcome]
     }
 
-    /// Goes through the bytes; nil wherever they end too soon or say what no row can.
+    /// Goes through the bytes; false wherever they end too soon or say what no row can.
     private struct Reader {
         let bytes: [UInt8]
         var place = 0
 
         var isAtEnd: Bool { place == bytes.count }
 
-        mutating func next(_ row: inout UsageRow) -> Changes? {
-            guard let flags = byte() else { return nil }
+        mutating func next(_ row: inout UsageRow) -> Bool {
+            guard let flags = byte() else { return false }
             let changes = Changes(rawValue: flags)
             row.isCold = changes.contains(.cold)
-            if changes.contains(.principal) { guard text(&row.principal) else { return nil } }
+            if changes.contains(.principal) { guard text(&row.principal) else { return false } }
             if changes.contains(.kind) {
-                guard let kind = byte(), kind < 2 else { return nil }
+                guard let kind = byte(), kind < 2 else { return false }
                 row.kind = kind == 0 ? .invoke : .model
             }
-            if changes.contains(.name) { guard text(&row.name) else { return nil } }
-            if changes.contains(.version) { guard text(&row.version) else { return nil } }
-            if changes.contains(.route) { guard text(&row.route) else { return nil } }
-            if changes.contains(.outcome) { guard text(&row.outcome) else { return nil } }
+            if changes.contains(.name) { guard text(&row.name) else { return false } }
+            if changes.contains(.version) { guard text(&row.version) else { return false } }
+            if changes.contains(.route) { guard text(&row.route) else { return false } }
+            if changes.contains(.outcome) { guard text(&row.outcome) else { return false } }
             if changes.contains(.status) {
-                guard let status = number() else { return nil }
+                guard let status = number() else { return false }
                 row.status = Int(truncatingIfNeeded: status)
             }
-            guard let step = number(), text(&row.requestID), let present = number() else { return nil }
+            guard let step = number(), text(&row.requestID), let present = number() else { return false }
             row.time &+= Int64(bitPattern: step >> 1) ^ -Int64(step & 1)
             var counts = UsageRow.Counts(repeating: nil)
             for place in counts.indices where present & 1 << UInt64(place) != 0 {
-                guard let count = number() else { return nil }
+                guard let count = number() else { return false }
                 counts[place] = count
             }
             row.counts = counts
-            return changes
+            return true
         }
 
         private mutating func byte() -> UInt8? {
@@ -239,14 +249,24 @@ struct UsageTapes: Sendable {
     private var current = 0
 
     mutating func append(_ row: UsageRow) {
-        if current >= tapes.count || tapes[current].tenant != row.tenant {
-            current = places[row.tenant] ?? tapes.count
-        }
-        if current < tapes.count, tapes[current].count >= Self.rowsPerTape { current = tapes.count }
-        if current == tapes.count {
+        if !isCurrent(row.tenant) { current = places[row.tenant] ?? tapes.count }
+        if !hasRoom() {
+            current = tapes.count
             tapes.append(UsageTape(tenant: row.tenant))
             places[row.tenant] = current
         }
         tapes[current].append(row)
+    }
+
+    // By spans, which look at a tape without a copy of it.
+
+    private func isCurrent(_ tenant: String) -> Bool {
+        let all = tapes.span
+        return current < all.count && all[current].tenant == tenant
+    }
+
+    private func hasRoom() -> Bool {
+        let all = tapes.span
+        return current < all.count && all[current].count < Self.rowsPerTape
     }
 }

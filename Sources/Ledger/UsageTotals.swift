@@ -23,7 +23,7 @@ package struct UsageTotals: Sendable {
     package init() {}
 
     mutating func add(_ tape: UsageTape) {
-        tape.forEachRun { row, sums in add(sums, of: row) }
+        for (first, sums) in tape.sums { add(sums, of: first) }
     }
 
     mutating func add(_ row: UsageRow) {

@@ -44,6 +44,7 @@ package final class Registry: Sendable {
     private let database: Database
     private let lock: FileDescriptor
     private let current: Mutex<RegistrySnapshot>
+    private let changes = Atomic<UInt64>(0)
     private let writing = Mutex(())
 
     /// Opens the registry of a state directory, which is made when it isn't there.
@@ -57,6 +58,10 @@ package final class Registry: Sendable {
     }
 
     package var snapshot: RegistrySnapshot { current.withLock { $0 } }
+
+    /// Another number after each change, before whoever changed it hears that it is done: who holds a snapshot sees by it, without
+    /// a lock, whether there is a newer one. Ask for the number first.
+    package var revision: UInt64 { changes.load(ordering: .acquiring) }
 
     /// Makes a deployment the current one of its name. The versions before it stay in the history.
     package func publish(_ d: Deployment) throws(RuntimeError) {
@@ -118,6 +123,7 @@ package final class Registry: Sendable {
                 try database.transaction { () throws(RuntimeError) in try body(database) }
                 let snapshot = next(snapshot)
                 current.withLock { $0 = snapshot }
+                changes.wrappingAdd(1, ordering: .acquiringAndReleasing)
                 return .success(())
             } catch {
                 return .failure(error)

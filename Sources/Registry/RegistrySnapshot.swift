@@ -10,6 +10,7 @@ package final class RegistrySnapshot: Sendable {
     package let tenants: [String: Tenant]
     /// API keys by their hash, with the principals that they make.
     package let keys: [KeyHash: IssuedKey]
+    private let notServed: Set<String>
 
     struct Contents {
         var functions: [FunctionKey: Deployment] = [:]
@@ -25,6 +26,7 @@ package final class RegistrySnapshot: Sendable {
         aliases = contents.aliases
         tenants = contents.tenants
         keys = contents.keys
+        notServed = Set(contents.tenants.values.lazy.filter { $0.state != .active }.map(\.name))
     }
 
     /// The same with something changed.
@@ -97,7 +99,7 @@ package final class RegistrySnapshot: Sendable {
     }
 
     /// A tenant is served unless somebody suspended it; one that was never made has nothing to serve but calls of models.
-    package func isServed(_ tenant: String) -> Bool { tenants[tenant].map { $0.state == .active } ?? true }
+    package func isServed(_ tenant: String) -> Bool { notServed.isEmpty || !notServed.contains(tenant) }
 
     /// The keys of a tenant, or of the platform, oldest first.
     package func keys(of tenant: String?) -> [KeyRecord] {
@@ -107,8 +109,8 @@ package final class RegistrySnapshot: Sendable {
     }
 }
 
-/// A key that was given out, and who its bearer is.
-package struct IssuedKey: Sendable {
+/// A key that was given out, and who its bearer is. A class, because each request comes by and both are many words.
+package final class IssuedKey: Sendable {
     package let record: KeyRecord
     package let principal: Principal
 

@@ -83,8 +83,7 @@ enum ServeCommand {
             store: store, trust: trust, inference: inference, usage: usage,
             background: BackgroundQueue(background.remote), files: BackgroundQueue(disk.remote), vault: vault,
             authenticator: Authenticator(
-                registry: registry, trustsLoopback: options.trustsLoopback, tokens: tokens?.authority, tls: tls?.context
-            ),
+                trustsLoopback: options.trustsLoopback, tokens: tokens?.authority, tls: tls?.context),
             audit: auditing.log, limits: bounds,
             tenantData: [SealedData(vault, inference), trust, UsageData(usage)],
             refreshPolicies: { quotas.apply(to: inference) })

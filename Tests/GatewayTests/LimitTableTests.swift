@@ -136,7 +136,9 @@ private func enter(_ path: LimitPath) -> Bool {
             level: .function, rate: RequestRate(perSecond: 0.001, burst: 1_000_000), remaining: 1_000_000,
             resetMilliseconds: 1_000_000_000_000)
         var headers: HTTPHeaders = [:]
-        RateFields.append([standing, standing, standing], nil, to: &headers)
+        var standings = RateStandings()
+        for _ in 0..<3 { standings.append(standing) }
+        RateFields.append(standings, nil, to: &headers)
         #expect(headers.first("ratelimit-policy")?.hasPrefix("\"function\";q=1000000;w=1000000000, ") == true)
         #expect(headers.first("ratelimit")?.hasSuffix("\"function\";r=1000000;t=1000000000") == true)
     }

@@ -36,6 +36,8 @@ package final class Principal: Sendable {
     package let models: [NamePattern]?
     /// Of its API key; nil: it has none, or the key is not bounded.
     package let limits: LimitSet?
+    /// That there are `limits`, which are many words.
+    package let isLimited: Bool
     /// The same for the models; held by their keeper of quotas, by `id`.
     package let quotas: ModelQuotas?
 
@@ -44,6 +46,7 @@ package final class Principal: Sendable {
         models: [NamePattern]? = nil, limits: LimitSet? = nil, quotas: ModelQuotas? = nil
     ) {
         self.limits = limits
+        isLimited = limits != nil
         self.quotas = quotas
         self.id = id
         self.tenant = tenant

@@ -67,8 +67,13 @@ final class LimitPath: Sendable {
         return nil
     }
 
-    func leave() {
-        for node in nodes { node.cell.account.withLock { $0.leave() } }
+    func leave(sending bytes: UInt64 = 0, now: Int64 = 0) {
+        for node in nodes {
+            node.cell.account.withLock {
+                $0.leave()
+                if bytes > 0 { $0.send(bytes, now: now) }
+            }
+        }
     }
 
     /// A place in each level's queue, or in none: then who refused it.
@@ -109,5 +114,12 @@ struct RateStandings {
     }
 
     var isEmpty: Bool { first == nil }
+
+    func forEach(_ body: (RateStanding, _ isFirst: Bool) -> Void) {
+        if let first { body(first, true) }
+        if let second { body(second, false) }
+        if let third { body(third, false) }
+    }
+
     var all: [RateStanding] { [first, second, third].compactMap(\.self) }
 }

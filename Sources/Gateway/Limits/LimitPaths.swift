@@ -12,6 +12,13 @@ struct LimitPaths {
         let function: ObjectIdentifier?
         /// Where no function is called.
         let tenant: String?
+
+        /// One word, since this runs for each request: who may have one function's limits differs from it in the principal.
+        func hash(into hasher: inout Hasher) {
+            let words = (principal.map { UInt(bitPattern: $0) } ?? 0, function.map { UInt(bitPattern: $0) } ?? 0)
+            hasher.combine(words.0 ^ words.1 &* 31)
+            if let tenant { hasher.combine(tenant) }
+        }
     }
 
     /// Names can be made up by platform callers.
@@ -40,7 +47,7 @@ struct LimitPaths {
     ) -> LimitPath? {
         if current !== snapshot || control.generation != generation { renew(current) }
         guard areAnySet else { return nil }
-        let hasKey = principal.limits != nil || (principal.isKey && !platform.key.isEmpty)
+        let hasKey = principal.isLimited || (principal.isKey && !platform.key.isEmpty)
         let key = Key(
             principal: hasKey ? ObjectIdentifier(principal) : nil, function: function.map(ObjectIdentifier.init),
             tenant: function == nil ? tenant : nil)

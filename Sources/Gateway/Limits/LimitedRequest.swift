@@ -9,14 +9,14 @@ extension Gateway {
     /// Nil: it is in, and will be counted out whatever becomes of it.
     ///
     /// - Parameter function: what is called; nil on all other routes.
-    func enter(_ exchange: HTTPExchange, tenant: String, function: Deployment? = nil) -> RuntimeError? {
+    func enter(
+        _ exchange: HTTPExchange, _ current: RegistrySnapshot, tenant: String, function: Deployment? = nil
+    ) -> RuntimeError? {
         let caller = exchange.caller
-        let path = limitPaths.path(
-            shared.registry.snapshot, caller.principal, tenant: tenant, function: function)
+        let path = limitPaths.path(current, caller.principal, tenant: tenant, function: function)
         guard let path else { return nil }
-        var standings = RateStandings()
-        let refusal = path.enter(LimitClock(monotonic: loop.now), &standings)
-        tell(standings, exchange)
+        let refusal = path.enter(LimitClock(monotonic: loop.now), &caller.standings)
+        tell(caller, exchange)
         if let refusal {
             shared.limits.count(refusal.hit)
             return Self.refused(refusal.hit, refusal.limits, caller, tenant: tenant, function)
@@ -44,11 +44,11 @@ extension Gateway {
         }
     }
 
-    private func tell(_ standings: RateStandings, _ exchange: HTTPExchange) {
+    private func tell(_ caller: Caller, _ exchange: HTTPExchange) {
         // How busy a tenant is, is nothing for those whom nobody knows.
-        guard !standings.isEmpty, !exchange.caller.principal.isAnonymous else { return }
-        let dialect = exchange.caller.route.isOpenAI ? Dialect(exchange) : nil
-        exchange.adorn = { RateFields.append(standings.all, dialect, to: &$0) }
+        guard !caller.standings.isEmpty, !caller.principal.isAnonymous else { return }
+        let dialect = caller.route.isOpenAI ? Dialect(exchange) : nil
+        exchange.adorn = { RateFields.append(caller.standings, dialect, to: &$0) }
     }
 
     // MARK: what a refusal says

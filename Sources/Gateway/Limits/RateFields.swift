@@ -6,17 +6,37 @@ internal import HTTP
 internal import Limits
 
 enum RateFields {
-    static func append(_ standings: [RateStanding], _ dialect: Dialect?, to headers: inout HTTPHeaders) {
-        var policy = FieldText()
-        var standing = FieldText()
-        for row in standings {
-            policy.addItem(row.level, ";q=", row.rate.burst, ";w=", row.windowSeconds)
-            standing.addItem(row.level, ";r=", row.remaining, ";t=", (row.resetMilliseconds + 999) / 1000)
+    static func append(_ standings: RateStandings, _ dialect: Dialect?, to headers: inout HTTPHeaders) {
+        headers.append(known: "ratelimit-policy") { text in
+            standings.forEach { text.addItem($0.level, ";q=", $0.rate.burst, ";w=", $0.windowSeconds, isFirst: $1) }
         }
-        policy.append(as: "ratelimit-policy", to: &headers)
-        standing.append(as: "ratelimit", to: &headers)
-        guard let dialect, let tightest = standings.min(by: { $0.remaining < $1.remaining }) else { return }
+        headers.append(known: "ratelimit") { text in
+            standings.forEach {
+                text.addItem(
+                    $0.level, ";r=", $0.remaining, ";t=", ($0.resetMilliseconds + 999) / 1000, isFirst: $1)
+            }
+        }
+        guard let dialect, let tightest = standings.all.min(by: { $0.remaining < $1.remaining }) else { return }
         dialect.append(tightest, to: &headers)
+    }
+}
+
+extension HTTPFieldValue {
+    /// By hand, because this runs for every answer.
+    fileprivate mutating func addItem(
+        _ level: LimitLevel, _ first: StaticString, _ one: UInt64, _ second: StaticString, _ two: UInt64, isFirst: Bool
+    ) {
+        if !isFirst { add(", ") }
+        switch level {
+        case .platform: add("\"platform\"")
+        case .tenant: add("\"tenant\"")
+        case .key: add("\"key\"")
+        case .function: add("\"function\"")
+        }
+        add(first)
+        add(one)
+        add(second)
+        add(two)
     }
 }
 
@@ -31,48 +51,5 @@ extension Dialect {
         headers.append(
             prefix + "reset" + suffix,
             self == .anthropic ? Date(timeIntervalSinceNow: seconds).formatted(.iso8601) : "\(seconds)s")
-    }
-}
-
-/// A short field value by hand: this runs for every answer, and formatting is slow.
-private struct FieldText {
-    // Room for the levels there are, with the largest of numbers.
-    private var text = InlineArray<256, UInt8>(repeating: 0)
-    private var size = 0
-
-    init() {}
-
-    mutating func addItem(
-        _ level: LimitLevel, _ first: StaticString, _ one: UInt64, _ second: StaticString, _ two: UInt64
-    ) {
-        if size > 0 { add(", ") }
-        switch level {
-        case .platform: add("\"platform\"")
-        case .tenant: add("\"tenant\"")
-        case .key: add("\"key\"")
-        case .function: add("\"function\"")
-        }
-        add(first)
-        add(one)
-        add(second)
-        add(two)
-    }
-
-    private mutating func add(_ word: StaticString) {
-        for index in 0..<word.utf8CodeUnitCount { unsafe add(word.utf8Start[index]) }
-    }
-
-    private mutating func add(_ number: UInt64) {
-        if number >= 10 { add(number / 10) }
-        add(UInt8(0x30 + number % 10))
-    }
-
-    private mutating func add(_ byte: UInt8) {
-        text[size] = byte
-        size += 1
-    }
-
-    func append(as name: StaticString, to headers: inout HTTPHeaders) {
-        _ = unsafe headers.append(known: name, text.span.extracting(..<size).bytes)
     }
 }
