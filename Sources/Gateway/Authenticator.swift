@@ -32,7 +32,9 @@ package final class Authenticator: Sendable {
         let isLocal = trustsLoopback && Loopback.isOwn(request)
         guard let shown else { return .success(operatorPrincipal(of: request) ?? (isLocal ? .local : .anonymous)) }
         if APIKey.looksLikeOne(shown) { return issued(shown, request, current) }
-        if let tokens, !isLocal || JWTAuthority.looksLikeToken(shown) { return checked(shown, tokens, request, current) }
+        if let tokens, !isLocal || JWTAuthority.looksLikeToken(shown) {
+            return checked(shown, tokens, request, current)
+        }
         // Clients of the OpenAI routes can't be without a key: on this machine they may send any word.
         if isLocal { return .success(.local) }
         return .failure(failed(AuthenticationFault(.invalid, "it is no key of this host", isOurs: false), request))

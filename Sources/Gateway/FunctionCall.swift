@@ -286,7 +286,9 @@ final class FunctionCall: InvocationSink {
 
     /// Counts it out. An answer that goes out whole is counted with it: its limits are locked once, not twice.
     private func leave(_ outcome: Outcome, _ now: Int64) {
-        guard exchange.onSent != nil, let held, outcome.error == nil, !clientGone else { return exchange.caller.leave() }
+        guard exchange.onSent != nil, let held, outcome.error == nil, !clientGone else {
+            return exchange.caller.leave()
+        }
         exchange.onSent = nil
         exchange.caller.leave(sending: UInt64(held.body.count), now: now)
     }
@@ -314,7 +316,7 @@ final class FunctionCall: InvocationSink {
         row.memoryPeakBytes = timings?.memoryPeak
         row.bytesIn = received
         row.bytesOut = bytesOut
-        gateway.shared.usage.record(row)
+        gateway.shared.usage.record(row, from: gateway.loop.index)
     }
 
     /// What a caller shows the host is not the handler's: it could call others with it. And nobody else says who called.

@@ -3,10 +3,13 @@ internal import Core
 internal import Glibc
 internal import Platform
 
-/// For one thread at a time: its owner holds a lock around each use.
-// SAFETY: the pointer is private, points to a page that is mapped until deinit, and the owner's lock guards it.
+/// Each counter is for one thread at a time: its owner holds a lock around each use.
+// SAFETY: the pointer is private, points to a page that is mapped until deinit, and the owners' locks guard its words.
 @safe final class CounterPage: @unchecked Sendable {
     private static let size = 4096
+    /// Beside the one that `raise` sets, each in a line of the cache of its own.
+    static let counters = 16
+    private static let wordsPerLine = 8
     private static let magic: UInt64 = 0x3145_4741_5355_5753
 
     private let words: UnsafeMutablePointer<UInt64>
@@ -28,16 +31,26 @@ internal import Platform
                 next: "check that the state directory is writable and that its disk has room")
         }
         if unsafe words[0] != Self.magic {
-            unsafe words[1] = 0
+            unsafe words.update(repeating: 0, count: Self.size / 8)
             unsafe words[0] = Self.magic
         }
     }
 
     deinit { unsafe munmap(words, Self.size) }
 
-    /// Rows that were taken since the ledger was made.
+    /// Rows that were taken since the ledger was made. For when nobody counts.
     var taken: UInt64 {
-        get { unsafe words[1] }
-        set { unsafe words[1] = newValue }
+        (1...Self.counters).reduce(unsafe words[1]) { sum, line in unsafe sum + words[line * Self.wordsPerLine] }
+    }
+
+    /// Makes it at least this many. For when nobody counts.
+    func raise(to least: UInt64) {
+        let taken = taken
+        if taken < least { unsafe words[1] += least - taken }
+    }
+
+    func add(to counter: Int) {
+        precondition(0..<Self.counters ~= counter)
+        unsafe words[(counter + 1) * Self.wordsPerLine] += 1
     }
 }

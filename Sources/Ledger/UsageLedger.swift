@@ -23,30 +23,25 @@ package final class UsageLedger: Sendable {
     private static let tidyMilliseconds: UInt64 = 10_000
 
     private struct State {
-        /// Rows that came since somebody needed `totals`: summing is left to those, so that callers don't wait for it.
-        var fresh = UsageTapes()
+        /// What was on the desks, summed already.
         var waiting: [UsageTape] = []
-        /// Rows in both, and in the batch that is being written.
-        var held = 0
         /// Dropped and not yet written down as lost.
         var dropped: UInt64 = 0
         /// Rows that were taken and will never be stored, in all the ledger's life.
         var lost: UInt64 = 0
         var totals = UsageTotals()
         var remote: LoopRemote?
-        var isScheduled = false
         var loggedAt: MonotonicTime?
-
-        mutating func sum() {
-            for tape in fresh.tapes { totals.add(tape) }
-            waiting += fresh.tapes
-            fresh = UsageTapes()
-        }
     }
 
+    /// Where rows are left: each loop has its own, because what two cores write by turns costs each of them more than the row.
+    private let desks: [UsageDesk]
+    /// How many more rows may be held, on desks, waiting, or in the batch that is being written.
+    private let room: RowRoom
+    /// Taken before the lock of a desk, never after it.
     private let state: Mutex<State>
-    /// Under the lock of `state`.
-    private let page: CounterPage
+    /// Somebody is about to write, or nobody ever will.
+    private let isScheduled = Atomic<Bool>(true)
     /// Under `writing`.
     private let store: LedgerStore
     private let writing = Mutex(())
@@ -62,13 +57,15 @@ package final class UsageLedger: Sendable {
         let path = "\(stateDirectory)/usage.db"
         self.options = options
         store = try LedgerStore(path: path)
-        page = try CounterPage(path: "\(stateDirectory)/usage.taken")
+        let page = try CounterPage(path: "\(stateDirectory)/usage.taken")
         let accounted = try store.accounted()
         if page.taken > accounted {
             try store.write([], lost: page.taken - accounted, reason: "the host was killed", now: now)
         }
         // After a power cut, or without its file, the page may be the older one.
-        page.taken = max(page.taken, accounted)
+        page.raise(to: accounted)
+        desks = (0..<CounterPage.counters).map { UsageDesk(page, counter: $0) }
+        room = RowRoom(options.capacity)
         var state = State()
         state.lost = try store.lost()
         self.state = Mutex(state)
@@ -79,36 +76,45 @@ package final class UsageLedger: Sendable {
 
     /// Counts a row that will be recorded: from here on it is stored, or counted as lost. Call it before the caller is answered.
     package func take() {
-        guard options.isOn else { return }
-        state.withLock { _ in page.taken += 1 }
+        if options.isOn { desks[0].take() }
     }
 
     /// Leaves a row to be stored.
     ///
-    /// - Parameter isTaken: `take` was called for it.
-    package func record(_ row: UsageRow, isTaken: Bool = false) {
+    /// - Parameters:
+    ///   - isTaken: `take` was called for it.
+    ///   - loop: the number of the loop that calls.
+    package func record(_ row: UsageRow, isTaken: Bool = false, from loop: Int = 0) {
         guard options.isOn else { return }
-        let remote = state.withLock { state -> LoopRemote? in
-            if !isTaken { page.taken += 1 }
-            guard state.held < options.capacity else {
+        guard desks[loop % desks.count].leave(row, isTaken: isTaken, room) else {
+            return state.withLock { state in
                 state.totals.add(row)
                 state.dropped += 1
                 state.lost += 1
-                return nil
             }
-            state.fresh.append(row)
-            state.held += 1
-            guard !state.isScheduled, let remote = state.remote else { return nil }
-            state.isScheduled = true
-            return remote
         }
+        if !isScheduled.load(ordering: .relaxed) { wakeWriter() }
+    }
+
+    private func wakeWriter() {
+        guard !isScheduled.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        let remote = state.withLock(\.remote)
         remote?.submit { [self] loop in schedule(on: loop, after: Self.batchMilliseconds) }
     }
 
     package var totals: UsageTotals {
         state.withLock { state in
-            state.sum()
+            clearDesks(&state)
             return state.totals
+        }
+    }
+
+    /// Sums what lies on the desks, so that callers need not.
+    private func clearDesks(_ state: inout State) {
+        for desk in desks {
+            let tapes = desk.clear()
+            for tape in tapes { state.totals.add(tape) }
+            state.waiting += tapes
         }
     }
 
@@ -119,10 +125,7 @@ package final class UsageLedger: Sendable {
 
     /// Writes on this loop from now on, which does nothing that others wait for.
     package func start(on loop: EventLoop) {
-        state.withLock {
-            $0.remote = loop.remote
-            $0.isScheduled = true
-        }
+        state.withLock { $0.remote = loop.remote }
         loop.remote.submit { [self] loop in
             write(on: loop)
             tidy(on: loop)
@@ -131,6 +134,7 @@ package final class UsageLedger: Sendable {
 
     /// Stores what waits, after the loop has ended.
     package func close() {
+        isScheduled.store(true, ordering: .relaxed)
         state.withLock { $0.remote = nil }
         flush()
     }
@@ -140,7 +144,7 @@ package final class UsageLedger: Sendable {
         // What waits is stored first, so that nothing of it comes behind.
         flush()
         state.withLock { state in
-            state.sum()
+            clearDesks(&state)
             state.totals.forget(tenant)
         }
         let result = writing.withLock { _ in
@@ -151,7 +155,11 @@ package final class UsageLedger: Sendable {
 
     /// Stores all that waits, however much that is, unless it can't.
     private func flush() {
-        while state.withLock({ $0.held > 0 || $0.dropped > 0 }), writeBatch() {}
+        while isAnythingHeld, writeBatch() {}
+    }
+
+    private var isAnythingHeld: Bool {
+        state.withLock { !$0.waiting.isEmpty || $0.dropped > 0 } || desks.contains { !$0.isClear }
     }
 
     private func schedule(on loop: EventLoop, after milliseconds: UInt64) {
@@ -160,18 +168,17 @@ package final class UsageLedger: Sendable {
 
     private func write(on loop: EventLoop) {
         let isWritten = writeBatch()
-        let isMore = state.withLock { state in
-            state.isScheduled = state.held > 0 || state.dropped > 0
-            return state.isScheduled
-        }
-        if isMore { schedule(on: loop, after: isWritten ? Self.batchMilliseconds : Self.retryMilliseconds) }
+        // Before the look at the desks: a row that comes after it finds this, and wakes the writer itself.
+        isScheduled.store(false, ordering: .relaxed)
+        guard isAnythingHeld, !isScheduled.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        schedule(on: loop, after: isWritten ? Self.batchMilliseconds : Self.retryMilliseconds)
     }
 
     /// Stores what waits now. False: it can't be stored, and waits on.
     private func writeBatch() -> Bool {
         writing.withLock { _ in
             let (tapes, dropped) = state.withLock { state in
-                state.sum()
+                clearDesks(&state)
                 defer { (state.waiting, state.dropped) = ([], 0) }
                 return (state.waiting, state.dropped)
             }
@@ -179,7 +186,7 @@ package final class UsageLedger: Sendable {
             do throws(RuntimeError) {
                 try store.write(
                     tapes, lost: dropped, reason: "there was no room to keep them", now: WallClock.milliseconds)
-                state.withLock { $0.held -= tapes.reduce(0) { $0 + $1.count } }
+                room.giveBack(tapes.reduce(0) { $0 + $1.count })
                 return true
             } catch {
                 takeBack(tapes, dropped, error)
@@ -196,7 +203,10 @@ package final class UsageLedger: Sendable {
             state.dropped += dropped
             guard state.loggedAt.map({ now.since($0) >= 60_000_000_000 }) ?? true else { return nil }
             state.loggedAt = now
-            return [("cause", "\(error)"), ("waiting", "\(state.held)"), ("dropped", "\(state.dropped)")]
+            return [
+                ("cause", "\(error)"), ("waiting", "\(state.waiting.reduce(0) { $0 + $1.count })"),
+                ("dropped", "\(state.dropped)"),
+            ]
         }
         if let words { Log.error("the usage ledger can't be written; rows wait in memory, and calls go on", words) }
     }

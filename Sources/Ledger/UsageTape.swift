@@ -36,22 +36,20 @@ struct UsageTape: Sendable {
         var changes = Changes(from: last, to: row)
         add(row, isLikeLast: changes.isDisjoint(with: .ofSums))
         if row.isCold { changes.insert(.cold) }
-        bytes.append(changes.rawValue)
-        if changes.contains(.principal) { append(row.principal) }
-        if changes.contains(.kind) { bytes.append(row.kind == .invoke ? 0 : 1) }
-        if changes.contains(.name) { append(row.name) }
-        if changes.contains(.version) { append(row.version) }
-        if changes.contains(.route) { append(row.route) }
-        if changes.contains(.outcome) { append(row.outcome) }
-        if changes.contains(.status) { append(UInt64(max(0, row.status))) }
-        let step = row.time &- last.time
-        append(UInt64(bitPattern: step << 1 ^ step >> 63))
-        append(row.requestID)
         let counts = row.counts
-        var present: UInt64 = 0
-        for place in counts.indices where counts[place] != nil { present |= 1 << UInt64(place) }
-        append(present)
-        for place in counts.indices { if let count = counts[place] { append(count) } }
+        // Fifteen numbers, the flags, and texts.
+        let most = 160 + row.requestID.utf8.count + (changes.isSubset(of: .short) ? 0 : row.textBytes)
+        bytes.append(addingCapacity: most) { out in
+            out.append(changes.rawValue)
+            if !changes.isSubset(of: .cold) { out.append(changes, of: row) }
+            let step = row.time &- last.time
+            out.append(number: UInt64(bitPattern: step << 1 ^ step >> 63))
+            out.append(text: row.requestID)
+            var present: UInt64 = 0
+            for place in counts.indices where counts[place] != nil { present |= 1 << UInt64(place) }
+            out.append(number: present)
+            for place in counts.indices { if let count = counts[place] { out.append(number: count) } }
+        }
         count += 1
         latest = max(latest, row.time)
         last.time = row.time
@@ -95,23 +93,6 @@ struct UsageTape: Sendable {
         sums[place].sums.add(row)
     }
 
-    // MARK: numbers and texts
-
-    private mutating func append(_ number: UInt64) {
-        var rest = number
-        while rest > 127 {
-            bytes.append(UInt8(truncatingIfNeeded: rest) | 128)
-            rest >>= 7
-        }
-        bytes.append(UInt8(truncatingIfNeeded: rest))
-    }
-
-    private mutating func append(_ text: String) {
-        let source = text.utf8
-        append(UInt64(source.count))
-        bytes.append(contentsOf: source)
-    }
-
     fileprivate struct Changes: OptionSet {
         let rawValue: UInt8
         static let principal = Changes(rawValue: 1)
@@ -122,6 +103,8 @@ struct UsageTape: Sendable {
         static let outcome = Changes(rawValue: 32)
         static let status = Changes(rawValue: 64)
         static let cold = Changes(rawValue: 128)
+        /// Those that are no texts.
+        static let short: Changes = [.kind, .status, .cold]
         /// What sums are kept by.
         static let ofSums: Changes = [.principal, .kind, .name, .outcome]
     }
@@ -186,6 +169,33 @@ struct UsageTape: Sendable {
     }
 }
 
+extension OutputSpan<UInt8> {
+    fileprivate mutating func append(number: UInt64) {
+        var rest = number
+        while rest > 127 {
+            append(UInt8(truncatingIfNeeded: rest) | 128)
+            rest >>= 7
+        }
+        append(UInt8(truncatingIfNeeded: rest))
+    }
+
+    fileprivate mutating func append(text: String) {
+        let source = text.utf8Span.span
+        append(number: UInt64(source.count))
+        for place in source.indices { append(source[place]) }
+    }
+
+    fileprivate mutating func append(_ changes: UsageTape.Changes, of row: UsageRow) {
+        if changes.contains(.principal) { append(text: row.principal) }
+        if changes.contains(.kind) { append(row.kind == .invoke ? 0 : 1) }
+        if changes.contains(.name) { append(text: row.name) }
+        if changes.contains(.version) { append(text: row.version) }
+        if changes.contains(.route) { append(text: row.route) }
+        if changes.contains(.outcome) { append(text: row.outcome) }
+        if changes.contains(.status) { append(number: UInt64(max(0, row.status))) }
+    }
+}
+
 extension UsageTape.Changes {
     /// What of the second row must be told beside the first.
     fileprivate init(from last: UsageRow, to row: UsageRow) {
@@ -204,6 +214,11 @@ extension UsageRow {
     typealias Counts = InlineArray<10, UInt64?>
 
     var hour: Int64 { time / LedgerStore.hour }
+
+    /// Of those that may differ from the row before, each with its length.
+    fileprivate var textBytes: Int {
+        principal.utf8.count + name.utf8.count + version.utf8.count + route.utf8.count + outcome.utf8.count + 50
+    }
 
     fileprivate mutating func take(_ changes: UsageTape.Changes, from row: UsageRow) {
         if changes.contains(.principal) { principal = row.principal }

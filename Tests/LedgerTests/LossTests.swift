@@ -9,6 +9,24 @@ import Testing
 @testable import Ledger
 
 struct LossTests {
+    /// - Parameter capacity: one that all rows find room in, and one that they don't.
+    @Test(arguments: [65_536, 600]) func rowsOfAllLoopsAreStoredOrLostAndNoneIsBoth(_ capacity: Int) throws {
+        let scratch = try Scratch()
+        var options = UsageLedger.Options()
+        options.capacity = capacity
+        let ledger = try UsageLedger(stateDirectory: scratch.path, options: options)
+        // More loops than desks.
+        for loop in 0..<20 { for _ in 0..<100 { ledger.record(row("t\(loop)"), from: loop) } }
+        ledger.take()
+        #expect(ledger.totals.byKey.values.reduce(0) { $0 + $1.sums.calls } == 2000)
+        ledger.close()
+        let stored = try rows(ledger.reader).count
+        #expect(stored <= capacity && stored + Int(ledger.lost) == 2000)
+        #expect(capacity < 2000 ? stored >= 256 : stored == 2000)
+        // Who was taken and never came is told apart from who came, on whatever desk.
+        #expect(try UsageLedger(stateDirectory: scratch.path).lost == ledger.lost + 1)
+    }
+
     @Test func rowsOfAKilledHostAreCounted() throws {
         let scratch = try Scratch()
         do {

@@ -58,8 +58,9 @@ private func opening(_ directory: String) -> RuntimeError? {
         let scratch = try Scratch()
         let registry = try Registry(stateDirectory: scratch.path)
         try registry.publish(deployment("acme", "f", digest: "old", at: 1))
-        let before = registry.snapshot
+        let (before, revision) = (registry.snapshot, registry.revision)
         try registry.publish(deployment("acme", "f", digest: "new", at: 2))
+        #expect(registry.revision != revision)
         let key = FunctionKey(tenant: "acme", name: "f")
         #expect(registry.snapshot.functions[key]?.digest == "new" && registry.snapshot.digests == ["acme": ["new"]])
         #expect(before.functions[key]?.digest == "old")

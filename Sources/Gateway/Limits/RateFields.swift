@@ -6,13 +6,16 @@ internal import HTTP
 internal import Limits
 
 enum RateFields {
+    /// Three levels, each with two numbers of at most twenty digits.
+    private static let most = 3 * 64
+
     static func append(_ standings: RateStandings, _ dialect: Dialect?, to headers: inout HTTPHeaders) {
-        headers.append(known: "ratelimit-policy") { text in
-            standings.forEach { text.addItem($0.level, ";q=", $0.rate.burst, ";w=", $0.windowSeconds, isFirst: $1) }
+        headers.append(known: "ratelimit-policy", atMost: most) { text in
+            standings.forEach { text.appendItem($0.level, ";q=", $0.rate.burst, ";w=", $0.windowSeconds, isFirst: $1) }
         }
-        headers.append(known: "ratelimit") { text in
+        headers.append(known: "ratelimit", atMost: most) { text in
             standings.forEach {
-                text.addItem(
+                text.appendItem(
                     $0.level, ";r=", $0.remaining, ";t=", ($0.resetMilliseconds + 999) / 1000, isFirst: $1)
             }
         }
@@ -21,22 +24,31 @@ enum RateFields {
     }
 }
 
-extension HTTPFieldValue {
+extension OutputSpan<UInt8> {
     /// By hand, because this runs for every answer.
-    fileprivate mutating func addItem(
+    fileprivate mutating func appendItem(
         _ level: LimitLevel, _ first: StaticString, _ one: UInt64, _ second: StaticString, _ two: UInt64, isFirst: Bool
     ) {
-        if !isFirst { add(", ") }
+        if !isFirst { append(words: ", ") }
         switch level {
-        case .platform: add("\"platform\"")
-        case .tenant: add("\"tenant\"")
-        case .key: add("\"key\"")
-        case .function: add("\"function\"")
+        case .platform: append(words: "\"platform\"")
+        case .tenant: append(words: "\"tenant\"")
+        case .key: append(words: "\"key\"")
+        case .function: append(words: "\"function\"")
         }
-        add(first)
-        add(one)
-        add(second)
-        add(two)
+        append(words: first)
+        append(number: one)
+        append(words: second)
+        append(number: two)
+    }
+
+    private mutating func append(words: StaticString) {
+        for place in 0..<words.utf8CodeUnitCount { unsafe append(words.utf8Start[place]) }
+    }
+
+    private mutating func append(number: UInt64) {
+        if number >= 10 { append(number: number / 10) }
+        append(0x30 + UInt8(truncatingIfNeeded: number % 10))
     }
 }
 
