@@ -370,10 +370,7 @@ class Killed(Keyed):
             killer.start()
             self.burst(40)
             killer.join()
-            self.host.process.wait(20)
-            self.host.process.stdout.close()
-            self.host.log.close()
-            wait_for(lambda: not self.lock_is_held(), "the workers of the dead host are gone")
+            self.host.kill()
             self.host.start()
         self.burst(60)
         self.check()
@@ -383,32 +380,9 @@ class Killed(Keyed):
             self.assertLessEqual(total, stored["key", key["id"]])
         self.assertLessEqual(sum(self.totals), stored["tenant", "acme"])
 
-    def lock_is_held(self):
-        import fcntl
-        with open(self.work / "state/lock", "r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return False
-            except OSError:
-                return True
-
     def test_a_backend_that_is_killed_gives_nothing_twice(self):
-        over = threading.Event()
-
-        def kill():
-            while not over.wait(0.05):
-                workers = json.loads(self.host.request("GET", "/admin/v1/workers")[1])["workers"]
-                # 0: it is not told yet, and would name this very process's group.
-                for worker in [worker for worker in workers if worker["pid"] > 1]:
-                    try:
-                        os.kill(worker["pid"], signal.SIGKILL)
-                    except ProcessLookupError:
-                        pass
-        thread = threading.Thread(target=kill)
-        thread.start()
-        self.burst(40)
-        over.set()
-        thread.join()
+        with self.host.workers_killed():
+            self.burst(40)
         # After so many crashes the model is not started again at once.
         self.tenant("other")
         stranger = self.key("other")

@@ -107,39 +107,14 @@ class Quotas(unittest.TestCase):
             killer.start()
             total += used(many(self.host, "acme", 100))
             killer.join()
-            self.host.process.wait(20)
-            self.host.process.stdout.close()
-            self.host.log.close()
-            wait_for(lambda: not self.lock_is_held(), "the workers of the dead host are gone")
-            self.host = self.start()
+            self.host.kill()
+            self.host.start()
         total += used(many(self.host, "acme", 200))
         self.assertLessEqual(total, LIMIT)
 
-    def lock_is_held(self):
-        import fcntl
-        with open(self.work / "state/lock", "r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return False
-            except OSError:
-                return True
-
     def test_a_backend_that_is_killed_gives_nothing_twice(self):
-        over = threading.Event()
-
-        def killer():
-            while not over.wait(0.05):
-                # 0: it is not told yet, and would name this very process's group.
-                for worker in [worker for worker in self.workers() if worker["pid"] > 1]:
-                    try:
-                        os.kill(worker["pid"], signal.SIGKILL)
-                    except ProcessLookupError:
-                        pass
-        thread = threading.Thread(target=killer)
-        thread.start()
-        answers = many(self.host, "acme", 100)
-        over.set()
-        thread.join()
+        with self.host.workers_killed():
+            answers = many(self.host, "acme", 100)
         time.sleep(1.2)
         answers += many(self.host, "acme", 200)
         self.assertLessEqual(used(answers), LIMIT)

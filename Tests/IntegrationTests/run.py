@@ -1,4 +1,6 @@
 """Drives a real host with real sandboxed workers over HTTP; each test says what a user would miss if it failed."""
+import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -61,6 +63,47 @@ class Host:
         self.process.stdout.close()
         self.log.close()
         self.start()
+
+    def kill(self):
+        """SIGKILL, and waits until nothing holds the state directory any more."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(20)
+        self.process.stdout.close()
+        self.log.close()
+
+        def is_free():
+            with open(self.work / "state/lock", "r+") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return True
+                except OSError:
+                    return False
+
+        wait_for(is_free, "the workers of the dead host are gone")
+
+    @contextlib.contextmanager
+    def workers_killed(self):
+        """Kills whatever worker there is, all the time."""
+        over = threading.Event()
+
+        def killer():
+            while not over.wait(0.05):
+                # 0: it is not told yet, and would name this very process's group.
+                workers = json.loads(self.request("GET", "/admin/v1/workers")[1])["workers"]
+                for worker in [worker for worker in workers if worker["pid"] > 1]:
+                    try:
+                        os.kill(worker["pid"], signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+
+        thread = threading.Thread(target=killer)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def cli(self, *words, check=True):
         environment = dict(os.environ, SWIFTLET_HOST=self.url, **self.environment)

@@ -3,7 +3,6 @@ import concurrent.futures
 import csv
 import ctypes
 import decimal
-import fcntl
 import http.client
 import io
 import json
@@ -75,22 +74,6 @@ def settled(host, count):
     wait_for(lambda: len(rows(host)) >= count, f"{count} rows are stored, not {len(rows(host))}", seconds=15)
     time.sleep(0.3)
     return rows(host)
-
-
-def kill(host):
-    os.kill(host.process.pid, signal.SIGKILL)
-    host.process.wait(20)
-    host.process.stdout.close()
-    host.log.close()
-
-    def is_free():
-        with open(host.work / "state/lock", "r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            except OSError:
-                return False
-    wait_for(is_free, "the workers of the dead host are gone")
 
 
 class Sums(unittest.TestCase):
@@ -321,7 +304,7 @@ class Kills(unittest.TestCase):
 
     def restart(self):
         work = self.host.work
-        kill(self.host)
+        self.host.kill()
         self.host = Host(work=work)
 
     def test_what_a_kill_takes_is_counted_to_the_row(self):
