@@ -88,37 +88,43 @@ def chat(prefix):
     yield row("door.chat.mock.vs_litellm", "requests/s", rates["mock"], rates["litellm"])
 
 
+def compare_pair(prefix, seconds, rates, times):
+    """Adds what one host with all gives, and one without, by turns; returns what was on."""
+    with_all = without = None
+    try:
+        with_all = Door(prefix)
+        without = Swiftlet(prefix, *(["--usage", "off"] if "ledger" in with_all.on else []))
+        with_all.host.cli("deploy", HANDLER, "--tenant", MODEL, "--name", "warm-c")
+        without.deploy(HANDLER, "warm-c")
+        targets = [
+            (with_all.host.url + f"/fn/{MODEL}/warm-c/", with_all.headers), (without.url + "/fn/default/warm-c/", {})]
+        for turn in range(len(rounds(9)) + 1):
+            # Each goes first in every second round: what comes first finds cooler cores.
+            for place in (0, 1) if turn % 2 else (1, 0):
+                url, headers = targets[place]
+                rate, p50, p99 = load(url, 32, seconds, headers)
+                if turn:
+                    rates[place].append(rate)
+                    if place == 0:
+                        times.append((p50, p99))
+        return with_all.on
+    finally:
+        for server in (with_all and with_all.host, without):
+            if server:
+                server.stop()
+
+
 def cost(prefix):
     """Warm calls of a function over 32 connections by key, with limits and ledger, and by nobody in particular without them."""
-    connections, seconds = 32, 1
+    seconds = 1
     rates, times = ([], []), []
     # A host differs from the next by where its code and its heap happen to lie, and stays so.
     for _ in range(3):
-        with_all = without = None
-        try:
-            with_all = Door(prefix)
-            without = Swiftlet(prefix, *(["--usage", "off"] if "ledger" in with_all.on else []))
-            with_all.host.cli("deploy", HANDLER, "--tenant", MODEL, "--name", "warm-c")
-            without.deploy(HANDLER, "warm-c")
-            targets = [
-                (with_all.host.url + f"/fn/{MODEL}/warm-c/", with_all.headers), (without.url + "/fn/default/warm-c/", {})]
-            for turn in range(len(rounds(9)) + 1):
-                # Each goes first in every second round: what comes first finds cooler cores.
-                for place in (0, 1) if turn % 2 else (1, 0):
-                    url, headers = targets[place]
-                    rate, p50, p99 = load(url, connections, seconds, headers)
-                    if turn:
-                        rates[place].append(rate)
-                        if place == 0:
-                            times.append((p50, p99))
-        finally:
-            for server in (with_all and with_all.host, without):
-                if server:
-                    server.stop()
+        on = compare_pair(prefix, seconds, rates, times)
     result = row("door.cost", "requests/s", *rates, n=int(sum(rates[0]) * seconds))
     # Of the two that were measured one after the other: the machine's speed moves by more than this within the run.
     result["ratio"] = round(statistics.median(on / off for on, off in zip(*rates)), 3)
-    result["on"] = with_all.on
+    result["on"] = on
     result["p50"], result["p99"] = (round(statistics.median(part), 1) for part in zip(*times))
     yield result
 

@@ -82,8 +82,8 @@ package final class Gateway: HTTPService {
 
     /// Lets a request in, or answers why not; `serve` is next.
     func admit(_ exchange: HTTPExchange, _ match: RouteMatch, requestID: String) {
-        let (current, principal): (RegistrySnapshot, Principal)
-        current = self.current()
+        let current = current()
+        let principal: Principal
         if case .everybody = match.route.access {
             principal = .anonymous
         } else {
@@ -94,7 +94,7 @@ package final class Gateway: HTTPService {
         }
         exchange.context = Caller(route: match.route, requestID: requestID, principal: principal)
         if let refusal = Authorization.refusal(match.route, principal, tenant: match.tenant)
-            ?? suspended(match, principal)
+            ?? suspended(match, principal, in: current)
         {
             return refuse(exchange, match, refusal, requestID: requestID)
         }

@@ -6,8 +6,8 @@ internal import Registry
 
 extension Gateway {
     /// Nil unless the caller belongs to a tenant that is not served; what it is and has it may still see.
-    func suspended(_ match: RouteMatch, _ principal: Principal) -> RuntimeError? {
-        guard let tenant = principal.tenant, !shared.registry.snapshot.isServed(tenant) else { return nil }
+    func suspended(_ match: RouteMatch, _ principal: Principal, in current: RegistrySnapshot) -> RuntimeError? {
+        guard let tenant = principal.tenant, !current.isServed(tenant) else { return nil }
         switch match.route.access {
         case .everybody, .known, .permission(.read), .permission(.readLogs): return nil
         case .function, .permission: return Self.isSuspended(tenant)

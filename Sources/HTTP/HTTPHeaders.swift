@@ -62,14 +62,11 @@ package struct HTTPHeaders: Sendable, ExpressibleByDictionaryLiteral, Sequence {
     package mutating func append(
         known name: StaticString, atMost most: Int, writing value: (inout OutputSpan<UInt8>) -> Void
     ) {
-        let start = bytes.count
+        beginField()
         unsafe appendValue(UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
-        let valueStart = bytes.count
+        beginValue()
         bytes.append(addingCapacity: most, initializingWith: value)
-        fields.append(
-            Field(
-                nameStart: UInt32(truncatingIfNeeded: start), valueStart: UInt32(truncatingIfNeeded: valueStart),
-                valueEnd: UInt32(truncatingIfNeeded: bytes.count)))
+        endField()
     }
 
     private mutating func endField(from start: Int, _ value: RawSpan) {

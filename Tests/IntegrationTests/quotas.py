@@ -63,9 +63,6 @@ class Quotas(unittest.TestCase):
     def start(self):
         return Host("--tenants", str(self.work / "tenants.json5"), work=self.work)
 
-    def workers(self):
-        return json.loads(self.host.request("GET", "/admin/v1/workers")[1])["workers"]
-
     def tearDown(self):
         self.host.stop()
 
