@@ -3,25 +3,45 @@
 
 #include <math.h>
 
-enum { NO_TOKEN = -1 };
+enum { NO_TOKEN = -1, LANES = 16, BLOCK = 512 };
 
+/// Of BLOCK logits, in lanes that do not wait for each other: nothing else of a token is computed meanwhile.
+static float highest_of(const float *logits) {
+    float lanes[LANES], highest = -INFINITY;
+    for (uint32_t l = 0; l < LANES; l++) lanes[l] = -INFINITY;
+    for (uint32_t t = 0; t < BLOCK; t += LANES) {
+        for (uint32_t l = 0; l < LANES; l++) lanes[l] = logits[t + l] > lanes[l] ? logits[t + l] : lanes[l];
+    }
+    for (uint32_t l = 0; l < LANES; l++) highest = lanes[l] > highest ? lanes[l] : highest;
+    return highest;
+}
+
+/// The first of the likeliest.
 static llama_token likeliest(const float *logits, uint32_t words) {
     uint32_t best = 0;
-    for (uint32_t t = 1; t < words; t++) {
-        if (logits[t] > logits[best]) best = t;
+    for (uint32_t block = 0; block < words; block += BLOCK) {
+        bool whole = words - block >= BLOCK;
+        if (whole && !(highest_of(logits + block) > logits[best])) continue;
+        uint32_t end = whole ? block + BLOCK : words;
+        for (uint32_t t = block; t < end; t++) {
+            if (logits[t] > logits[best]) best = t;
+        }
     }
     return (llama_token)best;
 }
 
 /// Draws from what the chain left, by `point`, a number that hangs on seed and position only, so that a sequence picks the same
 /// whoever else is in the step, and goes on the same after save and restore.
-static llama_token draw(const llama_token_data_array *left, double point) {
-    double sum = 0, highest = left->data[0].logit;
-    for (size_t i = 1; i < left->size; i++) highest = fmax(highest, left->data[i].logit);
-    for (size_t i = 0; i < left->size; i++) sum += exp(left->data[i].logit - highest);
+static llama_token draw(llama_token_data_array *left, double point) {
+    float highest = left->data[0].logit;
+    for (size_t i = 1; i < left->size; i++) {
+        if (left->data[i].logit > highest) highest = left->data[i].logit;
+    }
+    double sum = 0;
+    for (size_t i = 0; i < left->size; i++) sum += left->data[i].p = expf(left->data[i].logit - highest);
     point *= sum;
     for (size_t i = 0; i < left->size; i++) {
-        point -= exp(left->data[i].logit - highest);
+        point -= left->data[i].p;
         if (point < 0) return left->data[i].id;
     }
     return left->data[left->size - 1].id;

@@ -1,10 +1,4 @@
 // Opens a model through the plugin's own table with device budgets: too small, large enough, none. Run by scripts/test-backends.
-#include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
 #include "check.h"
 
 static long resident_kb(void) {
@@ -15,27 +9,19 @@ static long resident_kb(void) {
     return pages * 4;
 }
 
-static const swiftlet_backend_v1 *table;
-
-static int32_t open_with(const char *path, uint64_t budget, uint32_t context, void **model) {
-    swiftlet_open_v1 how = {.size = sizeof how, .version = 1, .model_path = {.data = path, .size = strlen(path)},
-                            .config = {.data = "{}", .size = 2}, .device_budget = budget, .context_tokens = context,
-                            .max_sequences = 4, .max_step_tokens = 512, .threads = 1, .log = hear, .fail = fail};
+static int32_t open_with(const char *path, uint64_t budget, uint32_t context) {
+    swiftlet_open_v1 how = opening(path, "{}");
+    how.device_budget = budget;
+    how.context_tokens = context;
     words[0] = 0;
-    return table->open(&how, model);
+    return table->open(&how, &model);
 }
 
 int main(int count, char **arguments) {
-    if (count != 3) return fprintf(stderr, "usage: budget PLUGIN MODEL\n"), 2;
-    void *library = dlopen(arguments[1], RTLD_NOW);
-    if (library == NULL) return fprintf(stderr, "%s\n", dlerror()), 2;
-    swiftlet_plugin_entry_fn entry;
-    *(void **)&entry = dlsym(library, SWIFTLET_PLUGIN_ENTRY_NAME);
-    table = entry(SWIFTLET_ABI_VERSION)->table;
-    void *model = NULL;
+    load_plugin(count, arguments);
     long before = resident_kb();
 
-    CHECK(open_with(arguments[2], 600ull << 20, 8192, &model) == SWIFTLET_FAILED, "600 MB for 8192 tokens");
+    CHECK(open_with(arguments[2], 600ull << 20, 8192) == SWIFTLET_FAILED, "600 MB for 8192 tokens");
     unsigned needed = 0, weights = 0, kept = 0, work = 0, driver = 0;
     const char *sum = strstr(words, "about");
     CHECK(sum != NULL && sscanf(sum, "about %u MB of its device (weights %u, keys and values %u, computing %u, the driver %u)", &needed,
@@ -48,10 +34,10 @@ int main(int count, char **arguments) {
     CHECK(resident_kb() - before < 64 << 10, "a dry run loads nothing");
 
     // Half the context is half the keys and values: what was refused may fit.
-    CHECK(open_with(arguments[2], (uint64_t)(needed - 1) << 20, 8192, &model) == SWIFTLET_FAILED && strstr(words, "needs about") != NULL, "1 MB short");
-    CHECK(open_with(arguments[2], (uint64_t)(needed - 1) << 20, 4096, &model) == SWIFTLET_FAILED && strstr(words, "finds none") != NULL,
+    CHECK(open_with(arguments[2], (uint64_t)(needed - 1) << 20, 8192) == SWIFTLET_FAILED && strstr(words, "needs about") != NULL, "1 MB short");
+    CHECK(open_with(arguments[2], (uint64_t)(needed - 1) << 20, 4096) == SWIFTLET_FAILED && strstr(words, "finds none") != NULL,
           "it fits with half the context, and then this build has no device");
-    CHECK(open_with(arguments[2], 0, 4096, &model) == SWIFTLET_OK, "without a device");
+    CHECK(open_with(arguments[2], 0, 4096) == SWIFTLET_OK, "without a device");
     if (model != NULL) table->close(model);
     printf("budget: weights %u, keys and values %u, computing %u, driver %u MB; %d failed checks\n", weights, kept, work, driver, failures);
     return failures > 0;

@@ -1,14 +1,6 @@
 // Grammars through the plugin's own table: bad ones are refused and leave the model well, tokens that don't fit are refused,
 // and a sequence that was saved in the middle goes on as it would have. Run by scripts/test-backends.
-#include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "check.h"
-
-static const swiftlet_backend_v1 *table;
-static void *model;
 
 static int32_t start(uint32_t id, const char *grammar, size_t size, float temperature) {
     swiftlet_sampling_v1 how = {.size = sizeof how, .version = 1, .seed = 7, .temperature = temperature, .top_p = 1,
@@ -19,14 +11,6 @@ static int32_t start(uint32_t id, const char *grammar, size_t size, float temper
 
 static int32_t start_text(uint32_t id, const char *grammar, float temperature) {
     return start(id, grammar, strlen(grammar), temperature);
-}
-
-static swiftlet_step_output out;
-
-static int32_t feed(uint32_t id, uint32_t position, const int32_t *tokens, uint32_t count) {
-    swiftlet_step_item item = {.sequence = id, .position = position, .tokens = tokens, .count = count, .sample = 1};
-    int32_t status = table->step(model, &item, 1, &out);
-    return status == SWIFTLET_OK ? out.status : status;
 }
 
 /// Goes on from the picked token until the end, or `most` tokens.
@@ -119,15 +103,8 @@ static void serve_old_hosts(void) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 3) return fprintf(stderr, "usage: grammar PLUGIN MODEL\n"), 2;
-    void *library = dlopen(arguments[1], RTLD_NOW);
-    if (library == NULL) return fprintf(stderr, "%s\n", dlerror()), 2;
-    swiftlet_plugin_entry_fn entry;
-    *(void **)&entry = dlsym(library, SWIFTLET_PLUGIN_ENTRY_NAME);
-    table = entry(SWIFTLET_ABI_VERSION)->table;
-    swiftlet_open_v1 how = {.size = sizeof how, .version = 1, .model_path = {.data = arguments[2], .size = strlen(arguments[2])},
-                            .config = {.data = "{}", .size = 2}, .context_tokens = 1024, .max_sequences = 4, .max_step_tokens = 128,
-                            .threads = 1, .log = hear, .fail = fail};
+    load_plugin(count, arguments);
+    swiftlet_open_v1 how = opening(arguments[2], "{}");
     if (table->open(&how, &model) != SWIFTLET_OK) return fprintf(stderr, "%s\n", words), 2;
     swiftlet_model_info_v1 info = {.size = sizeof info, .version = 1};
     CHECK(table->describe(model, &info) == SWIFTLET_OK && (info.capabilities & SWIFTLET_CAN_GRAMMAR), "it says so");

@@ -1,31 +1,16 @@
 // Prefixes through the plugin's own table, with one store for all sequences and with parts of their own: a sequence that began
 // with another's tokens, copied or restored from a saved state, goes on exactly as one that read them itself.
-#include <dlfcn.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "check.h"
 
 enum { LONG = 96, SHARED = 64, ANSWER = 12, OTHER_SHARED = 40, STEP = 8 };
-
-static const swiftlet_backend_v1 *table;
-static void *model;
 
 static void start(uint32_t id) {
     swiftlet_sampling_v1 how = {.size = sizeof how, .version = 1, .seed = 7, .temperature = 0, .top_p = 1, .repeat_penalty = 1.1f,
                                 .penalty_window = 32, .want_logprobs = 1};
     words[0] = 0;
     CHECK(table->seq_start(model, id, &how) == SWIFTLET_OK, "start");
-}
-
-static swiftlet_step_output out;
-
-static int32_t feed(uint32_t id, uint32_t position, const int32_t *tokens, uint32_t count) {
-    swiftlet_step_item item = {.sequence = id, .position = position, .tokens = tokens, .count = count, .sample = 1};
-    int32_t status = table->step(model, &item, 1, &out);
-    return status == SWIFTLET_OK ? out.status : status;
 }
 
 typedef struct answer {
@@ -120,16 +105,11 @@ static void copies_and_states(void) {
     free(kept);
 }
 
-int main(int argc, char **argv) {
-    void *library = argc == 3 ? dlopen(argv[1], RTLD_NOW) : NULL;
-    const swiftlet_plugin *(*entry)(uint32_t) = library == NULL ? NULL : (const swiftlet_plugin *(*)(uint32_t))dlsym(library, "swiftlet_plugin_entry");
-    if (entry == NULL) return printf("prefixes: usage: prefixes PLUGIN MODEL: %s\n", dlerror()), 1;
-    table = entry(SWIFTLET_ABI_VERSION)->table;
+int main(int count, char **arguments) {
+    load_plugin(count, arguments);
     static const char *const configs[] = {"{}", "{\"kv_unified\":0}"};
     for (int i = 0; i < 2; i++) {
-        swiftlet_open_v1 how = {.size = sizeof how, .version = 1, .model_path = {.data = argv[2], .size = strlen(argv[2])},
-                                .config = {.data = configs[i], .size = strlen(configs[i])}, .context_tokens = 1024,
-                                .max_sequences = 4, .max_step_tokens = 512, .threads = 1, .log = hear, .fail = fail};
+        swiftlet_open_v1 how = opening(arguments[2], configs[i]);
         if (table->open(&how, &model) != SWIFTLET_OK) return printf("prefixes: open: %s\n", words), 1;
         swiftlet_model_info_v1 info = {.size = sizeof info, .version = 1};
         table->describe(model, &info);
