@@ -6,7 +6,7 @@ import sys
 
 from door_servers import MODEL, QUESTION, ROOT, LiteLLM, Mock, install_peer
 from llm import rounds
-from measure import CouldNotRun, Swiftlet, load, row
+from measure import CouldNotRun, Swiftlet, load, paired, row
 
 HANDLER = ROOT / "Bench/handler"
 CORES = len(os.sched_getaffinity(0))
@@ -121,9 +121,7 @@ def cost(prefix):
     # A host differs from the next by where its code and its heap happen to lie, and stays so.
     for _ in range(3):
         on = compare_pair(prefix, seconds, rates, times)
-    result = row("door.cost", "requests/s", *rates, n=int(sum(rates[0]) * seconds))
-    # Of the two that were measured one after the other: the machine's speed moves by more than this within the run.
-    result["ratio"] = round(statistics.median(on / off for on, off in zip(*rates)), 3)
+    result = paired("door.cost", "requests/s", *rates, n=int(sum(rates[0]) * seconds))
     result["on"] = on
     result["p50"], result["p99"] = (round(statistics.median(part), 1) for part in zip(*times))
     yield result

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Measures Swiftlet beside its baselines, round by round, and writes .build/bench/results.json; see README.md here."""
+import argparse
 import functools
 import json
 import os
@@ -260,9 +261,22 @@ BENCHMARKS = {
     **door.BENCHMARKS, **llm.BENCHMARKS}
 
 
+def arguments():
+    parser = argparse.ArgumentParser(
+        prog="Bench/run.py", description="Measures Swiftlet beside peers and floors, in one run, as ratios of ours to theirs.",
+        epilog="Figures go to .build/bench/results.json, promises are in docs/specification.md. SWIFTLET_BENCH_ROUNDS=1 gives a quick "
+        "look. Exit status: 0 all measured, 1 some could not run, 2 wrong arguments.")
+    parser.add_argument("prefix", help="where scripts/build put Swiftlet, such as .build/swiftlet")
+    parser.add_argument("only", nargs="?", default="", help=f"how a benchmark's name begins: {', '.join(BENCHMARKS)}; without it: all")
+    found = parser.parse_args()
+    prefix = (ROOT / found.prefix).resolve()
+    if not (prefix / "bin/swiftlet").exists():
+        parser.error(f"{prefix}: no bin/swiftlet in it: run scripts/build {found.prefix} first")
+    return prefix, found.only
+
+
 def main():
-    prefix = (ROOT / sys.argv[1]).resolve()
-    only = sys.argv[2] if len(sys.argv) > 2 else ""
+    prefix, only = arguments()
     chosen = {name: run for name, run in BENCHMARKS.items() if name.startswith(only)}
     if not chosen:
         sys.exit(f"bench: ONLY={only}: choose from {', '.join(BENCHMARKS)}")

@@ -32,10 +32,11 @@ typedef struct llama_backend_model {
     const char *chat_template; ///< NULL: none that llama.cpp knows
     struct llama_batch batch;
     sequences sequences;
-    struct llama_sampler **chains; ///< one for each sequence; NULL: always the likeliest token
+    struct llama_sampler **chains; ///< one for each sequence; NULL: neither penalties nor cuts
     constraint *constraints;       ///< one for each sequence
     swiftlet_bytes *pieces;        ///< one for each token, filled when first asked for
     llama_token_data *candidates;  ///< one for each token, for the sequence that is picking
+    float *scores;                 ///< one for each token, in whole blocks, for the sequence that is picking
     swiftlet_token_logprob *top;   ///< 20 for each sequence
     char architecture[64];
     bool embeds;
@@ -85,6 +86,7 @@ int32_t model_seq_restore_prefix(void *model, uint32_t id, swiftlet_bytes state,
 int32_t model_step(void *model, const swiftlet_step_item *items, size_t item_count, swiftlet_step_output *outputs);
 
 // pick.c
+enum { PICK_BLOCK = 512 }; ///< scores that are looked at together
 /// Picks what follows the sequence's tokens from the logits of batch entry `entry`.
 int32_t pick_token(llama_backend_model *m, uint32_t id, int32_t entry, swiftlet_step_output *output);
 

@@ -137,8 +137,10 @@ static int32_t make_tables(llama_backend_model *m) {
     m->top = calloc(count, 20 * sizeof(swiftlet_token_logprob));
     m->pieces = calloc(words, sizeof(swiftlet_bytes));
     m->candidates = calloc(words, sizeof(llama_token_data));
+    m->scores = calloc(words / PICK_BLOCK + 1, PICK_BLOCK * sizeof(float));
     m->batch = llama_batch_init((int32_t)m->sequences.max_step_tokens, 0, 1);
-    if (m->chains && m->constraints && m->top && m->pieces && m->candidates && sequences_make(&m->sequences, count)) return SWIFTLET_OK;
+    bool good = m->chains && m->constraints && m->top && m->pieces && m->candidates && m->scores;
+    if (good && sequences_make(&m->sequences, count)) return SWIFTLET_OK;
     return refuse(SWIFTLET_FAILED, "open: no memory for the tables of %u sequences; raise limits.memory_mb", count);
 }
 
@@ -199,6 +201,7 @@ void model_close(void *model) {
     free(m->sequences.all);
     free(m->pieces);
     free(m->candidates);
+    free(m->scores);
     free(m->chains);
     free(m->constraints);
     free(m->top);

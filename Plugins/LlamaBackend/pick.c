@@ -1,15 +1,25 @@
 // Which token comes next, how likely it was, and which others were likely.
 #include "llama_backend.h"
 
+#include <float.h>
 #include <math.h>
+#include <string.h>
 
-enum { NO_TOKEN = -1, LANES = 16, BLOCK = 512 };
+#if defined(__x86_64__)
+extern float expf(float) __attribute__((simd("notinbranch"))); // glibc has it for several at once, too, in libmvec
+#define WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define WIDE
+#endif
 
-/// Of BLOCK logits, in lanes that do not wait for each other: nothing else of a token is computed meanwhile.
-static float highest_of(const float *logits) {
+enum { NO_TOKEN = -1, LANES = 16 };
+
+// By blocks, in lanes that do not wait for each other: all of the model's threads wait until the next token is picked.
+
+WIDE static float highest_of_block(const float *logits) {
     float lanes[LANES], highest = -INFINITY;
     for (uint32_t l = 0; l < LANES; l++) lanes[l] = -INFINITY;
-    for (uint32_t t = 0; t < BLOCK; t += LANES) {
+    for (uint32_t t = 0; t < PICK_BLOCK; t += LANES) {
         for (uint32_t l = 0; l < LANES; l++) lanes[l] = logits[t + l] > lanes[l] ? logits[t + l] : lanes[l];
     }
     for (uint32_t l = 0; l < LANES; l++) highest = lanes[l] > highest ? lanes[l] : highest;
@@ -19,10 +29,10 @@ static float highest_of(const float *logits) {
 /// The first of the likeliest.
 static llama_token likeliest(const float *logits, uint32_t words) {
     uint32_t best = 0;
-    for (uint32_t block = 0; block < words; block += BLOCK) {
-        bool whole = words - block >= BLOCK;
-        if (whole && !(highest_of(logits + block) > logits[best])) continue;
-        uint32_t end = whole ? block + BLOCK : words;
+    for (uint32_t block = 0; block < words; block += PICK_BLOCK) {
+        bool whole = words - block >= PICK_BLOCK;
+        if (whole && !(highest_of_block(logits + block) > logits[best])) continue;
+        uint32_t end = whole ? block + PICK_BLOCK : words;
         for (uint32_t t = block; t < end; t++) {
             if (logits[t] > logits[best]) best = t;
         }
@@ -30,21 +40,46 @@ static llama_token likeliest(const float *logits, uint32_t words) {
     return (llama_token)best;
 }
 
-/// Draws from what the chain left, by `point`, a number that hangs on seed and position only, so that a sequence picks the same
-/// whoever else is in the step, and goes on the same after save and restore.
-static llama_token draw(llama_token_data_array *left, double point) {
-    float highest = left->data[0].logit;
-    for (size_t i = 1; i < left->size; i++) {
-        if (left->data[i].logit > highest) highest = left->data[i].logit;
-    }
+/// The exponentials of PICK_BLOCK scores, `colder` times as far from the highest, in their place.
+WIDE static void exponentials_of_block(float *scores, float highest, float colder) {
+    for (uint32_t t = 0; t < PICK_BLOCK; t++) scores[t] = expf((scores[t] - highest) * colder);
+}
+
+static double sum_of_block(const float *scores) {
+    float lanes[LANES] = {0};
     double sum = 0;
-    for (size_t i = 0; i < left->size; i++) sum += left->data[i].p = expf(left->data[i].logit - highest);
-    point *= sum;
-    for (size_t i = 0; i < left->size; i++) {
-        point -= left->data[i].p;
-        if (point < 0) return left->data[i].id;
+    for (uint32_t t = 0; t < PICK_BLOCK; t += LANES) {
+        for (uint32_t l = 0; l < LANES; l++) lanes[l] += scores[t + l];
     }
-    return left->data[left->size - 1].id;
+    for (uint32_t l = 0; l < LANES; l++) sum += lanes[l];
+    return sum;
+}
+
+/// The exponentials of the first `count`, one or more, of a model's scores, and zeros up to a whole block; their sum.
+static double exponentials(float *scores, uint32_t count, float highest, float colder) {
+    double sum = 0;
+    for (uint32_t i = count; i % PICK_BLOCK != 0; i++) scores[i] = -INFINITY;
+    for (uint32_t block = 0; block < count; block += PICK_BLOCK) {
+        exponentials_of_block(scores + block, highest, colder);
+        sum += sum_of_block(scores + block);
+    }
+    return sum;
+}
+
+/// Draws from `count` logits in `m->scores` by the sequence's temperature, and by a number that hangs on its seed and position
+/// only, so that a sequence picks the same whoever else is in the step, and goes on the same after save and restore.
+static uint32_t draw(llama_backend_model *m, const sequence *s, uint32_t count, uint32_t attempt) {
+    // However low the temperature is, the highest is no further from itself.
+    float *scores = m->scores, colder = fminf(1 / s->sampling.temperature, FLT_MAX);
+    double point = sequence_random(s, attempt) * exponentials(scores, count, scores[likeliest(scores, count)], colder);
+    uint32_t block = 0, last = 0;
+    for (double sum; block + PICK_BLOCK < count && point >= (sum = sum_of_block(scores + block)); block += PICK_BLOCK) point -= sum;
+    for (uint32_t i = block; i < count; i++) {
+        if (scores[i] > 0) last = i;
+        point -= scores[i];
+        if (point < 0) return i;
+    }
+    return last; // what rounding left over
 }
 
 static llama_token_data_array all_candidates(llama_backend_model *m, const float *logits) {
@@ -53,15 +88,20 @@ static llama_token_data_array all_candidates(llama_backend_model *m, const float
     return (llama_token_data_array){m->candidates, words, -1, false};
 }
 
-static llama_token choose_from(const llama_backend_model *m, uint32_t id, llama_token_data_array *left, uint32_t attempt) {
+/// From the whole vocabulary, without cuts and penalties.
+static llama_token choose_from_all(llama_backend_model *m, const sequence *s, const float *logits) {
+    uint32_t words = m->sequences.vocabulary;
+    if (s->sampling.temperature == 0) return likeliest(logits, words);
+    memcpy(m->scores, logits, words * sizeof *logits);
+    return (llama_token)draw(m, s, words, 0);
+}
+
+static llama_token choose_from(llama_backend_model *m, uint32_t id, llama_token_data_array *left, uint32_t attempt) {
     const sequence *s = sequence_find(&m->sequences, id);
     if (m->chains[id] != NULL) llama_sampler_apply(m->chains[id], left);
-    if (s->sampling.temperature > 0) return draw(left, sequence_random(s, attempt));
-    size_t best = 0;
-    for (size_t i = 1; i < left->size; i++) {
-        if (left->data[i].logit > left->data[best].logit) best = i;
-    }
-    return left->data[best].id;
+    uint32_t count = (uint32_t)left->size;
+    for (uint32_t i = 0; i < count; i++) m->scores[i] = left->data[i].logit;
+    return left->data[s->sampling.temperature > 0 ? draw(m, s, count, attempt) : (uint32_t)likeliest(m->scores, count)].id;
 }
 
 /// Most tokens fit a grammar anyway, and asking it about one is cheap: only when the free choice does not fit, the whole
@@ -69,7 +109,7 @@ static llama_token choose_from(const llama_backend_model *m, uint32_t id, llama_
 static llama_token choose(llama_backend_model *m, uint32_t id, const float *logits) {
     llama_token free_choice;
     if (m->chains[id] == NULL) {
-        free_choice = likeliest(logits, m->sequences.vocabulary);
+        free_choice = choose_from_all(m, sequence_find(&m->sequences, id), logits);
     } else {
         llama_token_data_array all = all_candidates(m, logits);
         free_choice = choose_from(m, id, &all, 0);
@@ -81,11 +121,11 @@ static llama_token choose(llama_backend_model *m, uint32_t id, const float *logi
 }
 
 /// What to take from a logit to get a log probability.
-static float log_sum(const float *logits, uint32_t words) {
+static float log_sum(llama_backend_model *m, const float *logits) {
+    uint32_t words = m->sequences.vocabulary;
     float highest = logits[likeliest(logits, words)];
-    double sum = 0;
-    for (uint32_t t = 0; t < words; t++) sum += expf(logits[t] - highest);
-    return highest + (float)log(sum);
+    memcpy(m->scores, logits, words * sizeof *logits);
+    return highest + (float)log(exponentials(m->scores, words, highest, 1));
 }
 
 /// The `wanted` likeliest tokens, likeliest first, by insertion into a short sorted list.
@@ -103,7 +143,7 @@ static uint32_t find_top(const float *logits, uint32_t words, uint32_t wanted, s
 
 static void report_likelihood(llama_backend_model *m, uint32_t id, const float *logits, swiftlet_step_output *output) {
     uint32_t words = m->sequences.vocabulary, wanted = sequence_find(&m->sequences, id)->sampling.top_logprobs;
-    float base = log_sum(logits, words);
+    float base = log_sum(m, logits);
     output->picked.logprob = logits[output->picked.token] - base;
     if (wanted == 0) return;
     swiftlet_token_logprob *top = m->top + 20 * (size_t)id;

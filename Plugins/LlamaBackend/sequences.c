@@ -18,12 +18,13 @@ static bool add(struct llama_sampler *chain, struct llama_sampler *link) {
     return link != NULL;
 }
 
-/// The cuts and weights of a sequence in llama.cpp's usual order; the draw itself is ours, see pick.c.
-/// False: no memory. `*chain` stays NULL when the likeliest token is all that is wanted.
+/// The penalties and cuts of a sequence in llama.cpp's usual order; temperature and the draw come after them, see pick.c.
+/// False: no memory. `*chain` stays NULL when there are none.
 static bool make_chain(const swiftlet_sampling_v1 *s, uint32_t words, struct llama_sampler **chain) {
     bool penalties = s->penalty_window != 0 && (s->repeat_penalty != 1 || s->frequency_penalty != 0 || s->presence_penalty != 0);
+    bool cuts = s->temperature > 0 && (s->top_k > 0 || s->top_p < 1 || s->min_p > 0);
     *chain = NULL;
-    if (s->temperature == 0 && !penalties) return true;
+    if (!penalties && !cuts) return true;
     struct llama_sampler *c = llama_sampler_chain_init((struct llama_sampler_chain_params){.no_perf = true});
     if (c == NULL) return false;
     *chain = c;
@@ -33,11 +34,11 @@ static bool make_chain(const swiftlet_sampling_v1 *s, uint32_t words, struct lla
     if (penalties) {
         good = add(c, llama_sampler_init_penalties((int32_t)words, window, s->repeat_penalty, s->frequency_penalty, s->presence_penalty));
     }
-    if (s->temperature == 0) return good;
+    if (!cuts) return good;
     if (s->top_k > 0) good = good && add(c, llama_sampler_init_top_k(s->top_k));
     if (s->top_p < 1) good = good && add(c, llama_sampler_init_top_p(s->top_p, 1));
     if (s->min_p > 0) good = good && add(c, llama_sampler_init_min_p(s->min_p, 1));
-    return good && add(c, llama_sampler_init_temp(s->temperature));
+    return good;
 }
 
 int32_t model_seq_start(void *model, uint32_t id, const swiftlet_sampling_v1 *sampling) {

@@ -3,7 +3,8 @@ package import Core
 
 package enum ElfCheck {
     private static let allowed: Set<String> = [
-        "libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1",
+        "libc.so.6", "libm.so.6", "libmvec.so.1", "libgcc_s.so.1", "libstdc++.so.6", "libpthread.so.0", "libdl.so.2",
+        "librt.so.1",
         "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libz.so.1", "libSwiftletKit.so", "libdispatch.so",
         "libBlocksRuntime.so",
     ]

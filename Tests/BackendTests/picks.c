@@ -54,6 +54,16 @@ static void as_often_as_likely(void) {
     table->seq_drop(model, 0);
 }
 
+static void nearly_without_heat(void) {
+    start(0, 0, 1, 0);
+    CHECK(feed(0, 0, prompt, (uint32_t)prompt_count) == SWIFTLET_OK, "a prompt");
+    int32_t likeliest = out.picked.token;
+    table->seq_drop(model, 0);
+    start(0, 1e-40f, 1, 0);
+    CHECK(feed(0, 0, prompt, (uint32_t)prompt_count) == SWIFTLET_OK && out.picked.token == likeliest, "the lowest temperature");
+    table->seq_drop(model, 0);
+}
+
 int main(int count, char **arguments) {
     load_plugin(count, arguments);
     swiftlet_open_v1 how = opening(arguments[2], "{\"kv_unified\":0}");
@@ -62,6 +72,7 @@ int main(int count, char **arguments) {
     CHECK(table->tokenize(model, (swiftlet_bytes){text, sizeof text - 1}, 0, 1, prompt, &prompt_count) == SWIFTLET_OK, "a prompt");
     the_likeliest();
     as_often_as_likely();
+    nearly_without_heat();
     table->close(model);
     printf("picks: %d failed checks\n", failures);
     return failures > 0;
