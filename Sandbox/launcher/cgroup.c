@@ -296,8 +296,7 @@ int cgroup_open(const cgroup_groups *groups, int dirs[CGROUP_CONTROLLERS]) {
 }
 
 int cgroup_leaf_make(uint32_t version, const int dirs[CGROUP_CONTROLLERS], uint32_t number, cgroup_leaf *leaf) {
-    *leaf = (cgroup_leaf){.version = version, .number = number, .dir = {-1, -1, -1}, .attach = {-1, -1, -1},
-                          .limits.cpu_weight = CPU_WEIGHT_DEFAULT};
+    *leaf = (cgroup_leaf){.number = number, .dir = {-1, -1, -1}, .attach = {-1, -1, -1}, .limits.cpu_weight = CPU_WEIGHT_DEFAULT};
     char name[16];
     snprintf(name, sizeof name, "w%u", number);
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
@@ -305,8 +304,9 @@ int cgroup_leaf_make(uint32_t version, const int dirs[CGROUP_CONTROLLERS], uint3
         if (mkdirat(dirs[i], name, 0755) < 0 && errno != EEXIST) return -errno;
         leaf->dir[i] = openat(dirs[i], name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (leaf->dir[i] < 0) return -errno;
+        leaf->version = version; // without any controller there is no group
     }
-    return version == 0 ? 0 : kind_of(version)->open_leaf(leaf);
+    return leaf->version == 0 ? 0 : kind_of(version)->open_leaf(leaf);
 }
 
 int cgroup_leaf_limit(cgroup_leaf *leaf, const wire_start *job) {

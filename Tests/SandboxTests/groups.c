@@ -180,7 +180,21 @@ static void test_kernel_does_it(const place *p) {
     CHECK(cgroup_leaf_remove(&leaf, p->dirs) == 0, "the group stayed");
 }
 
+/// All controllers left out, as `--sandbox-without` can: a worker has no group, and nothing fails for that.
+static void test_left_out(uint32_t version) {
+    const int none[CGROUP_CONTROLLERS] = {-1, -1, -1};
+    cgroup_leaf leaf;
+    wire_start job = {.memory_bytes = LIMIT, .pids = 4};
+    int status = cgroup_leaf_make(version, none, 7, &leaf);
+    CHECK(status == 0, "version %u: %s", version, strerror(-status));
+    CHECK(cgroup_leaf_limit(&leaf, &job) == 0 && cgroup_leaf_attach(&leaf) == 0, "version %u", version);
+    cgroup_result result = cgroup_leaf_result(&leaf);
+    CHECK(result.memory_peak == 0 && !result.oom && !cgroup_leaf_renew(&leaf, &result), "version %u: a group", version);
+    CHECK(cgroup_leaf_remove(&leaf, none) == 0, "version %u", version);
+}
+
 void test_groups(void) {
+    for (uint32_t version = 0; version <= 2; version++) test_left_out(version);
     place p;
     if (!place_make(&p)) {
         printf("skip groups: no control groups for memory and cpu\n");
