@@ -114,7 +114,7 @@ static int page_cache_of_library(void) {
 const attempt MEMORY_ATTEMPTS[] = {
     {"map-rwx", map_write_execute, REFUSED, "mdwe, filter", 0, NULL},
     {"map-rx", map_execute, REFUSED, "serve filter", HARMLESS_WHILE_LOADING, NULL},
-    {"mprotect-rx", make_executable, REFUSED, "mdwe, serve filter", 0, NULL},
+    {"mprotect-rx", make_executable, REFUSED, "mdwe, filter", 0, NULL},
     {"pkey-mprotect", make_executable_by_key, REFUSED, "mdwe, filter", 0, NULL},
     {"stack-rwx", stack_executable, REFUSED, "mdwe, filter", 0, NULL},
     {"code-writable", code_writable, REFUSED, "filter, mdwe", 0, NULL},

@@ -62,9 +62,6 @@ static int allow_when(scmp_filter_ctx f, int call, enum when when) {
     case AS_FOPEN_WRITES: return add(f, call, 1, EQUAL(2, O_WRONLY | O_CREAT | O_TRUNC), unused);
     case NOT_WAITING: return add(f, call, 2, EQUAL(1, F_SETFL), EQUAL(2, O_NONBLOCK));
     case SEQPACKET_LOCAL: return add(f, call, 2, EQUAL(0, AF_UNIX), EQUAL(1, SOCK_SEQPACKET | SOCK_CLOEXEC));
-    case NOT_WRITE_EXEC:
-        status = add(f, call, 1, MASKED(2, PROT_EXEC, 0), unused);
-        return status < 0 ? status : add(f, call, 1, MASKED(2, PROT_WRITE | PROT_EXEC, PROT_EXEC), unused);
     case PRIVATE_NOT_WRITE_EXEC:
         status = add(f, call, 2, MASKED(2, PROT_EXEC, 0), MASKED(3, MAP_TYPE, MAP_PRIVATE));
         return status < 0 ? status : add(f, call, 2, MASKED(2, PROT_WRITE | PROT_EXEC, PROT_EXEC), MASKED(3, MAP_TYPE, MAP_PRIVATE));

@@ -114,7 +114,7 @@ static const policy_line LOADING[] = {
     LINE(readlink, ALLOW, ALWAYS, "the loader resolves $ORIGIN"),
     LINE(access, ALLOW, ALWAYS, "the loader looks for /etc/ld.so.preload"),
     LINE(mmap, ALLOW, PRIVATE_NOT_WRITE_EXEC, "the loader maps code and data; shared memory would escape RLIMIT_DATA"),
-    LINE(mprotect, ALLOW, NOT_WRITE_EXEC, "the loader seals relocated data"),
+    LINE(mprotect, ALLOW, NOT_EXEC, "the loader seals relocated data; code is mapped from files, never made"),
     LINE(recvmsg, ALLOW, ON_CHANNEL, "a waiting worker is handed its channel"),
     LINE(dup2, ALLOW, ALWAYS, "the channel takes its number"),
     LINE(prlimit64, ALLOW, SELF_PID_0, "the job's limits; without privileges they only sink"),

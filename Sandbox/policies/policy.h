@@ -17,7 +17,6 @@ enum when {
     READ_ONLY,        ///< openat: no writing, no creating
     NOT_CREATING,     ///< openat: writing what is there, no creating, no emptying
     AS_FOPEN_WRITES,  ///< openat: exactly what fopen(…, "w") asks for; in a root where nothing can be created
-    NOT_WRITE_EXEC,   ///< mprotect: never both
     PRIVATE_NOT_WRITE_EXEC, ///< mmap: never both, never shared with another process
     NOT_EXEC,         ///< mprotect: never executable
     PRIVATE_NOT_EXEC, ///< mmap: never executable, never shared with another process
