@@ -1,69 +1,8 @@
 // One invocation in its worker: INVOKE out, frames in as calls on a sink, one outcome at the end. Loop-confined.
-package import Core
+internal import Core
 package import Platform
 internal import SwiftletWire
 package import Workers
-
-/// What a handler is asked.
-package struct InvocationRequest {
-    package var id: UInt64
-    package var requestID: String
-    /// The function that is called; a worker may serve several.
-    package var function: FunctionKey
-    package var method: String
-    package var path: String
-    package var query: String
-    package var fields: FieldBlock
-    /// The first bytes of the body; all of it when `bodyComplete`.
-    package var body: [UInt8]
-    package var bodyComplete: Bool
-
-    package init(
-        id: UInt64, requestID: String, function: FunctionKey, method: String, path: String, query: String,
-        fields: FieldBlock, body: [UInt8], bodyComplete: Bool
-    ) {
-        self.id = id
-        self.requestID = requestID
-        self.function = function
-        self.method = method
-        self.path = path
-        self.query = query
-        self.fields = fields
-        self.body = body
-        self.bodyComplete = bodyComplete
-    }
-}
-
-/// Where the time of an invocation went, in nanoseconds; 0 when the step did not happen.
-package struct InvocationTimings: Sendable {
-    package var queue: UInt64 = 0
-    package var spawn: UInt64 = 0
-    package var load: UInt64 = 0
-    package var run: UInt64 = 0
-    /// CPU time of the worker since it last told any, or to its end; nil: it has not told.
-    package var cpu: UInt64?
-    /// Bytes; of a worker that ended with this invocation.
-    package var memoryPeak: UInt64?
-
-    package init() {}
-}
-
-/// Receives an answer as it comes, on the loop's thread.
-package protocol InvocationSink: AnyObject {
-    /// - Parameters:
-    ///   - fields: whole header fields, one after the other; they die when this returns.
-    ///   - isWhole: true when the end of the answer is here too.
-    func responseHead(status: Int, fields: RawSpan, isWhole: Bool, timings: InvocationTimings)
-    /// Returns false to pause the worker until `resume`.
-    func responseBody(_ bytes: RawSpan) -> Bool
-    func log(level: Int, text: String)
-    func hostCall(_ call: UInt32, name: String, payload: [UInt8])
-    func cancelHostCall(_ call: UInt32)
-    /// It was sent to a worker ahead of its turn, and the worker ended before that: it runs nowhere, and may ask for another.
-    func displaced()
-    /// Called once, last; never after `displaced`.
-    func ended(_ outcome: Outcome, timings: InvocationTimings)
-}
 
 /// Runs one invocation in a leased worker and gives the worker back.
 package final class InvocationRun: WorkerChannelDelegate {
@@ -84,12 +23,7 @@ package final class InvocationRun: WorkerChannelDelegate {
     private var responseBytes: UInt64 = 0
     private var reason: Outcome?
     private var timer: TimerToken?
-    /// A worker sends one call whole before the next.
-    private var partialCall: (number: UInt32, name: String, payload: [UInt8])?
-    /// Calls whose last reply the socket has not taken; an honest worker counts at least as many as open.
-    private var openCalls: Set<UInt32> = []
-    /// Those of them whose last reply waits in the channel's queue.
-    private var answeredCalls: [UInt32] = []
+    private var calls = HostCalls()
     private var startedAt: MonotonicTime
     package private(set) var timings: InvocationTimings
 
@@ -190,30 +124,11 @@ package final class InvocationRun: WorkerChannelDelegate {
     // MARK: towards the worker
 
     private func sendInvoke(_ request: InvocationRequest, deadline: MonotonicTime) {
-        func size(_ text: String) -> UInt32 { UInt32(text.utf8.count) }
-        let room = Int(WIRE_FRAME_MAX) - Int(WIRE_HEAD_SIZE)
-        let key = request.function
-        let invoke = wire_invoke(
-            id: request.id, deadline_ns: deadline.nanoseconds, method_size: size(request.method),
-            path_size: size(request.path), query_size: size(request.query), tenant_size: size(key.tenant),
-            function_size: size(key.name), request_id_size: size(request.requestID),
-            header_count: request.fields.count, limit_ms: phase == .ahead ? UInt32(limitMilliseconds) : 0)
-        var frame = FrameBuilder(FrameHead(Int(WIRE_INVOKE), id: UInt32(truncatingIfNeeded: request.id)), capacity: 512)
-        frame.append(invoke)
-        frame.append(request.method)
-        frame.append(request.path)
-        frame.append(request.query)
-        frame.append(key.tenant)
-        frame.append(key.name)
-        frame.append(request.requestID)
-        frame.append(request.fields.bytes)
-        let first = min(request.body.count, room - frame.payloadSize)
-        let whole = request.bodyComplete && first == request.body.count
-        frame.append(request.body[..<first])
-        var packet = frame.finish()
-        if whole { packet[2] |= UInt8(WIRE_FLAG_END) }
+        let (packet, sent) = request.invokeFrame(
+            deadline: deadline, limitMilliseconds: phase == .ahead ? UInt32(limitMilliseconds) : 0)
         channel?.send(packet)
-        if !whole { sendBody(request.body[first...], isEnd: request.bodyComplete) }
+        let isWhole = request.bodyComplete && sent == request.body.count
+        if !isWhole { sendBody(request.body[sent...], isEnd: request.bodyComplete) }
     }
 
     /// Sends more of the request body. Returns false when the worker reads slowly: wait for `drained`.
@@ -241,8 +156,8 @@ package final class InvocationRun: WorkerChannelDelegate {
             let flags = (isEnd && rest.isEmpty ? Int(WIRE_FLAG_END) : 0) | (isError ? Int(WIRE_FLAG_ERROR) : 0)
             send(Int(WIRE_HOST_REPLY), flags: flags, call: call, payload: part, isSecret: isSecret)
         } while !rest.isEmpty
-        if isEnd { answeredCalls.append(call) }
-        if channel?.queuedBytes == 0 { forgetAnsweredCalls() }
+        if isEnd { calls.answered(call) }
+        if channel?.queuedBytes == 0 { calls.forgetAnswered() }
     }
 
     private func send(
@@ -253,11 +168,6 @@ package final class InvocationRun: WorkerChannelDelegate {
             capacity: payload.count)
         frame.append(payload)
         channel?.send(frame.finish(), isSecret: isSecret)
-    }
-
-    private func forgetAnsweredCalls() {
-        openCalls.subtract(answeredCalls)
-        answeredCalls.removeAll(keepingCapacity: true)
     }
 
     /// Calls once the worker has taken what was queued for it.
@@ -312,7 +222,7 @@ package final class InvocationRun: WorkerChannelDelegate {
         case Int(WIRE_CALL): call(head, payload, &offset)
         case Int(WIRE_CALL_DATA): callData(head, payload)
         case Int(WIRE_CALL_CANCEL):
-            openCalls.remove(head.call)
+            calls.cancelled(head.call)
             sink?.cancelHostCall(head.call)
         default: stop(.protocolViolation("unknown frame type \(type)"))
         }
@@ -401,29 +311,25 @@ package final class InvocationRun: WorkerChannelDelegate {
 
     private func call(_ head: FrameHead, _ payload: RawSpan, _ offset: inout Int) {
         guard let size = payload.u32(&offset), let name = payload.text(size, &offset),
-            partialCall == nil, openCalls.count < Int(WIRE_CALLS_MAX), !openCalls.contains(head.call)
+            calls.begin(head.call, name, payload.bytes(in: offset..<payload.byteCount))
         else { return stop(.protocolViolation("a malformed host call, or more at once than it reads answers of")) }
-        partialCall = (head.call, name, payload.bytes(in: offset..<payload.byteCount))
         completeCall(head)
     }
 
     private func callData(_ head: FrameHead, _ payload: RawSpan) {
-        guard let partial = partialCall, partial.number == head.call,
-            partial.payload.count + payload.byteCount <= 4 << 20
-        else { return stop(.protocolViolation("host call data without a call, or over 4 MiB")) }
-        partialCall?.payload += payload.bytes(in: 0..<payload.byteCount)
+        guard calls.append(payload, to: head.call) else {
+            return stop(.protocolViolation("host call data without a call, or over 4 MiB"))
+        }
         completeCall(head)
     }
 
     private func completeCall(_ head: FrameHead) {
-        guard head.isEnd, let whole = partialCall.take() else { return }
-        // Before the sink hears of it, which may answer at once.
-        openCalls.insert(head.call)
-        sink?.hostCall(head.call, name: whole.name, payload: whole.payload)
+        guard head.isEnd, let whole = calls.complete() else { return }
+        sink?.hostCall(whole.number, name: whole.name, payload: whole.payload)
     }
 
     package func channelDrained() {
-        forgetAnsweredCalls()
+        calls.forgetAnswered()
         drained?()
     }
 
