@@ -28,14 +28,8 @@ class Log(unittest.TestCase):
         self.host.stop()
 
     def restart(self, how=signal.SIGTERM):
-        self.stop(how)
+        self.host.end(how)
         self.host = Host(*self.OPTIONS, work=self.host.work)
-
-    def stop(self, how=signal.SIGTERM):
-        self.host.process.send_signal(how)
-        self.host.process.wait(timeout=30)
-        self.host.process.stdout.close()
-        self.host.log.close()
 
     def entries(self, *words):
         pages = self.host.cli("audit", "--json", "--limit", "100000", *words).stdout.splitlines()
@@ -208,7 +202,7 @@ class Tampering(Log):
         older = {p: p.read_bytes() for p in [self.segment(), self.state / "audit/head"]}
         self.tenant("other")
         late = self.host.cli("audit", "head").stdout.strip()
-        self.stop()
+        self.host.end()
         whole = self.segment().read_bytes()
         for name, change in [
             ("changed", lambda b: b[:200] + bytes([b[200] ^ 1]) + b[201:]), ("tail_cut", lambda b: b[:-1]),

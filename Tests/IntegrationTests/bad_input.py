@@ -103,10 +103,7 @@ class StateDirectory(unittest.TestCase):
     def make_registry(self):
         host = Host(work=self.work)
         host.deploy_c("kept", handler("return echo(call, host);"))
-        host.process.send_signal(signal.SIGTERM)
-        self.assertEqual(host.process.wait(30), 0)
-        host.process.stdout.close()
-        host.log.close()
+        self.assertEqual(host.end(), 0)
         return self.work / "state/registry.db"
 
     def test_a_registry_of_a_newer_host(self):
@@ -158,10 +155,7 @@ class DiskFull(unittest.TestCase):
             try:
                 self.fill_and_free(host)
             finally:
-                host.process.send_signal(signal.SIGTERM)
-                self.assertEqual(host.process.wait(30), 0)
-                host.process.stdout.close()
-                host.log.close()
+                self.assertEqual(host.end(), 0)
         finally:
             subprocess.run(["umount", work / "state"], check=True)
             shutil.rmtree(work)

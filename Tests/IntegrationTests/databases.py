@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import sqlite3
 import subprocess
 import tarfile
@@ -45,12 +44,6 @@ class Case(unittest.TestCase):
             shutil.rmtree(self.host.work, ignore_errors=True)
         else:
             self.host.stop()
-
-    def stop(self, how=signal.SIGTERM):
-        self.host.process.send_signal(how)
-        self.host.process.wait(timeout=30)
-        self.host.process.stdout.close()
-        self.host.log.close()
 
     def again(self):
         self.host = Host(work=self.host.work)
@@ -106,7 +99,7 @@ class Locked(Case):
     def test_a_start_names_the_file_and_who_holds_it(self):
         self.start()
         self.deploy("f")
-        self.stop()
+        self.host.end()
         holder = sqlite3.connect(self.state / "registry.db", isolation_level=None)
         holder.execute("PRAGMA locking_mode=EXCLUSIVE")
         holder.execute("BEGIN IMMEDIATE")
@@ -169,7 +162,7 @@ class Corrupt(Case):
         self.start()
         for number in range(4):
             self.deploy(f"f{number}")
-        self.stop()
+        self.host.end()
         self.settle()
         artefacts = sorted(os.listdir(self.state / "artefacts/default"))
         for name in ["registry.db", "quotas.db", "vault.db"]:

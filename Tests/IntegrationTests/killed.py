@@ -251,13 +251,10 @@ class World:
         for thread in threads:
             thread.start()
         time.sleep(self.random.uniform(0.0, 0.35))
-        self.host.process.send_signal(signal.SIGKILL)
-        self.host.process.wait(timeout=30)
+        self.host.end(signal.SIGKILL)
         for thread in threads:
             thread.join(timeout=60)
             check(not thread.is_alive(), "a client hangs")
-        self.host.process.stdout.close()
-        self.host.log.close()
         for client in self.clients:
             if client.fault:
                 raise client.fault

@@ -28,10 +28,7 @@ class Lives(Chats, unittest.TestCase):
         self.host.stop()
 
     def restart(self):
-        self.host.process.terminate()
-        self.host.process.wait(timeout=30)
-        self.host.process.stdout.close()
-        self.host.log.close()
+        self.host.end()
         self.host = Host(*self.OPTIONS, work=self.host.work)
 
     def deploy(self, name, version="1.0.0", source=ECHO, **manifest):

@@ -58,19 +58,21 @@ class Host:
 
     def restart(self):
         """Ends the host in an orderly way and starts another one on its state."""
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=60)
+        self.end()
+        self.start()
+
+    def end(self, how=signal.SIGTERM):
+        """Ends the process, if it still lives, and keeps its state; returns its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        status = self.process.wait(timeout=60)
         self.process.stdout.close()
         self.log.close()
-        self.start()
+        return status
 
     def kill(self):
         """SIGKILL, and waits until nothing holds the state directory any more."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(20)
-        self.process.stdout.close()
-        self.log.close()
+        self.end(signal.SIGKILL)
 
         def is_free():
             with open(self.work / "state/lock", "r+") as file:
@@ -140,11 +142,7 @@ class Host:
         return self.cli("deploy", str(folder), check=False)
 
     def stop(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(timeout=60)
-        self.process.stdout.close()
-        self.log.close()
+        code = self.end()
         text = (self.work / "host.log").read_text()
         shutil.rmtree(self.work)
         return code, text

@@ -36,14 +36,6 @@ def key_id(public):
     return public.read_text().splitlines()[0].split()[-1].zfill(16)
 
 
-def kill(host):
-    """As a power cut would, but for what the disk had not yet."""
-    host.process.send_signal(signal.SIGKILL)
-    host.process.wait()
-    host.process.stdout.close()
-    host.log.close()
-
-
 class Work(unittest.TestCase):
     """A scratch folder, and a built handler in a folder of its own."""
 
@@ -331,7 +323,7 @@ class Restarts(Work):
         folder = self.folder()
         tool(SWIFTLET, "sign", folder, "-s", secret)
         host.cli("deploy", str(folder), "--tenant", "acme")
-        kill(host)
+        host.end(signal.SIGKILL)
         host = Host("--unsigned", "refuse", work=work)
         try:
             row = json.loads(host.cli("ls", "--json").stdout)["functions"][0]
@@ -339,7 +331,7 @@ class Restarts(Work):
             # The stricter policy of this start holds for what is deployed from now on; what is there is served.
             self.assertEqual(host.request("POST", "/fn/acme/signed/", b"x")[0], 200)
             self.assertNotEqual(host.cli("deploy", str(self.folder()), "--tenant", "acme", check=False).returncode, 0)
-            kill(host)
+            host.end(signal.SIGKILL)
             (work / "state/trust.db").write_bytes(b"no database" * 100)
             for more in ["-wal", "-shm"]:
                 (work / f"state/trust.db{more}").unlink(missing_ok=True)
@@ -390,7 +382,7 @@ class Restarts(Work):
                 thread = threading.Thread(target=send)
                 thread.start()
                 time.sleep(random.random() * usual * 1.3)
-                kill(host)
+                host.end(signal.SIGKILL)
                 thread.join()
                 host = Host(work=work)
                 row = json.loads(host.cli("ls", "--json").stdout)["functions"][0]

@@ -138,10 +138,7 @@ class SelfSigned(unittest.TestCase):
         """Stops a host and keeps its directory; returns what it logged since it started."""
         if host in self.hosts:
             self.hosts.remove(host)
-            host.process.send_signal(signal.SIGTERM)
-            self.assertEqual(host.process.wait(40), 0)
-            host.process.stdout.close()
-            host.log.close()
+            self.assertEqual(host.end(), 0)
         return (self.work / "host.log").read_text()[self.logged:]
 
     @property

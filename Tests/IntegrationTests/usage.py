@@ -361,10 +361,7 @@ class Kills(unittest.TestCase):
 
     def test_a_host_that_ends_by_itself_loses_nothing(self):
         self.send(50)
-        self.host.process.send_signal(signal.SIGTERM)
-        self.host.process.wait(60)
-        self.host.process.stdout.close()
-        self.host.log.close()
+        self.host.end()
         self.host = Host(work=self.host.work)
         found, lost = pages(self.host, "rows=1&limit=1000")
         self.assertEqual((len(found), lost), (50, 0))

@@ -304,10 +304,7 @@ class Masters(unittest.TestCase):
         return host
 
     def end(self, host):
-        host.process.send_signal(signal.SIGTERM)
-        self.assertEqual(host.process.wait(timeout=60), 0)
-        host.process.stdout.close()
-        host.log.close()
+        self.assertEqual(host.end(), 0)
         return (self.work / "host.log").read_text()
 
     def filled(self, *words, **process):
@@ -478,11 +475,7 @@ class AtRest(unittest.TestCase):
         shutil.rmtree(self.work, ignore_errors=True)
 
     def end(self, how=signal.SIGTERM):
-        if self.host.process.poll() is None:
-            self.host.process.send_signal(how)
-            self.host.process.wait(timeout=60)
-            self.host.process.stdout.close()
-            self.host.log.close()
+        self.host.end(how)
 
     def again(self):
         self.host = Host(work=self.work)
