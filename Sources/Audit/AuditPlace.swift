@@ -82,12 +82,6 @@ struct AuditPlace: Sendable {
         try libc("fdatasync(\(path))") { fdatasync(file.raw) }
     }
 
-    /// Makes names in a directory last.
-    static func syncNames(_ directory: String) throws(SystemError) {
-        let file = try FileDescriptor.open(directory, flags: O_RDONLY | O_DIRECTORY)
-        try libc("fsync(\(directory))") { fsync(file.raw) }
-    }
-
     static func make(_ directory: String) throws(SystemError) {
         try libc("mkdir(\(directory))") { unsafe mkdir(directory, 0o700) == 0 || errno == EEXIST ? 0 : -1 }
     }

@@ -52,7 +52,7 @@ struct AuditWriter: ~Copyable {
         let tail = try Self.tail(place, first, head)
         let headFile = try FileDescriptor.open(place.head, flags: O_RDWR)
         let segment = try FileDescriptor.open(place.segment(first), flags: O_RDWR | O_CREAT)
-        try AuditPlace.syncNames(place.directory)
+        try WholeFiles.syncNames(in: place.directory)
         let raw = segment.raw
         try libc("ftruncate(\(place.segment(first)))") { ftruncate(raw, off_t(tail.size)) }
         try AuditPlace.sync(segment, place.segment(first))
@@ -140,7 +140,7 @@ struct AuditWriter: ~Copyable {
         else { return }
         let first = head.settled.count + 1
         let next = try FileDescriptor.open(place.segment(first), flags: O_RDWR | O_CREAT | O_TRUNC)
-        try AuditPlace.syncNames(place.directory)
+        try WholeFiles.syncNames(in: place.directory)
         _ = ftruncate(segment.raw, off_t(segmentSize))
         segment = next
         (segmentFirst, segmentSize, segmentBegan, reservedEnd) = (first, 0, now, 0)
@@ -172,9 +172,9 @@ extension AuditWriter {
         let key = AuditKey.random()
         try AuditPlace.create(place.newKey, key.bytes)
         try AuditPlace.create(place.head, AuditHead().sealed(by: key))
-        try AuditPlace.syncNames(place.directory)
+        try WholeFiles.syncNames(in: place.directory)
         try AuditPlace.rename(place.newKey, place.key)
-        try AuditPlace.syncNames(place.state)
+        try WholeFiles.syncNames(in: place.state)
         return key
     }
 
@@ -234,7 +234,7 @@ extension AuditWriter {
         guard !old.isEmpty else { return }
         try AuditPlace.make(place.archive)
         for first in old { try AuditPlace.rename(place.segment(first), "\(place.archive)/\(AuditPlace.name(first))") }
-        try AuditPlace.syncNames(place.archive)
-        try AuditPlace.syncNames(place.directory)
+        try WholeFiles.syncNames(in: place.archive)
+        try WholeFiles.syncNames(in: place.directory)
     }
 }

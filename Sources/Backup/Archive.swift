@@ -45,21 +45,10 @@ struct ArchiveWriter: ~Copyable {
     /// Ends the archive and makes it last.
     func finish() throws(SystemError) {
         try write([UInt8](repeating: 0, count: 2 * blockSize))
-        let raw = file.raw
-        try libc("fsync(\(path))") { fsync(raw) }
+        try file.sync(path)
     }
 
-    private func write(_ bytes: [UInt8]) throws(SystemError) {
-        var done = 0
-        let raw = file.raw
-        while done < bytes.count {
-            done += try libc("write(\(path))") {
-                unsafe bytes.withUnsafeBytes {
-                    unsafe Glibc.write(raw, $0.baseAddress?.advanced(by: done), bytes.count - done)
-                }
-            }
-        }
-    }
+    private func write(_ bytes: [UInt8]) throws(SystemError) { try file.write(bytes, path) }
 
     private static func header(_ name: String, size: Int) throws(SystemError) -> [UInt8] {
         var block = [UInt8](repeating: 0, count: blockSize)

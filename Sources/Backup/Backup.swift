@@ -43,7 +43,7 @@ package enum Backup {
         do {
             let summary = try write(state, work: work, part: part, version: version)
             try libc("link(\(target))") { unsafe link(part, target) }
-            try syncFolder(of: target)
+            try WholeFiles.syncFolder(of: target)
             return summary
         } catch let error as SystemError {
             throw RuntimeError(
@@ -166,12 +166,4 @@ package enum Backup {
 /// In order.
 func names(in directory: String) throws -> [String] {
     try FileManager.default.contentsOfDirectory(atPath: directory).sorted()
-}
-
-/// Makes the name of a file last.
-func syncFolder(of path: String) throws(SystemError) {
-    let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-    let file = try FileDescriptor.open(folder.isEmpty ? "/" : folder, flags: O_RDONLY | O_DIRECTORY)
-    let raw = file.raw
-    try libc("fsync(\(folder))") { fsync(raw) }
 }

@@ -23,7 +23,7 @@ package enum Restore {
             try adoptAudit(contents, backup, new)
             sync()
             try libc("rename(\(new), \(state))") { unsafe rename(new, state) }
-            try syncFolder(of: state)
+            try WholeFiles.syncFolder(of: state)
             return BackupSummary(
                 files: contents.files.count, bytes: contents.files.reduce(0) { $0 + $1.bytes },
                 audit: contents.audit.flatMap { AuditPoint($0.end) }, leftOut: contents.leftOut)

@@ -37,11 +37,11 @@ package struct SelfSigned: Sendable {
         guard reason != nil || (unsafe access(certificate, R_OK)) != 0 else { return nil }
         // The same key goes on, so that clients that pinned it need not be told.
         let pem = reason == nil ? old?.pem ?? "" : try make(oldKey: old?.isUsable == true ? old?.pem : nil)
-        if reason != nil { try write(pem, to: pair, mode: 0o600) }
+        if reason != nil { try WholeFiles.write(Array(pem.utf8), to: pair, mode: 0o600) }
         guard let start = pem.firstRange(of: "-----BEGIN CERTIFICATE-----")?.lowerBound else {
             throw TLSError(description: "TLS: \(pair) holds no certificate")
         }
-        try write(String(pem[start...]), to: certificate, mode: 0o644)
+        try WholeFiles.write(Array(pem[start...].utf8), to: certificate, mode: 0o644)
         return reason
     }
 
@@ -92,31 +92,5 @@ package struct SelfSigned: Sendable {
     static func isAddress(_ name: String) -> Bool {
         var (v4, v6) = (in_addr(), in6_addr())
         return unsafe inet_pton(AF_INET, name, &v4) == 1 || inet_pton(AF_INET6, name, &v6) == 1
-    }
-
-    /// Whole or not at all, also when the machine stops in the middle: written beside, synced, renamed, synced.
-    private func write(_ text: String, to path: String, mode: UInt32) throws(SystemError) {
-        let new = "\(path).new"
-        _ = unsafe unlink(new)
-        do throws(SystemError) {
-            let file = try FileDescriptor.open(new, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode)
-            let bytes = Array(text.utf8)
-            var at = 0
-            while at < bytes.count {
-                at += try libc("write(\(new))") {
-                    unsafe bytes.withUnsafeBytes {
-                        unsafe Glibc.write(file.raw, $0.baseAddress?.advanced(by: at), $0.count - at)
-                    }
-                }
-            }
-            try libc("fchmod(\(new))") { fchmod(file.raw, mode) }
-            try libc("fsync(\(new))") { fsync(file.raw) }
-            try libc("rename(\(new))") { unsafe rename(new, path) }
-            let folder = try FileDescriptor.open(directory, flags: O_RDONLY | O_DIRECTORY)
-            try libc("fsync(\(directory))") { fsync(folder.raw) }
-        } catch {
-            _ = unsafe unlink(new)
-            throw error
-        }
     }
 }

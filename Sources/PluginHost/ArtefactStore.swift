@@ -71,7 +71,7 @@ package struct ArtefactStore: Sendable {
         do {
             try sealing(tenant)?.store(directory, tenant: tenant, digest: digest)
             try make(root)
-            try Self.sync(directory)
+            try WholeFiles.syncNames(in: directory)
             reached(.synced)
             let code = unsafe rename(directory, place) == 0 ? 0 : errno
             if code == EEXIST || code == ENOTEMPTY {
@@ -83,7 +83,7 @@ package struct ArtefactStore: Sendable {
             reached(.moved)
             // Not before: a folder that moves must be writable. A copy in memory goes when its tenant does, and stays so.
             if sealing(tenant) == nil { try libc("chmod") { unsafe chmod(place, 0o555) } }
-            try Self.sync(root)
+            try WholeFiles.syncNames(in: root)
             reached(.sealed)
         } catch let error as RuntimeError {
             throw error
@@ -100,12 +100,6 @@ package struct ArtefactStore: Sendable {
         reached(.opened)
         try check(unsafe clinux_exchange(directory, place), "exchange")
         reached(.exchanged)
-    }
-
-    /// Makes the names in a directory survive power loss.
-    static func sync(_ directory: String) throws {
-        let opened = try FileDescriptor.open(directory, flags: O_RDONLY | O_DIRECTORY)
-        try libc("fsync(\(directory))") { fsync(opened.raw) }
     }
 
     /// The files of an artefact that was committed, as they are on the disk.

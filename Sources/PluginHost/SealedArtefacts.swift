@@ -54,14 +54,14 @@ package final class SealedArtefacts: Sendable {
             try make(sealedRoot(of: tenant))
             let place = "\(sealedRoot(of: tenant))/\(digest)"
             do {
-                try ArtefactStore.sync(new)
+                try WholeFiles.syncNames(in: new)
                 if unsafe rename(new, place) != 0 {
                     // The old one is in its place until the new one is: a crash leaves one of them.
                     let code = errno
                     guard code == EEXIST || code == ENOTEMPTY else { throw SystemError(call: "rename", code: code) }
                     try check(unsafe clinux_exchange(new, place), "exchange")
                 }
-                try ArtefactStore.sync(sealedRoot(of: tenant))
+                try WholeFiles.syncNames(in: sealedRoot(of: tenant))
             } catch let error as SystemError {
                 throw full("store \(place)", error.code)
             } catch {
@@ -224,15 +224,8 @@ package final class SealedArtefacts: Sendable {
     private func write(_ bytes: [UInt8], to path: String, mode: UInt32) throws(RuntimeError) {
         do {
             let file = try FileDescriptor.open(path, flags: O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: mode)
-            var at = 0
-            while at < bytes.count {
-                at += try libc("write(\(path))") {
-                    unsafe bytes.withUnsafeBytes { bytes in
-                        unsafe Glibc.write(file.raw, bytes.baseAddress?.advanced(by: at), bytes.count - at)
-                    }
-                }
-            }
-            try libc("fsync(\(path))") { fsync(file.raw) }
+            try file.write(bytes, path)
+            try file.sync(path)
         } catch {
             _ = unsafe unlink(path)
             throw full("write \(path)", error.code)

@@ -16,11 +16,11 @@ package enum TarWriter {
                 try libc("fstat(\(file.path))") { unsafe fstat(input.raw, &info) }
                 let size = Int(info.st_size)
                 try check(file.name, size: size, archive: archive)
-                try writeAll(output.raw, TarHeader.bytes(file.name, size: size))
-                try copy(input.raw, to: output.raw, size: size)
-                try writeAll(output.raw, [UInt8](repeating: 0, count: TarHeader.padding(UInt64(size))))
+                try output.write(TarHeader.bytes(file.name, size: size), archive)
+                try copy(input.raw, to: output, archive, size: size)
+                try output.write([UInt8](repeating: 0, count: TarHeader.padding(UInt64(size))), archive)
             }
-            try writeAll(output.raw, TarHeader.end)
+            try output.write(TarHeader.end, archive)
         } catch let error as RuntimeError {
             throw error
         } catch {
@@ -120,10 +120,10 @@ package enum TarReader {
             }
             guard count > 0 else { throw refusal("it is cut inside \(name)") }
             unsafe digest.add(buffer.span.bytes.extracting(0..<count))
-            try writeAll(output.raw, Array(buffer[..<count]))
+            unsafe try output.write(buffer.span.bytes.extracting(0..<count), name)
             rest -= UInt64(count)
         }
-        try libc("fsync(\(name))") { fsync(output.raw) }
+        try output.sync(name)
         var padding = TarHeader.padding(size)
         while padding > 0 {
             let count = try libc("read") {
@@ -153,7 +153,7 @@ package enum TarReader {
     private static func refusal(_ cause: String) -> RuntimeError { TarHeader.refusal(cause) }
 }
 
-private func copy(_ input: CInt, to output: CInt, size: Int) throws {
+private func copy(_ input: CInt, to output: borrowing FileDescriptor, _ name: String, size: Int) throws {
     var buffer = [UInt8](repeating: 0, count: 1 << 18)
     var rest = size
     while rest > 0 {
@@ -161,18 +161,7 @@ private func copy(_ input: CInt, to output: CInt, size: Int) throws {
             unsafe buffer.withUnsafeMutableBytes { unsafe read(input, $0.baseAddress, min(rest, $0.count)) }
         }
         guard count > 0 else { throw SystemError(call: "read: the file became shorter", code: EIO) }
-        try writeAll(output, Array(buffer[..<count]))
+        unsafe try output.write(buffer.span.bytes.extracting(0..<count), name)
         rest -= count
-    }
-}
-
-private func writeAll(_ output: CInt, _ bytes: [UInt8]) throws(SystemError) {
-    var offset = 0
-    while offset < bytes.count {
-        offset += try libc("write") {
-            unsafe bytes.withUnsafeBytes {
-                unsafe write(output, $0.baseAddress?.advanced(by: offset), bytes.count - offset)
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 internal import CSeal
 package import Core
 package import Glibc
-package import Platform
+internal import Platform
 
 /// Reads keys. Each of them becomes one or two `MasterKey`s: the second is the one that a rotation is about to put in place.
 package struct MasterKeySource {
@@ -171,28 +171,12 @@ package struct MasterKeySource {
     package static func make(_ path: String, owner: UInt32?) throws(RuntimeError) {
         var key = SecretBytes.random(Seal.keyBytes).copy
         defer { wipe(&key) }
-        let new = "\(path).new"
         do {
-            _ = unsafe unlink(new)
-            let file = try FileDescriptor.open(new, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
-            if let owner { try libc("fchown(\(new))") { fchown(file.raw, owner, owner) } }
-            let count = try libc("write(\(new))") { unsafe write(file.raw, key, key.count) }
-            guard count == key.count else { throw SystemError(call: "write(\(new))", code: ENOSPC) }
-            try libc("fsync(\(new))") { fsync(file.raw) }
-            try put(new, at: path)
+            try WholeFiles.write(key, to: path, mode: 0o600, owner: owner)
         } catch {
-            _ = unsafe unlink(new)
             throw RuntimeError(
                 .insufficientStorage, step: "make the master key \(path)", cause: "\(error)",
                 next: "give one by --master-key-file, or a state directory that can be written")
         }
-    }
-
-    /// Renames so that it outlives a loss of power.
-    package static func put(_ new: String, at path: String) throws(SystemError) {
-        try libc("rename(\(new))") { unsafe rename(new, path) }
-        let parent = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
-        let directory = try FileDescriptor.open(parent.isEmpty ? "." : parent, flags: O_RDONLY | O_DIRECTORY)
-        try libc("fsync(\(parent))") { fsync(directory.raw) }
     }
 }

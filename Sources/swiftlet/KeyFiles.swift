@@ -59,16 +59,10 @@ enum KeyFiles {
                 atPath: String(path[..<slash]), withIntermediateDirectories: true)
         }
         do {
-            _ = unsafe unlink("\(path).new")
-            let file = try FileDescriptor.open("\(path).new", flags: O_WRONLY | O_CREAT | O_EXCL, mode: mode)
-            let bytes = Array(text.utf8)
-            let count = try libc("write(\(path))") { unsafe Glibc.write(file.raw, bytes, bytes.count) }
-            guard count == bytes.count else { throw SystemError(call: "write(\(path))", code: ENOSPC) }
-            try libc("fsync(\(path))") { fsync(file.raw) }
+            try WholeFiles.write(Array(text.utf8), to: path, mode: mode)
         } catch {
             throw RuntimeError(.insufficientStorage, step: "write \(path)", cause: "\(error)", next: "check its folder")
         }
-        try Bundle.rename("\(path).new", path)
     }
 }
 

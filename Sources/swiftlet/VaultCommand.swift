@@ -45,7 +45,7 @@ enum VaultCommand {
         if given == nil, unsafe access(next, F_OK) != 0 { try MasterKeySource.make(next, owner: owner) }
         let new = try MasterKeySource.read(given ?? next, owner: owner)
         let count = try Vault.rotateMaster(stateDirectory: state, from: old, to: new)
-        if given == nil { try MasterKeySource.put(next, at: path) }
+        if given == nil { try WholeFiles.rename(next, to: path) }
         let words =
             count.map { "\($0) keys are wrapped by the master key \(new.name)" } ?? "it was done: \(new.name) is in use"
         if arguments.has("--json") {

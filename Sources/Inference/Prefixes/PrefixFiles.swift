@@ -25,20 +25,11 @@ package struct PrefixFiles: Sendable {
     func write(_ state: [UInt8], name: String, seal: PrefixSeal) -> Bool {
         guard let sealed = seal.seal(state, name: name) else { return complain("seal", name, "no memory") }
         let new = path(name) + ".new"
-        let descriptor = unsafe open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { return complain("open", name, SystemError.text(of: errno)) }
-        let file = FileDescriptor(owning: descriptor)
-        var at = 0
-        while at < sealed.count {
-            let count = unsafe sealed.withUnsafeBytes { bytes in
-                unsafe Glibc.write(file.raw, bytes.baseAddress?.advanced(by: at), bytes.count - at)
-            }
-            guard count > 0 || errno == EINTR else {
-                let cause = SystemError.text(of: errno)
-                _ = unsafe unlink(new)
-                return complain("write", name, cause)
-            }
-            at += max(0, count)
+        do {
+            try FileDescriptor.open(new, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o600).write(sealed, new)
+        } catch {
+            _ = unsafe unlink(new)
+            return complain("write", name, "\(error)")
         }
         guard unsafe rename(new, path(name)) == 0 else { return complain("rename", name, SystemError.text(of: errno)) }
         return true
