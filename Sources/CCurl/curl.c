@@ -8,6 +8,7 @@
 
 typedef struct sink {
     ccurl_receive receive, receive_header;
+    ccurl_progress progress;
     void *context;
 } sink;
 
@@ -23,9 +24,17 @@ static size_t on_header(char *data, size_t one, size_t count, void *raw) {
     return one * count;
 }
 
+static int on_progress(void *raw, curl_off_t to_come, curl_off_t come, curl_off_t size, curl_off_t sent) {
+    (void)to_come;
+    (void)come;
+    sink *s = raw;
+    if (size > 0) s->progress(s->context, (uint64_t)sent, (uint64_t)size);
+    return CURLE_OK;
+}
+
 long ccurl_perform(const char *method, const char *url, const char *const *headers, size_t header_count, const void *body,
                    size_t body_size, const char *upload, const char *authorities, const char *pin,
-                   ccurl_receive receive, ccurl_receive receive_header, void *context, char *error) {
+                   ccurl_receive receive, ccurl_receive receive_header, ccurl_progress progress, void *context, char *error) {
     char words[CURL_ERROR_SIZE] = "";
     long status = 0;
     CURL *curl = curl_easy_init();
@@ -33,7 +42,7 @@ long ccurl_perform(const char *method, const char *url, const char *const *heade
         snprintf(error, 256, "libcurl has no memory");
         return 0;
     }
-    sink s = {receive, receive_header, context};
+    sink s = {receive, receive_header, progress, context};
     struct curl_slist *list = curl_slist_append(NULL, "Expect:");
     for (size_t i = 0; i < header_count; i++) list = curl_slist_append(list, headers[i]);
     FILE *file = NULL;
@@ -66,6 +75,11 @@ long ccurl_perform(const char *method, const char *url, const char *const *heade
         curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
         curl_easy_setopt(curl, CURLOPT_READDATA, file);
         curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)info.st_size);
+        if (progress != NULL) {
+            curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+            curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+            curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &s);
+        }
     } else if (body != NULL) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body_size);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);

@@ -68,6 +68,7 @@ struct Client {
         var body: [UInt8] = []
         var headers: [String] = []
         private let take: (([UInt8]) -> Void)?
+        private let sending = ProgressLine()
         private let errorsToo: Bool
 
         /// - Parameter take: gets answer bytes in place of `body`; those of an error only with `errorsToo`.
@@ -80,6 +81,15 @@ struct Client {
             let status = headers.last { $0.hasPrefix("HTTP/") }?.split(separator: " ").dropFirst().first
             if let take, errorsToo || status == "200" { take(bytes) } else { body += bytes }
         }
+
+        func sent(_ bytes: UInt64, of size: UInt64) {
+            guard size >= 8 << 20 else { return }
+            sending.tell(
+                bytes < size
+                    ? "\(bytes >> 20) of \(size >> 20) MiB sent" : "\(size >> 20) MiB sent; the host is checking them")
+        }
+
+        func end() { sending.clear() }
     }
 
     /// - Parameters:
@@ -120,9 +130,14 @@ struct Client {
                         let line = unsafe String(
                             decoding: UnsafeRawBufferPointer(start: data, count: size), as: UTF8.self)
                         unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue().headers.append(line.trimmed)
+                    },
+                    { raw, sent, size in
+                        guard let raw = unsafe raw else { return }
+                        unsafe Unmanaged<Received>.fromOpaque(raw).takeUnretainedValue().sent(sent, of: size)
                     }, context, &error)
             }
         }
+        received.end()
         guard status != 0 else {
             let words = error.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
             throw RuntimeError(

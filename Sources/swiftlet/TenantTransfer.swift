@@ -51,9 +51,8 @@ enum TenantTransfer {
     private final class Target {
         private let file: FileDescriptor
         private let path: String
-        private let isWatched = isatty(2) == 1
-        private var failure: CInt = 0
-        private var told = MonotonicTime.now
+        private let progress = ProgressLine()
+        private var failure: SystemError?
         private(set) var bytes = 0
 
         init(_ path: String) throws {
@@ -66,24 +65,21 @@ enum TenantTransfer {
         }
 
         func take(_ more: [UInt8]) {
-            var at = 0
-            while at < more.count, failure == 0 {
-                let count = unsafe more.withUnsafeBytes {
-                    unsafe Glibc.write(file.raw, $0.baseAddress?.advanced(by: at), $0.count - at)
-                }
-                if count > 0 { at += count } else if errno != EINTR { failure = errno }
-            }
+            attempt { () throws(SystemError) in try file.write(more, path) }
             bytes += more.count
-            let now = MonotonicTime.now
-            guard isWatched, now.since(told) > 500_000_000 else { return }
-            told = now
-            Output.bytes(Array("\r\(bytes >> 20) MiB".utf8), to: 2)
+            progress.tell("\(bytes >> 20) MiB received")
         }
 
         func finish() throws(RuntimeError) {
-            if isWatched { Output.bytes(Array("\r\u{1b}[K".utf8), to: 2) }
-            if failure == 0, fsync(file.raw) != 0 { failure = errno }
-            guard failure == 0 else { throw Self.fault(path, SystemError.text(of: failure)) }
+            progress.clear()
+            attempt { () throws(SystemError) in try file.sync(path) }
+            if let failure { throw Self.fault(path, "\(failure)") }
+        }
+
+        /// Nothing more after the first failure, which is told at the end.
+        private func attempt(_ act: () throws(SystemError) -> Void) {
+            guard failure == nil else { return }
+            do throws(SystemError) { try act() } catch { failure = error }
         }
 
         private static func fault(_ path: String, _ cause: String) -> RuntimeError {

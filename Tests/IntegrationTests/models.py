@@ -1,6 +1,8 @@
 """Real backend workers behind the OpenAI routes: batches, cancellation, crashes, idle unload. Usage: models.py PREFIX"""
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import threading
@@ -8,7 +10,7 @@ import time
 import unittest
 
 from clients import CLIENTS, Chats
-from run import PREFIX, Host, wait_for
+from run import PREFIX, SWIFTLET, Host, wait_for
 
 ECHO = PREFIX / "plugins/echo"
 OPENAI = """
@@ -163,6 +165,29 @@ class Models(Chats, unittest.TestCase):
         self.assertEqual(self.ask("brief", "one")[0], 200)
         wait_for(lambda: not self.workers("brief"), "the idle model has no process")
         self.assertEqual(self.ask("brief", "two")[1]["choices"][0]["message"]["content"], "two")
+
+
+class Uploads(unittest.TestCase):
+    def setUp(self):
+        self.host = Host()
+        self.addCleanup(self.host.stop)
+
+    def test_a_long_one_says_how_far_it_is_to_a_terminal_only(self):
+        leader, follower = pty.openpty()
+        self.addCleanup(os.close, leader)
+        words = [SWIFTLET, "deploy", PREFIX / "plugins/smollm2"]
+        done = subprocess.run(
+            words, stdout=subprocess.PIPE, stderr=follower, env=self.host.cli_environment(), text=True, timeout=120)
+        os.close(follower)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: nobody holds the other end any more
+            while part := os.read(leader, 65536):
+                shown += part
+        self.assertEqual(done.returncode, 0, shown)
+        self.assertNotIn("MiB", done.stdout)
+        self.assertRegex(shown, rb"\r\x1b\[K\d+ of \d+ MiB sent")
+        self.assertTrue(shown.endswith(b"\r\x1b[K"), shown)
+        self.assertEqual(self.host.cli("deploy", PREFIX / "plugins/smollm2").stderr, "")
 
 
 if __name__ == "__main__":

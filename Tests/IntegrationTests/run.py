@@ -107,11 +107,14 @@ class Host:
             over.set()
             thread.join()
 
-    def cli(self, *words, check=True):
+    def cli_environment(self):
         environment = dict(os.environ, SWIFTLET_HOST=self.url, **self.environment)
         if self.tls:
             environment["SWIFTLET_FINGERPRINT"] = self.tls["pin"]
-        done = subprocess.run([SWIFTLET, *words], capture_output=True, text=True, env=environment, timeout=120)
+        return environment
+
+    def cli(self, *words, check=True):
+        done = subprocess.run([SWIFTLET, *words], capture_output=True, text=True, env=self.cli_environment(), timeout=120)
         if check and done.returncode != 0:
             raise AssertionError(f"swiftlet {words}: {done.stdout}{done.stderr}")
         return done

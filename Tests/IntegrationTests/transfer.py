@@ -5,13 +5,14 @@ import http.client
 import io
 import json
 import os
+import signal
 import sqlite3
 import tarfile
 import time
 import unittest
 
 from run import ROOT, SWIFTLET, Host, handler, make_work, wait_for
-from signatures import keypair, kill, tool
+from signatures import keypair, tool
 
 HEAD = "swiftlet-export.json"
 SETTINGS = {
@@ -449,7 +450,7 @@ class Interrupted(Transfers):
         for again in range(3):
             begun = self.begin()
             self.assertNotEqual(traces(self.b, "acme"), [])
-            kill(self.b)
+            self.b.end(signal.SIGKILL)
             begun.leave()
             self.b = Host(work=self.b.work)
             wait_for(lambda: not get(self.b, "tenants")["tenants"], "the tenant is gone")
@@ -463,7 +464,7 @@ class Interrupted(Transfers):
         for point in range(8):
             begun = Begun(self.b, self.archive, len(self.archive) - 1024 if point % 2 else len(self.archive))
             time.sleep(0.02 + point * 0.08)
-            kill(self.b)
+            self.b.end(signal.SIGKILL)
             begun.leave()
             self.b = Host(work=self.b.work)
             wait_for(lambda: all(t["state"] == "active" for t in get(self.b, "tenants")["tenants"]), "nothing half is left")
