@@ -6,7 +6,7 @@ import sys
 
 from door_servers import MODEL, QUESTION, ROOT, LiteLLM, Mock, install_peer
 from llm import rounds
-from measure import CouldNotRun, Swiftlet, load, paired, row
+from measure import CouldNotRun, Swiftlet, by_turns, load, paired, row
 
 HANDLER = ROOT / "Bench/handler"
 CORES = len(os.sched_getaffinity(0))
@@ -98,15 +98,13 @@ def compare_pair(prefix, seconds, rates, times):
         without.deploy(HANDLER, "warm-c")
         targets = [
             (with_all.host.url + f"/fn/{MODEL}/warm-c/", with_all.headers), (without.url + "/fn/default/warm-c/", {})]
-        for turn in range(len(rounds(9)) + 1):
-            # Each goes first in every second round: what comes first finds cooler cores.
-            for place in (0, 1) if turn % 2 else (1, 0):
-                url, headers = targets[place]
-                rate, p50, p99 = load(url, 32, seconds, headers)
-                if turn:
-                    rates[place].append(rate)
-                    if place == 0:
-                        times.append((p50, p99))
+        for turn, place in by_turns((0, 1), range(len(rounds(9)) + 1)):
+            url, headers = targets[place]
+            rate, p50, p99 = load(url, 32, seconds, headers)
+            if turn:
+                rates[place].append(rate)
+                if place == 0:
+                    times.append((p50, p99))
         return with_all.on
     finally:
         for server in (with_all and with_all.host, without):

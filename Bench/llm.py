@@ -7,7 +7,7 @@ import tempfile
 import time
 
 from llm_servers import CONTEXT, MODEL, ROOT, SEQUENCES, THREADS, Lane, Ours, both, client, served
-from measure import CouldNotRun, compiled, paired, percentile, row
+from measure import CouldNotRun, by_turns, compiled, paired, percentile, row
 
 # A quick look at the harness takes 1; a figure to be quoted takes what stands here.
 ROUNDS = int(os.environ.get("SWIFTLET_BENCH_ROUNDS", "0"))
@@ -37,11 +37,9 @@ def decode(prefix):
         # A round takes 1 s with one answer and 15 with 32; of short ones more are needed.
         for count, usual in ((1, 60), (4, 15), (16, 7), (32, 5)):
             rates = {server.what: [] for server in servers}
-            for turn in rounds(usual):
-                # Each goes first in every second round. All answers end by themselves, so there is little to settle.
-                for server in servers if turn % 2 else servers[::-1]:
-                    time.sleep(0.3)
-                    rates[server.what].append(decode_rate(streams, server, count, seed=turn + 1))
+            for turn, server in by_turns(servers, rounds(usual)):
+                time.sleep(0.3)  # all answers end by themselves, so there is little to settle
+                rates[server.what].append(decode_rate(streams, server, count, seed=turn + 1))
             yield paired(f"llm.decode{count}.vs_llama_server", "tokens/s", *rates.values())
 
 

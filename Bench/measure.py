@@ -52,6 +52,13 @@ def paired(name, unit, ours, theirs, n=None):
     return result
 
 
+def by_turns(pair, rounds):
+    """Each of two in every round; which goes first changes, since what comes first finds cooler cores."""
+    for turn in rounds:
+        for one in pair if turn % 2 else pair[::-1]:
+            yield turn, one
+
+
 def ended(process, what, seconds=20):
     """Ends one process that was started here."""
     process.send_signal(signal.SIGTERM)

@@ -175,12 +175,8 @@ final class Upload {
     }
 
     func write(_ bytes: RawSpan) {
-        var offset = 0
-        while offset < bytes.byteCount, failure == nil {
-            let rest = bytes.extracting(offset..<bytes.byteCount)
-            let count = unsafe rest.withUnsafeBytes { unsafe Glibc.write(file.raw, $0.baseAddress, $0.count) }
-            if count > 0 { offset += count } else if errno != EINTR { failure = SystemError.text(of: errno) }
-        }
+        guard failure == nil else { return }
+        do throws(SystemError) { try file.write(bytes, path) } catch { failure = SystemError.text(of: error.code) }
     }
 
     func discard() { _ = unsafe unlink(path) }

@@ -124,11 +124,10 @@ package final class InvocationRun: WorkerChannelDelegate {
     // MARK: towards the worker
 
     private func sendInvoke(_ request: InvocationRequest, deadline: MonotonicTime) {
-        let (packet, sent) = request.invokeFrame(
+        let (packet, rest) = request.invokeFrame(
             deadline: deadline, limitMilliseconds: phase == .ahead ? UInt32(limitMilliseconds) : 0)
         channel?.send(packet)
-        let isWhole = request.bodyComplete && sent == request.body.count
-        if !isWhole { sendBody(request.body[sent...], isEnd: request.bodyComplete) }
+        if let rest { sendBody(rest, isEnd: request.bodyComplete) }
     }
 
     /// Sends more of the request body. Returns false when the worker reads slowly: wait for `drained`.

@@ -6,8 +6,9 @@ internal import Workers
 
 extension InvocationRequest {
     /// - Parameter limitMilliseconds: for one that is sent ahead of its turn, whose time begins with it; else 0.
-    /// - Returns: the packet, and how many bytes of the body it holds.
-    func invokeFrame(deadline: MonotonicTime, limitMilliseconds: UInt32) -> (packet: [UInt8], bodyBytes: Int) {
+    /// - Returns: the packet, and what of the body is to follow; nil: nothing, the packet says that it ends.
+    func invokeFrame(deadline: MonotonicTime, limitMilliseconds: UInt32) -> (packet: [UInt8], rest: ArraySlice<UInt8>?)
+    {
         func size(_ text: String) -> UInt32 { UInt32(text.utf8.count) }
         let invoke = wire_invoke(
             id: id, deadline_ns: deadline.nanoseconds, method_size: size(method), path_size: size(path),
@@ -26,7 +27,8 @@ extension InvocationRequest {
         let first = min(body.count, room)
         frame.append(body[..<first])
         var packet = frame.finish()
-        if bodyComplete, first == body.count { packet[2] |= UInt8(WIRE_FLAG_END) }
-        return (packet, first)
+        guard bodyComplete, first == body.count else { return (packet, body[first...]) }
+        packet[2] |= UInt8(WIRE_FLAG_END)
+        return (packet, nil)
     }
 }

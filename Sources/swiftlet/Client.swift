@@ -83,8 +83,8 @@ struct Client {
         }
 
         func sent(_ bytes: UInt64, of size: UInt64) {
-            guard size >= 8 << 20 else { return }
             sending.tell(
+                of: size,
                 bytes < size
                     ? "\(bytes >> 20) of \(size >> 20) MiB sent" : "\(size >> 20) MiB sent; the host is checking them")
         }

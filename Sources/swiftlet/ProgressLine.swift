@@ -7,9 +7,11 @@ final class ProgressLine {
     private var told: MonotonicTime?
 
     /// Shows the words in place of the last ones, twice a second at most.
-    func tell(_ words: @autoclosure () -> String) {
+    ///
+    /// - Parameter bytes: what they are about; below 8 MiB it is over before anybody has read them.
+    func tell(of bytes: UInt64, _ words: @autoclosure () -> String) {
         let now = MonotonicTime.now
-        if !isWatched || told.map({ now.since($0) < 500_000_000 }) == true { return }
+        if !isWatched || bytes < 8 << 20 || told.map({ now.since($0) < 500_000_000 }) == true { return }
         told = now
         Output.bytes(Array("\r\u{1b}[K\(words())".utf8), to: 2)
     }

@@ -67,13 +67,13 @@ enum TenantTransfer {
         func take(_ more: [UInt8]) {
             attempt { () throws(SystemError) in try file.write(more, path) }
             bytes += more.count
-            progress.tell("\(bytes >> 20) MiB received")
+            progress.tell(of: UInt64(bytes), "\(bytes >> 20) MiB received")
         }
 
         func finish() throws(RuntimeError) {
             progress.clear()
             attempt { () throws(SystemError) in try file.sync(path) }
-            if let failure { throw Self.fault(path, "\(failure)") }
+            if let failure { throw Self.fault(path, SystemError.text(of: failure.code)) }
         }
 
         /// Nothing more after the first failure, which is told at the end.

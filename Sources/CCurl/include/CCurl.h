@@ -14,7 +14,8 @@ typedef void (*ccurl_progress)(void *_Nullable context, uint64_t sent, uint64_t 
 /// Runs one HTTP request and waits for it. `body` or the file `upload` is sent when it is not NULL.
 /// `authorities` is a PEM file of certificates to trust instead of the system's, or NULL.
 /// `pin` is "sha256//" and the Base64 digest of the only public key to talk to, or NULL; without `authorities` it is enough.
-/// Answer bytes go to `receive` as they come; `progress` hears of an upload several times a second. Returns the HTTP status, or 0 with words in `error` (256 bytes).
+/// Answer bytes go to `receive` as they come; `progress` hears of an upload several times a second.
+/// Returns the HTTP status, or 0 with words in `error` (256 bytes).
 long ccurl_perform(const char *_Nonnull method, const char *_Nonnull url, const char *_Nullable const *_Nullable headers,
                    size_t header_count, const void *_Nullable body, size_t body_size, const char *_Nullable upload,
                    const char *_Nullable authorities, const char *_Nullable pin,
